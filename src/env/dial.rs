@@ -1,0 +1,70 @@
+//! TLS connections to peers: the seam below HTTP and above TLS.
+
+use std::fmt;
+use std::net::SocketAddr;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::BoxFuture;
+
+/// A byte stream in both directions.
+pub trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
+
+/// Against what the peer's certificate is checked.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum Trust {
+    /// The system's roots and those the operator added; the name must match.
+    Roots,
+    /// Only the certificates in this PEM file (an entry of `--peers`); the name must match.
+    CaFile(std::path::PathBuf),
+    /// Exactly the certificate with this SHA-256 (an entry of the local directory).
+    Pin([u8; 32]),
+    /// Not at all: the operator said so for this peer (`verify = false`).
+    Unverified,
+}
+
+/// Where to connect and whom to expect there.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Endpoint {
+    /// The address to dial.
+    pub address: SocketAddr,
+    /// The name in SNI and in the certificate: a host name, or an IP address literal.
+    pub name: String,
+    /// How the certificate is judged.
+    pub trust: Trust,
+}
+
+/// An established, verified TLS 1.3 connection.
+pub struct Connection {
+    /// The decrypted stream.
+    pub io: Box<dyn Io>,
+    /// What ALPN agreed on, such as `h2`. `None`: the peer chose nothing.
+    pub alpn: Option<Vec<u8>>,
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection").field("alpn", &self.alpn).finish_non_exhaustive()
+    }
+}
+
+/// Why no connection came about. All are worth another try later.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum DialError {
+    /// The address refused, was unreachable, or reset.
+    #[error("cannot connect: {0}")]
+    Connect(String),
+    /// Nothing answered within the time allowed.
+    #[error("no answer while {0}")]
+    TimedOut(&'static str),
+    /// The TLS handshake failed: certificate, name, version.
+    #[error("TLS: {0}")]
+    Tls(String),
+}
+
+/// Connects to peers.
+pub trait Dial: Send + Sync {
+    /// Connects, performs the TLS handshake and judges the certificate, all within a bounded time.
+    fn dial<'a>(&'a self, endpoint: &'a Endpoint) -> BoxFuture<'a, Result<Connection, DialError>>;
+}

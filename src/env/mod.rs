@@ -1,0 +1,28 @@
+//! The outside world as traits: time, names, connections, dice and disk.
+//!
+//! The daemon is wired with the real adapters in one place (`daemon.rs`); tests hand in their own.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+pub mod clock;
+pub mod dial;
+pub mod dns;
+pub mod rng;
+
+/// A boxed future, so that the traits here can be used as `dyn`.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Everything a stage may borrow from outside. Cheap to clone.
+#[derive(Clone)]
+pub struct Env {
+    /// Wall-clock time. Timers and time-outs come from tokio, which tests pause.
+    pub clock: Arc<dyn clock::Clock>,
+    /// Names: overrides, local directory and DNS, cached.
+    pub dns: Arc<dyn dns::Resolver>,
+    /// TLS connections to peers.
+    pub dial: Arc<dyn dial::Dial>,
+    /// Nonces, keys, jitter.
+    pub rng: Arc<dyn rng::Rng>,
+}

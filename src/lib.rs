@@ -1,0 +1,10 @@
+//! `atp`: the mail server of a domain's agents.
+//!
+//! The way of a message is the list of folders. Outbound: [`submit`] (an own agent hands a message over) →
+//! [`spool`] (it is on disk before we say 202) → [`discover`] (DNS says where the recipient's server is) →
+//! [`sign`] (with the domain's key) → [`transfer`] (over TLS 1.3). Inbound: [`transfer`] → [`verify`]
+//! (may that server send for that domain, does the signature hold) → [`deliver`] (into the mailbox).
+
+pub mod env;
+pub mod error;
+pub mod proto;

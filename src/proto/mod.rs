@@ -1,0 +1,10 @@
+//! The protocol itself: addresses, messages, canonical forms, records and codes.
+//!
+//! Nothing here does I/O, reads a clock or knows tokio, so it can be fuzzed, and another program could use
+//! it to speak ATP. Every file names the section of `docs/protocol.md` it obeys.
+
+pub mod address;
+pub mod limits;
+pub mod status;
+pub mod svcb;
+pub mod time;
