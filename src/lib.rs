@@ -8,3 +8,4 @@
 pub mod env;
 pub mod error;
 pub mod proto;
+pub mod spool;
