@@ -9,6 +9,7 @@ use std::sync::Arc;
 pub mod clock;
 pub mod dial;
 pub mod dns;
+pub mod local;
 pub mod rng;
 
 /// A boxed future, so that the traits here can be used as `dyn`.
