@@ -10,8 +10,11 @@ pub mod clock;
 pub mod dial;
 pub mod disk;
 pub mod dns;
+pub mod local;
+pub mod peers;
 pub mod rng;
 pub mod sled_disk;
+pub mod tls;
 
 /// A boxed future, so that the traits here can be used as `dyn`.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
