@@ -5,7 +5,11 @@
 //! [`sign`] (with the domain's key) → [`transfer`] (over TLS 1.3). Inbound: [`transfer`] → [`verify`]
 //! (may that server send for that domain, does the signature hold) → [`deliver`] (into the mailbox).
 
+pub mod agents;
+pub mod config;
+pub mod dns_records;
 pub mod env;
 pub mod error;
 pub mod proto;
 pub mod spool;
+pub mod secret;

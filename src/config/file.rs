@@ -1,0 +1,155 @@
+//! The configuration file, key by key, as it is written (`conf/atp.toml` shows every key at its default).
+//!
+//! This is a mirror: texts stay texts here, so that [`super::checked`] can name the key when one is wrong.
+//! Paths are relative to the file's own directory.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// The whole file.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct File {
+    /// The domains this daemon serves; the first names its directory. At least one, here or as `--domain`.
+    pub domains: Vec<String>,
+    /// Where it listens and what it takes in.
+    pub server: Server,
+    /// Who may register agents.
+    pub registration: Registration,
+    /// Whom it asks about names.
+    pub dns: Dns,
+    /// What it demands of messages from other servers.
+    pub verify: Verify,
+    /// When it tries again, and when it gives up.
+    pub queue: Queue,
+    /// Whom it trusts.
+    pub tls: Tls,
+    /// The operator's access over HTTP.
+    pub admin: Admin,
+    /// What it writes to standard error.
+    pub log: Log,
+}
+
+/// `[server]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Server {
+    /// IP address to listen on. Absent: loopback if every domain is special-use, else every address.
+    pub host: Option<String>,
+    /// TCP port; 0 lets the system choose one.
+    pub port: u16,
+    /// PEM file with the certificate chain. Absent: one is made and kept in the state directory.
+    pub cert: Option<PathBuf>,
+    /// PEM file with the certificate's private key; goes with `cert`.
+    pub key: Option<PathBuf>,
+    /// Largest transfer body; a submission may be 4 KiB smaller.
+    pub max_message_size: String,
+    /// How long work in flight may take to finish after SIGTERM.
+    pub shutdown_grace: String,
+}
+
+impl Default for Server {
+    fn default() -> Server {
+        Server {
+            host: None,
+            port: super::DEFAULT_PORT,
+            cert: None,
+            key: None,
+            max_message_size: "1MiB".into(),
+            shutdown_grace: "25s".into(),
+        }
+    }
+}
+
+/// `[registration]`
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Registration {
+    /// `"open"`: anyone; `"loopback"`: this machine, or the admin token.
+    /// Absent: open for special-use domains, loopback for all others (`docs/protocol.md` §8).
+    pub mode: Option<String>,
+}
+
+/// `[dns]`
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Dns {
+    /// Resolvers as IP or IP:PORT. Empty: those of the system.
+    pub servers: Vec<String>,
+    /// TOML file of TXT records that replace DNS answers.
+    pub overrides: Option<PathBuf>,
+    /// TOML file of domains whose server is known without DNS.
+    pub peers: Option<PathBuf>,
+}
+
+/// `[verify]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Verify {
+    /// How old a message's timestamp may be, and how long identities are remembered.
+    pub max_message_age: String,
+    /// Whether to refuse messages for whose source the sender's ATS policy says nothing.
+    pub refuse_neutral: bool,
+}
+
+impl Default for Verify {
+    fn default() -> Verify {
+        Verify { max_message_age: "72h".into(), refuse_neutral: false }
+    }
+}
+
+/// `[queue]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Queue {
+    /// Waits after the first, second, … failed attempt; the last one repeats.
+    pub schedule: Vec<String>,
+    /// When a message that cannot be handed over is returned to its sender.
+    pub give_up_after: String,
+}
+
+impl Default for Queue {
+    fn default() -> Queue {
+        let schedule = ["2s", "5s", "15s", "60s", "5m", "15m", "1h"];
+        Queue { schedule: schedule.map(String::from).to_vec(), give_up_after: "48h".into() }
+    }
+}
+
+/// `[tls]`
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Tls {
+    /// PEM file of certificate authorities trusted beside those of the system.
+    pub extra_roots: Option<PathBuf>,
+}
+
+/// `[admin]`
+#[derive(Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Admin {
+    /// Bearer token of the operator. Absent: one is made and kept in the state directory.
+    pub token: Option<String>,
+}
+
+impl std::fmt::Debug for Admin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Admin").finish_non_exhaustive()
+    }
+}
+
+/// `[log]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    /// `"error"`, `"warn"`, `"info"`, `"debug"` or `"trace"`.
+    pub level: String,
+    /// `"text"` for people, `"json"` for machines.
+    pub format: String,
+}
+
+impl Default for Log {
+    fn default() -> Log {
+        Log { level: "info".into(), format: "text".into() }
+    }
+}

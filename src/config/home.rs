@@ -1,0 +1,272 @@
+//! Where state lives: the layout of the home directory, which servers of several domains may share.
+//!
+//! ```text
+//! <home>/domains/<domain>/{keys,tls}       what belongs to a domain
+//! <home>/node/<first domain>/{store,admin-token,control.sock,node.toml}   what belongs to a daemon
+//! <home>/local/<domain>.toml               running servers of special-use domains (docs/protocol.md §12)
+//! ```
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::private::{self, PrivateError};
+use crate::proto::address::Domain;
+
+/// The directory's name in the user's home.
+const DEFAULT_NAME: &str = ".atp";
+/// What the published Python implementation keeps directly in the same directory.
+const FOREIGN: [&str; 4] = ["config.toml", "keys", "certs", "data"];
+/// Most daemons that are looked through for a domain.
+const MAX_NODES: usize = 1000;
+
+/// A home directory. Cheap to clone; nothing is created before [`Home::create`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Home {
+    root: PathBuf,
+}
+
+/// Why the home cannot be used. Every text is one line and says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum HomeError {
+    /// Neither a flag nor the environment names a place.
+    #[error("cannot tell where state is kept; give --state-dir, or set ATP_HOME or HOME")]
+    Nowhere,
+    /// A file or directory in it is unusable.
+    #[error(transparent)]
+    Private(#[from] PrivateError),
+    /// A `node.toml` that is not one.
+    #[error("{path} is damaged; remove it and restart the server it belongs to", path = path.display())]
+    NodeFile {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// No daemon of this home serves the domain.
+    #[error("no server of {domain} has run with the state directory {home}; give its --state-dir", home = home.display())]
+    NoNode {
+        /// The domain asked for.
+        domain: Domain,
+        /// Where was looked.
+        home: PathBuf,
+    },
+}
+
+impl Home {
+    /// The home: `given` (`--state-dir` or `ATP_HOME`), else `.atp` in the user's own directory.
+    ///
+    /// # Errors
+    /// [`HomeError::Nowhere`] if nothing names a place.
+    pub fn locate(given: Option<PathBuf>) -> Result<Home, HomeError> {
+        Home::choose(given, std::env::home_dir())
+    }
+
+    fn choose(given: Option<PathBuf>, user: Option<PathBuf>) -> Result<Home, HomeError> {
+        let named = |path: &PathBuf| !path.as_os_str().is_empty();
+        let root = given
+            .filter(named)
+            .or_else(|| user.filter(named).map(|user| user.join(DEFAULT_NAME)))
+            .ok_or(HomeError::Nowhere)?;
+        Ok(Home { root })
+    }
+
+    /// The directory itself.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Creates the directory (0700) if it is not there. One that exists keeps its mode: other programs may
+    /// use it too, and everything of ours in it is private by itself.
+    ///
+    /// # Errors
+    /// [`HomeError::Private`] if the system refuses.
+    pub fn create(&self) -> Result<(), HomeError> {
+        if !self.root.is_dir() {
+            private::create_dir(&self.root)?;
+        }
+        for name in ["domains", "node", "local"] {
+            private::create_dir(&self.root.join(name))?;
+        }
+        Ok(())
+    }
+
+    /// What belongs to one domain.
+    pub fn domain(&self, domain: &Domain) -> DomainDir {
+        DomainDir { root: self.root.join("domains").join(domain.as_str()) }
+    }
+
+    /// What belongs to the daemon whose first domain this is.
+    pub fn node(&self, first_domain: &Domain) -> NodeDir {
+        NodeDir { root: self.root.join("node").join(first_domain.as_str()) }
+    }
+
+    /// The local directory of running servers (`docs/protocol.md` §12).
+    pub fn local(&self) -> PathBuf {
+        self.root.join("local")
+    }
+
+    /// The daemon that serves a domain, found through the `node.toml` of each.
+    ///
+    /// # Errors
+    /// [`HomeError::NoNode`] if none does, [`HomeError::NodeFile`] if one cannot be read.
+    pub fn node_of(&self, domain: &Domain) -> Result<NodeDir, HomeError> {
+        let missing = || HomeError::NoNode { domain: domain.clone(), home: self.root.clone() };
+        let entries = std::fs::read_dir(self.root.join("node")).map_err(|_| missing())?;
+        for entry in entries.flatten().take(MAX_NODES) {
+            let node = NodeDir { root: entry.path() };
+            match node.read() {
+                Ok(file) if file.domains.iter().any(|served| served == domain.as_str()) => return Ok(node),
+                Err(HomeError::Private(error)) if error.is_absent() => {}
+                Err(error) => return Err(error),
+                Ok(_) => {}
+            }
+        }
+        Err(missing())
+    }
+
+    /// One line about files of the published Python implementation in this directory, which stay as they are.
+    /// `None`: there are none.
+    pub fn foreign_notice(&self) -> Option<String> {
+        let found: Vec<_> = FOREIGN.into_iter().filter(|name| self.root.join(name).exists()).collect();
+        if found.is_empty() {
+            return None;
+        }
+        let (names, root) = (found.join(", "), self.root.display());
+        let hint = "its key can be taken over with: atp keys import";
+        Some(format!("leaving {names} in {root} alone: they belong to the Python implementation ({hint})"))
+    }
+}
+
+/// `<home>/domains/<domain>`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DomainDir {
+    root: PathBuf,
+}
+
+impl DomainDir {
+    /// Signing keys.
+    pub fn keys(&self) -> PathBuf {
+        self.root.join("keys")
+    }
+
+    /// The certificate of our own making and its key.
+    pub fn tls(&self) -> PathBuf {
+        self.root.join("tls")
+    }
+}
+
+/// `<home>/node/<first domain>`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeDir {
+    root: PathBuf,
+}
+
+/// `node.toml`: what other programs of this home need to know about a daemon. Keys of later versions are
+/// ignored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeFile {
+    /// The domains served, the first first.
+    pub domains: Vec<String>,
+}
+
+impl NodeDir {
+    /// The directory itself.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The store's directory.
+    pub fn store(&self) -> PathBuf {
+        self.root.join("store")
+    }
+
+    /// The operator's bearer token.
+    pub fn admin_token(&self) -> PathBuf {
+        self.root.join("admin-token")
+    }
+
+    /// The operator's socket.
+    pub fn control_socket(&self) -> PathBuf {
+        self.root.join("control.sock")
+    }
+
+    /// Who this daemon is.
+    pub fn node_file(&self) -> PathBuf {
+        self.root.join("node.toml")
+    }
+
+    /// Creates the directory and writes `node.toml`.
+    ///
+    /// # Errors
+    /// [`HomeError::Private`] if the system refuses.
+    pub fn announce(&self, domains: &[Domain]) -> Result<(), HomeError> {
+        private::create_dir(&self.root)?;
+        let file = NodeFile { domains: domains.iter().map(Domain::to_string).collect() };
+        let text = toml::to_string(&file).map_err(|_| HomeError::NodeFile { path: self.node_file() })?;
+        Ok(private::write(&self.node_file(), text.as_bytes())?)
+    }
+
+    fn read(&self) -> Result<NodeFile, HomeError> {
+        let path = self.node_file();
+        let bytes = private::read(&path)?;
+        let text = std::str::from_utf8(&bytes).ok();
+        text.and_then(|text| toml::from_str(text).ok()).ok_or(HomeError::NodeFile { path })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn domain(text: &str) -> Domain {
+        Domain::parse(text).unwrap()
+    }
+
+    #[test]
+    fn the_flag_wins_and_an_empty_one_does_not_count() {
+        let user = || Some(PathBuf::from("/home/u"));
+        let root =
+            |given: Option<&str>, user| Home::choose(given.map(PathBuf::from), user).map(|home| home.root);
+        assert_eq!(root(Some("/x"), user()).unwrap(), Path::new("/x"));
+        assert_eq!(root(Some(""), user()).unwrap(), Path::new("/home/u/.atp"));
+        assert_eq!(root(None, user()).unwrap(), Path::new("/home/u/.atp"));
+        assert!(matches!(root(None, None), Err(HomeError::Nowhere)));
+    }
+
+    #[test]
+    fn a_daemon_is_found_by_any_of_its_domains() {
+        let directory = tempfile::tempdir().unwrap();
+        let home = Home::locate(Some(directory.path().join("home"))).unwrap();
+        home.create().unwrap();
+        let (a, b, c) = (domain("a.test"), domain("b.test"), domain("c.test"));
+        home.node(&a).announce(&[a.clone(), b.clone()]).unwrap();
+        // A daemon of another state: a directory without node.toml.
+        private::create_dir(home.node(&c).root()).unwrap();
+        assert_eq!(home.node_of(&b).unwrap(), home.node(&a));
+        let error = home.node_of(&c).unwrap_err().to_string();
+        assert!(error.contains("c.test") && error.contains("--state-dir"), "{error}");
+    }
+
+    #[test]
+    fn a_damaged_node_file_is_named() {
+        let directory = tempfile::tempdir().unwrap();
+        let home = Home::locate(Some(directory.path().into())).unwrap();
+        let a = domain("a.test");
+        home.node(&a).announce(std::slice::from_ref(&a)).unwrap();
+        private::write(&home.node(&a).node_file(), b"\xff").unwrap();
+        assert!(home.node_of(&a).unwrap_err().to_string().contains("node.toml is damaged"));
+    }
+
+    #[test]
+    fn foreign_files_are_noticed_and_kept() {
+        let directory = tempfile::tempdir().unwrap();
+        let home = Home::locate(Some(directory.path().into())).unwrap();
+        home.create().unwrap();
+        assert_eq!(home.foreign_notice(), None);
+        std::fs::write(directory.path().join("config.toml"), "x").unwrap();
+        std::fs::create_dir(directory.path().join("keys")).unwrap();
+        home.create().unwrap();
+        let notice = home.foreign_notice().unwrap();
+        assert!(notice.contains("config.toml, keys") && !notice.contains('\n'), "{notice}");
+        assert_eq!(std::fs::read_to_string(directory.path().join("config.toml")).unwrap(), "x");
+    }
+}
