@@ -13,3 +13,5 @@ pub mod error;
 pub mod proto;
 pub mod spool;
 pub mod secret;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;

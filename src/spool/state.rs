@@ -115,7 +115,10 @@ mod tests {
                         prop_assert!(next.due().is_none_or(|due| due >= now));
                         state = next;
                     }
-                    Err(_) => prop_assert!(matches!(before, State::Done(_) | State::Queued { .. })),
+                    Err(_) => {
+                        let refuses = matches!(before, State::Done(_) | State::Queued { .. });
+                        prop_assert!(refuses);
+                    }
                 }
             }
         }
