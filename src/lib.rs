@@ -8,3 +8,6 @@
 pub mod env;
 pub mod error;
 pub mod proto;
+#[cfg(test)]
+pub mod testing;
+pub mod verify;
