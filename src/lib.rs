@@ -12,7 +12,8 @@ pub mod dns_records;
 pub mod env;
 pub mod error;
 pub mod proto;
-pub mod spool;
 pub mod secret;
+pub mod spool;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+pub mod verify;
