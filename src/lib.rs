@@ -5,6 +5,8 @@
 //! [`sign`] (with the domain's key) → [`transfer`] (over TLS 1.3). Inbound: [`transfer`] → [`verify`]
 //! (may that server send for that domain, does the signature hold) → [`deliver`] (into the mailbox).
 
+#[cfg(feature = "demo")]
+pub mod demo;
 pub mod discover;
 pub mod env;
 pub mod error;
