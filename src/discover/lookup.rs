@@ -68,7 +68,7 @@ async fn svcb(env: &Env, name: String) -> Result<Vec<Service>, Miss> {
 }
 
 fn by_priority(env: &Env, mut records: Vec<Svcb>, owner: &str, secure: bool) -> Vec<Service> {
-    records.retain(|record| usable(record) && record.port != Some(0) && is_host(&record.target));
+    records.retain(|record| record.usable().is_ok() && record.port != Some(0) && is_host(&record.target));
     shuffle(env, &mut records);
     records.sort_by_key(|record| record.priority);
     let service = |record: Svcb| Service {
@@ -80,15 +80,6 @@ fn by_priority(env: &Env, mut records: Vec<Svcb>, owner: &str, secure: bool) -> 
         secure,
     };
     records.into_iter().map(service).collect()
-}
-
-/// Whether we understand the record well enough to follow it (RFC 9460 §8).
-fn usable(record: &Svcb) -> bool {
-    /// alpn, no-default-alpn, port, ipv4hint, ipv6hint, and ATP's capabilities.
-    const KNOWN: [u16; 6] = [1, 2, 3, 4, 6, 65280];
-    const SPOKEN: [&[u8]; 3] = [b"h2", b"http/1.1", b"atp/1"];
-    record.mandatory.iter().all(|key| KNOWN.contains(key))
-        && record.alpn.as_ref().is_none_or(|alpn| alpn.iter().any(|one| SPOKEN.contains(&one.as_slice())))
 }
 
 /// The services of an SRV record set (RFC 2782).

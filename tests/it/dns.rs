@@ -238,6 +238,15 @@ async fn a_truncated_answer_is_fetched_again_over_tcp() {
 }
 
 #[tokio::test]
+async fn validation_is_believed_only_of_a_trusted_server() {
+    let responder = Responder::start(Manner::Validated).await;
+    for trusted in [false, true] {
+        let resolver = resolver(&[responder.addr()], PATIENT).trusting_ad(trusted);
+        assert_eq!(resolver.lookup("x.example", Kind::Txt).await.unwrap().secure, trusted);
+    }
+}
+
+#[tokio::test]
 async fn a_server_that_fails_is_passed_over_and_then_asked_last() {
     let bad = Responder::start(Manner::Refused).await;
     let good = zones().await;

@@ -31,6 +31,8 @@ pub enum Manner {
     },
     /// Always with a CNAME to a name not seen before.
     EndlessCnames,
+    /// With a text, and the claim to have validated it.
+    Validated,
     /// Cut short over UDP, with a long text over TCP.
     Truncated,
 }
@@ -116,6 +118,11 @@ fn answer(question: &[u8], manner: Manner, tcp: bool) -> Option<Vec<u8>> {
         Manner::EndlessCnames => {
             let next = Name::from_ascii("a").unwrap().append_domain(&name).unwrap();
             message.add_answer(Record::from_rdata(name, 60, RData::CNAME(CNAME(next))));
+        }
+        Manner::Validated => {
+            message.metadata.authentic_data = true;
+            let text = TXT::new(vec!["text".to_owned()]);
+            message.add_answer(Record::from_rdata(name, 300, RData::TXT(text)));
         }
         Manner::Truncated if tcp => {
             let strings = vec!["long ".repeat(40); 10];
