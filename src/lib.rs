@@ -8,6 +8,9 @@
 pub mod agents;
 pub mod config;
 pub mod counters;
+#[cfg(feature = "demo")]
+pub mod demo;
+pub mod discover;
 pub mod dns_records;
 pub mod env;
 pub mod error;

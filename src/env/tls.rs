@@ -20,6 +20,7 @@ use tokio_rustls::TlsConnector;
 use self::judge::Judge;
 use super::BoxFuture;
 use super::dial::{Connection, Dial, DialError, Endpoint, Trust};
+use crate::proto::svcb::PROTOCOLS;
 
 /// Longest time a TCP connection may take.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -27,8 +28,6 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Most client configurations kept: one for each way a certificate is judged.
 pub const MAX_CLIENT_CONFIGS: usize = 256;
-/// What we offer, best first.
-const ALPN: [&[u8]; 3] = [b"h2", b"http/1.1", b"atp/1"];
 
 /// Why certificates to trust could not be had.
 #[derive(Debug, thiserror::Error)]
@@ -140,7 +139,7 @@ impl TlsDial {
                 builder.dangerous().with_custom_certificate_verifier(judge(None)).with_no_client_auth()
             }
         };
-        config.alpn_protocols = ALPN.iter().map(|protocol| protocol.to_vec()).collect();
+        config.alpn_protocols = PROTOCOLS.iter().map(|protocol| protocol.to_vec()).collect();
         Ok(config)
     }
 }
