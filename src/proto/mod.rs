@@ -4,7 +4,15 @@
 //! it to speak ATP. Every file names the section of `docs/protocol.md` it obeys.
 
 pub mod address;
+pub mod atk;
+pub mod ats;
+pub mod canonical;
+pub mod json;
 pub mod limits;
+pub mod message;
+pub mod nonce;
+pub mod routing;
+pub mod signature;
 pub mod status;
 pub mod svcb;
 pub mod time;
