@@ -7,6 +7,7 @@
 
 pub mod agents;
 pub mod config;
+pub mod dns_records;
 pub mod env;
 pub mod error;
 pub mod proto;

@@ -1,0 +1,50 @@
+//! The DNS records of a domain's server (`docs/protocol.md` §5): printed from `dns-templates/` ([`render`]) and
+//! compared with what resolvers answer ([`check`]).
+
+use std::net::IpAddr;
+
+use crate::proto::address::Domain;
+use crate::proto::signature::KeyId;
+
+pub mod check;
+pub mod render;
+
+pub use check::check;
+pub use render::{Templates, render};
+
+/// What the records of a domain say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Records {
+    /// Host name of the server.
+    pub target: Domain,
+    /// Its TCP port.
+    pub port: u16,
+    /// Its addresses, from which it also sends; at least one.
+    pub addresses: Vec<IpAddr>,
+    /// The signing key's name; its domain is the domain all these records are for.
+    pub key_id: KeyId,
+    /// The raw public key (RFC 8032 §5.1.5).
+    pub public_key: [u8; 32],
+}
+
+impl Records {
+    /// The domain the records are for.
+    pub fn domain(&self) -> &Domain {
+        self.key_id.domain()
+    }
+}
+
+/// Name of the SVCB record.
+pub fn discovery_name(domain: &Domain) -> String {
+    format!("_atp.{domain}")
+}
+
+/// Name of the ATS record.
+pub fn ats_name(domain: &Domain) -> String {
+    format!("ats._atp.{domain}")
+}
+
+/// The host name a domain's server has unless another is given: `atp.<domain>`. `None`: it would be too long.
+pub fn default_target(domain: &Domain) -> Option<Domain> {
+    Domain::parse(&format!("atp.{domain}")).ok()
+}

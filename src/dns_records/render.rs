@@ -1,0 +1,206 @@
+//! Zone text from templates.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use minijinja::{Environment, UndefinedBehavior, Value, context};
+
+use super::Records;
+
+/// Longest character-string of a TXT record, in bytes (RFC 1035 §3.3.14).
+const MAX_TXT_STRING_BYTES: usize = 255;
+
+/// The templates the records are printed from, in the order they are printed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Templates {
+    /// Where the server is.
+    pub discovery: Cow<'static, str>,
+    /// Its host's addresses.
+    pub address: Cow<'static, str>,
+    /// Who may send.
+    pub ats: Cow<'static, str>,
+    /// Who signs.
+    pub atk: Cow<'static, str>,
+}
+
+impl Default for Templates {
+    /// Those of `dns-templates/`, as they were when the program was built.
+    fn default() -> Templates {
+        Templates {
+            discovery: include_str!("../../dns-templates/discovery.zone.in").into(),
+            address: include_str!("../../dns-templates/address.zone.in").into(),
+            ats: include_str!("../../dns-templates/ats.zone.in").into(),
+            atk: include_str!("../../dns-templates/atk.zone.in").into(),
+        }
+    }
+}
+
+/// A template that cannot be filled in. The text is one line.
+#[derive(Debug, thiserror::Error)]
+#[error("template {template}: {cause}")]
+pub struct TemplateError {
+    template: &'static str,
+    cause: String,
+}
+
+/// Prints all records as zone text with absolute names, which needs no `$ORIGIN`.
+///
+/// # Errors
+/// [`TemplateError`] if a template is wrong; those shipped are not.
+pub fn render(records: &Records, templates: &Templates) -> Result<String, TemplateError> {
+    let mut zone = String::new();
+    for (name, template) in [
+        ("discovery.zone.in", &templates.discovery),
+        ("address.zone.in", &templates.address),
+        ("ats.zone.in", &templates.ats),
+        ("atk.zone.in", &templates.atk),
+    ] {
+        push(&mut zone, &fill_in(name, template, records)?);
+    }
+    Ok(zone)
+}
+
+/// Prints the key's record alone, as after a rotation.
+///
+/// # Errors
+/// As [`render`].
+pub fn render_key(records: &Records, templates: &Templates) -> Result<String, TemplateError> {
+    let mut zone = String::new();
+    push(&mut zone, &fill_in("atk.zone.in", &templates.atk, records)?);
+    Ok(zone)
+}
+
+fn push(zone: &mut String, part: &str) {
+    zone.push_str(part.trim_end());
+    zone.push('\n');
+}
+
+fn fill_in(template: &'static str, text: &str, records: &Records) -> Result<String, TemplateError> {
+    let mut environment = Environment::empty();
+    environment.set_undefined_behavior(UndefinedBehavior::Strict);
+    environment.add_filter("txt", quoted_strings);
+    let filled_in = environment.render_str(text, variables(records));
+    filled_in.map_err(|error| TemplateError { template, cause: error.to_string().replace('\n', " ") })
+}
+
+fn variables(records: &Records) -> Value {
+    let addresses = records.addresses.iter().map(|ip| ip.to_canonical());
+    let addresses: Vec<Value> = addresses
+        .map(|ip| context! { ip => ip.to_string(), kind => if ip.is_ipv4() { "A" } else { "AAAA" } })
+        .collect();
+    context! {
+        domain => records.domain().as_str(),
+        target => records.target.as_str(),
+        target_in_zone => records.target.is_within(records.domain()),
+        port => records.port,
+        addresses => addresses,
+        selector => records.key_id.selector(),
+        public_key => BASE64_STANDARD.encode(records.public_key),
+    }
+}
+
+/// A text as the quoted character-strings of one TXT record (RFC 1035 §5.1).
+fn quoted_strings(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len() + 2);
+    for part in text.as_bytes().chunks(MAX_TXT_STRING_BYTES) {
+        quoted.push_str(if quoted.is_empty() { "\"" } else { " \"" });
+        for &byte in part {
+            match byte {
+                b'"' | b'\\' => quoted.extend(['\\', char::from(byte)]),
+                b' '..=b'~' => quoted.push(char::from(byte)),
+                _ => drop(write!(quoted, "\\{byte:03}")),
+            }
+        }
+        quoted.push('"');
+    }
+    quoted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::address::Domain;
+    use crate::proto::ats::Policy;
+    use crate::proto::signature::KeyId;
+
+    fn records(target: &str, addresses: &[&str]) -> Records {
+        Records {
+            target: Domain::parse(target).unwrap(),
+            port: 7443,
+            addresses: addresses.iter().map(|text| text.parse().unwrap()).collect(),
+            key_id: KeyId::new("default", Domain::parse("example.com").unwrap()).unwrap(),
+            public_key: [7; 32],
+        }
+    }
+
+    fn lines(zone: &str) -> Vec<&str> {
+        zone.lines().filter(|line| !line.starts_with(';')).collect()
+    }
+
+    #[test]
+    fn the_shipped_templates_print_the_records_of_the_protocol() {
+        let zone =
+            render(&records("atp.example.com", &["203.0.113.1", "2001:db8::1"]), &Templates::default())
+                .unwrap();
+        let key = "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=";
+        assert_eq!(
+            lines(&zone),
+            [
+                r#"_atp.example.com. 3600 IN SVCB 1 atp.example.com. port=7443 alpn="atp/1,h2,http/1.1" key65280="message""#,
+                "atp.example.com. 3600 IN A 203.0.113.1",
+                "atp.example.com. 3600 IN AAAA 2001:db8::1",
+                r#"ats._atp.example.com. 3600 IN TXT "v=atp1 allow=ip:203.0.113.1 allow=ip:2001:db8::1 deny=all""#,
+                &format!(r#"default.atk._atp.example.com. 900 IN TXT "v=atp1 k=ed25519 p={key}""#),
+            ]
+        );
+        assert!(zone.ends_with('\n') && !zone.contains("\n\n"), "{zone}");
+    }
+
+    #[test]
+    fn the_policy_is_the_one_we_would_write_ourselves() {
+        let records = records("atp.example.com", &["203.0.113.1", "::ffff:192.0.2.1", "2001:db8::1"]);
+        let zone = render(&records, &Templates::default()).unwrap();
+        assert!(zone.contains(&format!("\"{}\"", Policy::for_addresses(&records.addresses))), "{zone}");
+    }
+
+    #[test]
+    fn a_target_elsewhere_has_no_address_records_here() {
+        let zone = render(&records("mx.provider.net", &["203.0.113.1"]), &Templates::default()).unwrap();
+        assert!(!zone.contains(" IN A "), "{zone}");
+        assert!(zone.contains("; The addresses of mx.provider.net"), "{zone}");
+    }
+
+    #[test]
+    fn long_texts_are_split_and_odd_bytes_escaped() {
+        let long = "x".repeat(600);
+        let quoted = quoted_strings(&long);
+        let strings: Vec<_> = quoted.split(' ').map(|part| part.trim_matches('"').len()).collect();
+        assert_eq!(strings, [255, 255, 90]);
+        assert_eq!(quoted_strings("a\"b\\c\u{e9}\n"), r#""a\"b\\c\195\169\010""#);
+        assert_eq!(quoted_strings(""), "");
+    }
+
+    #[test]
+    fn the_zone_text_is_read_by_hickory() {
+        use hickory_resolver::proto::rr::{Name, RecordType};
+        use hickory_resolver::proto::serialize::txt::Parser;
+        let many: Vec<String> = (0..40).map(|n| format!("2001:db8:aaaa:bbbb:cccc::{n:x}")).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        let zone = render(&records("atp.example.com", &many), &Templates::default()).unwrap();
+        let origin = Name::from_ascii("example.com.").unwrap();
+        let (_, sets) = Parser::new(zone, None, Some(origin)).parse().unwrap();
+        let count = |kind| sets.values().filter(|set| set.record_type() == kind).count();
+        assert_eq!((count(RecordType::SVCB), count(RecordType::TXT), count(RecordType::AAAA)), (1, 2, 1));
+    }
+
+    #[test]
+    fn a_wrong_template_is_named_on_one_line() {
+        for wrong in ["{{ nothing }}", "{% if %}", "{{ domain | upper }}"] {
+            let templates = Templates { ats: wrong.into(), ..Templates::default() };
+            let error = render(&records("a.b", &["192.0.2.1"]), &templates).unwrap_err().to_string();
+            assert!(error.starts_with("template ats.zone.in: ") && !error.contains('\n'), "{error}");
+        }
+    }
+}
