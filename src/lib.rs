@@ -12,3 +12,4 @@ pub mod env;
 pub mod error;
 pub mod proto;
 pub mod secret;
+pub mod sign;
