@@ -13,3 +13,6 @@ pub mod error;
 pub mod proto;
 pub mod secret;
 pub mod sign;
+pub mod spool;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;

@@ -2,38 +2,29 @@
 
 use std::sync::Arc;
 
-use super::account::Account;
 use super::credential::{self, Credential};
 use super::passwords::Passwords;
 use super::register::{self, Caller, Rules};
-use crate::env::{BoxFuture, Env};
+use crate::env::Env;
 use crate::error::Fault;
-use crate::proto::address::{Address, Domain};
+use crate::proto::address::{Address, Domain, OPERATOR_MAILBOXES};
 use crate::proto::status::Reason;
 use crate::secret::Secret;
+use crate::spool::contract::Store;
 
-/// What accounts need of the store. Every step is atomic, and durable when it returns.
-pub trait AccountStore: Send + Sync {
-    /// One account. `None`: not registered.
-    fn account<'a>(&'a self, address: &'a Address) -> BoxFuture<'a, Result<Option<Account>, Fault>>;
-    /// Adds an account; `false`: the address is taken, and nothing changed.
-    fn register(&self, account: Account) -> BoxFuture<'_, Result<bool, Fault>>;
-    /// Removes an account; `false`: there was none.
-    fn remove_account<'a>(&'a self, address: &'a Address) -> BoxFuture<'a, Result<bool, Fault>>;
-    /// All accounts of a domain, by local part.
-    fn accounts<'a>(&'a self, domain: &'a Domain) -> BoxFuture<'a, Result<Vec<Account>, Fault>>;
-}
+/// Agents listed at most.
+const MAX_LISTED: usize = 100_000;
 
 /// The accounts of a daemon.
 pub struct Accounts {
-    store: Arc<dyn AccountStore>,
+    store: Arc<dyn Store>,
     passwords: Passwords,
     env: Env,
 }
 
 impl Accounts {
     /// Accounts kept in `store`.
-    pub fn new(store: Arc<dyn AccountStore>, passwords: Passwords, env: Env) -> Accounts {
+    pub fn new(store: Arc<dyn Store>, passwords: Passwords, env: Env) -> Accounts {
         Accounts { store, passwords, env }
     }
 
@@ -50,13 +41,13 @@ impl Accounts {
     ) -> Result<Address, Fault> {
         let address = register::permit(name, caller, rules)?;
         // Asked before the dear hash; what decides is the store's own answer below.
-        if self.store.account(&address).await?.is_some() {
+        if self.store.account(address.clone()).await?.is_some() {
             return Err(taken());
         }
         let password_hash = self.passwords.hash(password).await?;
-        let created_at = self.env.clock.now();
-        let account = Account { address: address.clone(), password_hash, created_at };
-        if self.store.register(account).await? { Ok(address) } else { Err(taken()) }
+        let now = self.env.clock.now();
+        let registered = self.store.register(address.clone(), Some(password_hash), now).await?;
+        if registered { Ok(address) } else { Err(taken()) }
     }
 
     /// Who shows this credential.
@@ -68,8 +59,8 @@ impl Accounts {
         let Credential::Password { address, password } = credential else {
             return Err(credential::wrong());
         };
-        let account = self.store.account(address).await?;
-        let stored = account.as_ref().map(|account| account.password_hash.as_str());
+        let account = self.store.account(address.clone()).await?;
+        let stored = account.as_ref().and_then(|account| account.password_hash.as_deref());
         if self.passwords.verify(address, stored, password).await? {
             Ok(address.clone())
         } else {
@@ -77,12 +68,26 @@ impl Accounts {
         }
     }
 
-    /// The accounts of a domain, by local part.
+    /// Every agent, in order of their addresses, at most [`MAX_LISTED`].
     ///
     /// # Errors
     /// What the store says.
-    pub async fn list(&self, domain: &Domain) -> Result<Vec<Account>, Fault> {
-        self.store.accounts(domain).await
+    pub async fn list(&self) -> Result<Vec<Address>, Fault> {
+        let accounts = self.store.accounts(None, MAX_LISTED).await?;
+        Ok(accounts.into_iter().map(|(address, _)| address).collect())
+    }
+
+    /// Makes sure that the operator's mailboxes of a domain exist. They have no password: they are read over
+    /// the control socket.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn ensure_operator_mailboxes(&self, domain: &Domain) -> Result<(), Fault> {
+        for local in OPERATOR_MAILBOXES {
+            let address = Address::new(local, domain.clone()).map_err(Fault::internal)?;
+            self.store.register(address, None, self.env.clock.now()).await?;
+        }
+        Ok(())
     }
 
     /// Removes an account.
@@ -90,7 +95,8 @@ impl Accounts {
     /// # Errors
     /// [`Reason::UnknownAgent`] if there is none.
     pub async fn remove(&self, address: &Address) -> Result<(), Fault> {
-        if self.store.remove_account(address).await? {
+        let removable = !address.is_operator_mailbox();
+        if removable && self.store.remove_account(address.clone()).await? {
             Ok(())
         } else {
             Err(Fault::new(Reason::UnknownAgent, "There is no such agent here."))
@@ -104,39 +110,15 @@ fn taken() -> Fault {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-    use std::sync::Mutex;
-
     use super::*;
     use crate::agents::passwords::Cost;
     use crate::env::clock::SystemClock;
     use crate::env::dial::{Connection, Dial, DialError, Endpoint};
     use crate::env::dns::{Answer, DnsTrouble, Kind, Resolver};
+    use crate::env::BoxFuture;
     use crate::env::rng::SystemRng;
-
-    #[derive(Default)]
-    struct Memory(Mutex<BTreeMap<Address, Account>>);
-
-    impl AccountStore for Memory {
-        fn account<'a>(&'a self, address: &'a Address) -> BoxFuture<'a, Result<Option<Account>, Fault>> {
-            Box::pin(async { Ok(self.0.lock().unwrap().get(address).cloned()) })
-        }
-        fn register(&self, account: Account) -> BoxFuture<'_, Result<bool, Fault>> {
-            Box::pin(async {
-                let mut accounts = self.0.lock().unwrap();
-                let free = !accounts.contains_key(&account.address);
-                accounts.entry(account.address.clone()).or_insert(account);
-                Ok(free)
-            })
-        }
-        fn remove_account<'a>(&'a self, address: &'a Address) -> BoxFuture<'a, Result<bool, Fault>> {
-            Box::pin(async { Ok(self.0.lock().unwrap().remove(address).is_some()) })
-        }
-        fn accounts<'a>(&'a self, domain: &'a Domain) -> BoxFuture<'a, Result<Vec<Account>, Fault>> {
-            let here = move |account: &&Account| account.address.domain() == domain;
-            Box::pin(async move { Ok(self.0.lock().unwrap().values().filter(here).cloned().collect()) })
-        }
-    }
+    use crate::spool::store;
+    use crate::testing::disk::MemoryDisk;
 
     struct Nothing;
     impl Resolver for Nothing {
@@ -158,7 +140,9 @@ mod tests {
             dial: Arc::new(Nothing),
             rng: rng.clone(),
         };
-        Accounts::new(Arc::new(Memory::default()), Passwords::new(Cost::cheap(), rng), env)
+        let (store, committer, _health) = store::open(Arc::new(MemoryDisk::default())).unwrap();
+        tokio::spawn(committer.run());
+        Accounts::new(Arc::new(store), Passwords::new(Cost::cheap(), rng), env)
     }
 
     async fn register(accounts: &Accounts, name: &str, password: &str) -> Result<Address, Fault> {
@@ -181,7 +165,7 @@ mod tests {
         assert_eq!(register(&accounts, "bot@a.test", "x").await.unwrap_err().reason, Reason::NameTaken);
         assert_eq!(register(&accounts, "b", "").await.unwrap_err().reason, Reason::NameMalformed);
         assert_eq!(accounts.authenticate(&login("bot@a.test", "pw")).await.unwrap(), bot);
-        assert_eq!(accounts.list(bot.domain()).await.unwrap().len(), 1);
+        assert_eq!(accounts.list().await.unwrap(), [bot.clone()]);
         accounts.remove(&bot).await.unwrap();
         assert_eq!(accounts.remove(&bot).await.unwrap_err().reason, Reason::UnknownAgent);
         assert!(accounts.authenticate(&login("bot@a.test", "pw")).await.is_err());

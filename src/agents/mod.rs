@@ -2,13 +2,11 @@
 //!
 //! This side meets the way of a message only at submission and delivery.
 
-pub mod account;
 pub mod accounts;
 pub mod credential;
 pub mod passwords;
 pub mod register;
 mod remembered;
 
-pub use account::Account;
 pub use accounts::Accounts;
 pub use credential::Credential;

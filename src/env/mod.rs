@@ -8,8 +8,13 @@ use std::sync::Arc;
 
 pub mod clock;
 pub mod dial;
+pub mod disk;
 pub mod dns;
+pub mod local;
+pub mod peers;
 pub mod rng;
+pub mod sled_disk;
+pub mod tls;
 
 /// A boxed future, so that the traits here can be used as `dyn`.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

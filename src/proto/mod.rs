@@ -15,5 +15,6 @@ pub mod nonce;
 pub mod routing;
 pub mod signature;
 pub mod status;
+pub mod stored;
 pub mod svcb;
 pub mod time;

@@ -3,6 +3,12 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
+pub mod cache;
+mod convert;
+pub mod hickory;
+pub mod layered;
+pub mod overrides;
+
 use super::BoxFuture;
 use crate::proto::svcb::Svcb;
 

@@ -1,0 +1,163 @@
+//! The real [`Dial`]: TCP, then TLS 1.3 through rustls (`docs/protocol.md` §6).
+
+mod judge;
+mod reason;
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+
+use self::judge::Judge;
+use super::BoxFuture;
+use super::dial::{Connection, Dial, DialError, Endpoint, Trust};
+
+/// Longest time a TCP connection may take.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest time a TLS handshake may take after that.
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Most client configurations kept: one for each way a certificate is judged.
+pub const MAX_CLIENT_CONFIGS: usize = 256;
+/// What we offer, best first.
+const ALPN: [&[u8]; 3] = [b"h2", b"http/1.1", b"atp/1"];
+
+/// Why certificates to trust could not be had.
+#[derive(Debug, thiserror::Error)]
+pub enum RootsError {
+    /// The file cannot be read or is not PEM.
+    #[error("cannot read {}: {error}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system or the parser says.
+        error: rustls::pki_types::pem::Error,
+    },
+    /// No certificate in it, or none that can be trusted.
+    #[error("{} has no certificate in it that could be trusted", .0.display())]
+    Empty(PathBuf),
+}
+
+/// The certificates in a PEM file, at least one.
+///
+/// # Errors
+/// [`RootsError`] if the file cannot be read or holds no usable certificate.
+pub fn read_roots(path: &Path) -> Result<Vec<CertificateDer<'static>>, RootsError> {
+    let certificates = CertificateDer::pem_file_iter(path)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|error| RootsError::Read { path: path.to_owned(), error })?;
+    let mut store = RootCertStore::empty();
+    match store.add_parsable_certificates(certificates.iter().cloned()) {
+        (0, _) => Err(RootsError::Empty(path.to_owned())),
+        _ => Ok(certificates),
+    }
+}
+
+/// Dials peers over TLS 1.3.
+pub struct TlsDial {
+    provider: Arc<CryptoProvider>,
+    roots: Arc<RootCertStore>,
+    configs: Mutex<HashMap<Trust, Arc<ClientConfig>>>,
+}
+
+impl TlsDial {
+    /// A dialer that trusts the system's roots and `extra` (see [`read_roots`]). Without any root only
+    /// peers with their own [`Trust`] can be reached; that is logged, not an error.
+    pub fn new(extra: Vec<CertificateDer<'static>>) -> TlsDial {
+        let native = rustls_native_certs::load_native_certs();
+        for error in &native.errors {
+            tracing::warn!(%error, "some of the system's root certificates cannot be read");
+        }
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(native.certs.into_iter().chain(extra));
+        if roots.is_empty() {
+            tracing::warn!("no root certificates: no server with an ordinary certificate can be verified");
+        }
+        TlsDial {
+            provider: Arc::new(rustls::crypto::aws_lc_rs::default_provider()),
+            roots: Arc::new(roots),
+            configs: Mutex::default(),
+        }
+    }
+
+    async fn connect(&self, endpoint: &Endpoint) -> Result<Connection, DialError> {
+        let config = self.config(&endpoint.trust)?;
+        let name = server_name(&endpoint.name)?;
+        let tcp = timeout(CONNECT_TIMEOUT, TcpStream::connect(endpoint.address))
+            .await
+            .map_err(|_| DialError::TimedOut("connecting"))?
+            .map_err(|error| DialError::Connect(error.to_string()))?;
+        tcp.set_nodelay(true).map_err(|error| DialError::Connect(error.to_string()))?;
+        let tls = timeout(HANDSHAKE_TIMEOUT, TlsConnector::from(config).connect(name, tcp))
+            .await
+            .map_err(|_| DialError::TimedOut("negotiating TLS"))?
+            .map_err(|error| DialError::Tls(reason::of(&error, &endpoint.name)))?;
+        let alpn = tls.get_ref().1.alpn_protocol().map(<[u8]>::to_vec);
+        Ok(Connection { io: Box::new(tls), alpn })
+    }
+
+    /// The configuration for this way of judging, made once: it also holds the session tickets. A CA file
+    /// is read when first needed and not again.
+    fn config(&self, trust: &Trust) -> Result<Arc<ClientConfig>, DialError> {
+        let locked = || self.configs.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(config) = locked().get(trust) {
+            return Ok(config.clone());
+        }
+        let config = Arc::new(self.build(trust)?);
+        let mut configs = locked();
+        if configs.len() >= MAX_CLIENT_CONFIGS {
+            configs.clear();
+        }
+        configs.insert(trust.clone(), config.clone());
+        Ok(config)
+    }
+
+    fn build(&self, trust: &Trust) -> Result<ClientConfig, DialError> {
+        let builder = ClientConfig::builder_with_provider(self.provider.clone())
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .map_err(|error| DialError::Tls(error.to_string()))?;
+        let judge = |pin| Arc::new(Judge::new(pin, &self.provider));
+        let mut config = match trust {
+            Trust::Roots => builder.with_root_certificates(self.roots.clone()).with_no_client_auth(),
+            Trust::CaFile(path) => {
+                let mut roots = RootCertStore::empty();
+                let certificates = read_roots(path).map_err(|error| DialError::Tls(error.to_string()))?;
+                roots.add_parsable_certificates(certificates);
+                builder.with_root_certificates(roots).with_no_client_auth()
+            }
+            Trust::Pin(pin) => {
+                builder.dangerous().with_custom_certificate_verifier(judge(Some(*pin))).with_no_client_auth()
+            }
+            Trust::Unverified => {
+                builder.dangerous().with_custom_certificate_verifier(judge(None)).with_no_client_auth()
+            }
+        };
+        config.alpn_protocols = ALPN.iter().map(|protocol| protocol.to_vec()).collect();
+        Ok(config)
+    }
+}
+
+impl Dial for TlsDial {
+    fn dial<'a>(&'a self, endpoint: &'a Endpoint) -> BoxFuture<'a, Result<Connection, DialError>> {
+        Box::pin(self.connect(endpoint))
+    }
+}
+
+fn server_name(name: &str) -> Result<ServerName<'static>, DialError> {
+    if let Ok(address) = name.parse::<IpAddr>() {
+        return Ok(ServerName::IpAddress(address.into()));
+    }
+    ServerName::try_from(name.to_owned())
+        .map_err(|_| DialError::Tls(format!("{name:?} is not a name a certificate can have")))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,64 @@
+//! One sentence for our log about a handshake that failed.
+
+use std::io;
+
+use rustls::{AlertDescription, CertificateError, Error};
+
+/// What was wrong, with the peer that was expected to be `name`.
+pub(super) fn of(error: &io::Error, name: &str) -> String {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
+    match inner {
+        Some(Error::InvalidCertificate(wrong)) => of_certificate(wrong, name),
+        Some(Error::AlertReceived(AlertDescription::ProtocolVersion)) | Some(Error::PeerIncompatible(_)) => {
+            format!("{name} does not speak TLS 1.3 as we do")
+        }
+        Some(Error::AlertReceived(AlertDescription::NoApplicationProtocol)) => {
+            format!("{name} speaks neither h2 nor http/1.1 nor atp/1")
+        }
+        Some(Error::AlertReceived(AlertDescription::UnrecognisedName)) => {
+            format!("{name} is not a name that server knows")
+        }
+        Some(Error::InvalidMessage(_)) => format!("{name} does not answer with TLS on this port"),
+        Some(other) => format!("the handshake with {name} failed: {other}"),
+        None if error.kind() == io::ErrorKind::UnexpectedEof => {
+            format!("{name} closed the connection during the handshake")
+        }
+        None => format!("the connection to {name} broke during the handshake: {error}"),
+    }
+}
+
+fn of_certificate(wrong: &CertificateError, name: &str) -> String {
+    use CertificateError as E;
+    match wrong {
+        E::Expired | E::ExpiredContext { .. } => format!("the certificate of {name} has expired"),
+        E::NotValidYet | E::NotValidYetContext { .. } => {
+            format!("the certificate of {name} is not valid yet (is a clock wrong?)")
+        }
+        E::NotValidForNameContext { presented, .. } => {
+            format!("the certificate is not for {name} but for {}", listed(presented))
+        }
+        E::NotValidForName => format!("the certificate is not for {name}"),
+        E::UnknownIssuer => format!("the certificate of {name} is from an issuer we do not trust"),
+        E::BadSignature => {
+            format!(
+                "a signature by or on the certificate of {name} does not verify (an issuer of the same name?)"
+            )
+        }
+        E::Revoked => format!("the certificate of {name} has been revoked"),
+        E::ApplicationVerificationFailure => {
+            format!("the certificate of {name} is not the one its server published")
+        }
+        other => format!("the certificate of {name} cannot be accepted: {other}"),
+    }
+}
+
+/// Most names of a foreign certificate repeated in the log.
+const MAX_LISTED_NAMES: usize = 4;
+
+fn listed(presented: &[String]) -> String {
+    match presented.len() {
+        0 => "no name at all".to_owned(),
+        n if n > MAX_LISTED_NAMES => format!("{} and others", presented[..MAX_LISTED_NAMES].join(", ")),
+        _ => presented.join(", "),
+    }
+}

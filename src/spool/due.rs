@@ -1,0 +1,269 @@
+//! Who is attempted next.
+//!
+//! Rows come from two sides: handed over the moment they were accepted, and found on disk when they are due
+//! (or after a restart). Memory holds the heads only; what finds no room here stays on disk and is found later.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::task::{self, JoinSet};
+use tokio::time::Instant;
+
+use super::contract::{Store, StoreError};
+use super::entry::{Row, RowId};
+use super::retry::Schedule;
+use crate::env::Env;
+use crate::proto::address::Domain;
+
+/// Rows that may wait in memory to be taken in by the runner.
+const MAX_HANDED_OVER: usize = 4096;
+/// Rows that may wait in memory for room at their destination.
+const MAX_HEADS: usize = 8192;
+/// Attempts under way at once.
+const MAX_ATTEMPTS: usize = 256;
+/// Attempts under way at once to one destination.
+const MAX_PER_DESTINATION: usize = 32;
+/// Rows read from disk at a time.
+const PAGE: usize = 256;
+/// The runner looks at the disk at least this often.
+const LONGEST_SLEEP: Duration = Duration::from_secs(30);
+/// How long the runner waits after the store failed it.
+const STORE_PAUSE: Duration = Duration::from_secs(1);
+
+/// Hands freshly accepted rows to the runner. Cheap to clone.
+#[derive(Clone)]
+pub struct Handover {
+    rows: mpsc::Sender<Row>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    /// Rows on disk that memory had no room for.
+    spilled: AtomicBool,
+    wake: Notify,
+}
+
+impl Handover {
+    /// Hands rows over for their first attempt. Never waits: what finds no room is found on disk later.
+    pub fn rows(&self, rows: Vec<Row>) {
+        for row in rows {
+            if self.rows.try_send(row).is_err() {
+                self.shared.spilled.store(true, Ordering::Release);
+                self.shared.wake.notify_one();
+            }
+        }
+    }
+}
+
+/// Starts attempts when they are due, a bounded number at a time.
+pub struct Runner<A> {
+    store: Arc<dyn Store>,
+    env: Env,
+    schedule: Arc<Schedule>,
+    attempt: A,
+    handed_over: mpsc::Receiver<Row>,
+    shared: Arc<Shared>,
+    /// Rows in memory: waiting in a lane or under way.
+    active: HashSet<RowId>,
+    lanes: HashMap<Domain, Lane>,
+    /// Lanes that may start another attempt, in turn.
+    ready: VecDeque<Domain>,
+    under_way: JoinSet<()>,
+    /// Which row and lane each task stands for: known here even if the task panics.
+    tasks: HashMap<task::Id, (RowId, Domain)>,
+    waiting: usize,
+}
+
+/// The rows of one destination.
+#[derive(Default)]
+struct Lane {
+    waiting: VecDeque<Row>,
+    under_way: usize,
+    /// Whether the lane stands in `ready`.
+    listed: bool,
+}
+
+/// Makes a runner and the way to hand rows to it. `attempt` carries one row through its attempt and settles it.
+pub fn runner<A, F>(store: Arc<dyn Store>, env: Env, schedule: Arc<Schedule>, attempt: A) -> (Runner<A>, Handover)
+where
+    A: Fn(Row) -> F + Send,
+    F: Future<Output = ()> + Send + 'static,
+{
+    let (sender, receiver) = mpsc::channel(MAX_HANDED_OVER);
+    // A restart may have left rows behind, so the first look goes to the disk.
+    let shared = Arc::new(Shared { spilled: AtomicBool::new(true), wake: Notify::new() });
+    let handover = Handover { rows: sender, shared: Arc::clone(&shared) };
+    let runner = Runner {
+        store,
+        env,
+        schedule,
+        attempt,
+        handed_over: receiver,
+        shared,
+        active: HashSet::new(),
+        lanes: HashMap::new(),
+        ready: VecDeque::new(),
+        under_way: JoinSet::new(),
+        tasks: HashMap::new(),
+        waiting: 0,
+    };
+    (runner, handover)
+}
+
+impl<A, F> Runner<A>
+where
+    A: Fn(Row) -> F + Send,
+    F: Future<Output = ()> + Send + 'static,
+{
+    /// Runs until `stop` turns true; then starts nothing more and waits for what is under way. Dropping the
+    /// future abandons that: the rows' leases bring them back.
+    pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
+        let mut look_at = Instant::now();
+        while !*stop.borrow() {
+            if look_at <= Instant::now() {
+                look_at = Instant::now() + self.look_at_disk().await;
+            }
+            self.start_attempts();
+            tokio::select! {
+                biased;
+                _ = stop.changed() => {}
+                Some(ended) = self.under_way.join_next_with_id(), if !self.under_way.is_empty() => self.ended(ended),
+                Some(row) = self.handed_over.recv(), if self.waiting < MAX_HEADS => self.enlist(row),
+                () = self.shared.wake.notified() => look_at = Instant::now(),
+                () = tokio::time::sleep_until(look_at) => {}
+            }
+            self.take_handed_over();
+        }
+        while self.under_way.join_next().await.is_some() {}
+    }
+
+    fn take_handed_over(&mut self) {
+        while self.waiting < MAX_HEADS {
+            match self.handed_over.try_recv() {
+                Ok(row) => self.enlist(row),
+                Err(_) => break,
+            }
+        }
+    }
+
+    /// Takes in what is due on disk, as far as there is room. Says when to look again.
+    async fn look_at_disk(&mut self) -> Duration {
+        match self.take_due().await {
+            Ok(wait) => wait.min(LONGEST_SLEEP),
+            Err(error) => {
+                tracing::warn!(%error, "queue: cannot read what is due");
+                STORE_PAUSE
+            }
+        }
+    }
+
+    async fn take_due(&mut self) -> Result<Duration, StoreError> {
+        if self.shared.spilled.swap(false, Ordering::AcqRel) {
+            self.take_spilled().await?;
+        }
+        loop {
+            let now = self.env.clock.now();
+            let room = MAX_HEADS.saturating_sub(self.waiting);
+            if room == 0 {
+                return Ok(STORE_PAUSE);
+            }
+            let due = self.store.due(now, PAGE + self.active.len()).await?;
+            let before = self.waiting;
+            for id in due.rows {
+                if self.waiting < MAX_HEADS {
+                    self.lease(id).await?;
+                }
+            }
+            if self.waiting == before {
+                return Ok(due.next.map_or(LONGEST_SLEEP, |next| next.since(now)));
+            }
+        }
+    }
+
+    async fn take_spilled(&mut self) -> Result<(), StoreError> {
+        let mut after = None;
+        loop {
+            let rows = self.store.fresh(after, PAGE).await?;
+            let Some(last) = rows.last().copied() else { return Ok(()) };
+            for id in rows {
+                if self.waiting >= MAX_HEADS {
+                    self.shared.spilled.store(true, Ordering::Release);
+                    return Ok(());
+                }
+                self.lease(id).await?;
+            }
+            after = Some(last);
+        }
+    }
+
+    /// Leases a row found on disk: the time of the attempt after this one is stored before this one begins.
+    async fn lease(&mut self, id: RowId) -> Result<(), StoreError> {
+        if self.active.contains(&id) {
+            return Ok(());
+        }
+        let now = self.env.clock.now();
+        if let Some(row) = self.store.lease(id, now, Arc::clone(&self.schedule)).await? {
+            self.enlist(row);
+        }
+        Ok(())
+    }
+
+    fn enlist(&mut self, row: Row) {
+        if !self.active.insert(row.id) {
+            return;
+        }
+        self.waiting += 1;
+        let domain = row.recipient.domain().clone();
+        let lane = self.lanes.entry(domain.clone()).or_default();
+        lane.waiting.push_back(row);
+        if !lane.listed && lane.under_way < MAX_PER_DESTINATION {
+            lane.listed = true;
+            self.ready.push_back(domain);
+        }
+    }
+
+    /// Starts attempts, one per destination in turn, as far as the bounds allow.
+    fn start_attempts(&mut self) {
+        while self.under_way.len() < MAX_ATTEMPTS {
+            let Some(domain) = self.ready.pop_front() else { return };
+            let Some(lane) = self.lanes.get_mut(&domain) else { continue };
+            lane.listed = false;
+            let Some(row) = lane.waiting.pop_front() else { continue };
+            lane.under_way += 1;
+            self.waiting -= 1;
+            if !lane.waiting.is_empty() && lane.under_way < MAX_PER_DESTINATION {
+                lane.listed = true;
+                self.ready.push_back(domain.clone());
+            }
+            let id = row.id;
+            let task = self.under_way.spawn((self.attempt)(row));
+            self.tasks.insert(task.id(), (id, domain));
+        }
+    }
+
+    fn ended(&mut self, ended: Result<(task::Id, ()), task::JoinError>) {
+        let task = match ended {
+            Ok((task, ())) => task,
+            Err(error) => {
+                tracing::error!(%error, "queue: an attempt panicked; its row comes back when its lease ends");
+                error.id()
+            }
+        };
+        let Some((id, domain)) = self.tasks.remove(&task) else { return };
+        self.active.remove(&id);
+        if let Some(lane) = self.lanes.get_mut(&domain) {
+            lane.under_way -= 1;
+            if lane.waiting.is_empty() && lane.under_way == 0 {
+                self.lanes.remove(&domain);
+            } else if !lane.listed && !lane.waiting.is_empty() {
+                lane.listed = true;
+                self.ready.push_back(domain);
+            }
+        }
+    }
+}

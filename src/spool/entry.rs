@@ -1,0 +1,281 @@
+//! The records of the store. Each begins with a version byte; a reader that meets another version says so.
+
+use std::net::IpAddr;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::state::{Ending, State};
+use crate::proto::address::Address;
+use crate::proto::nonce::Nonce;
+use crate::proto::time::UnixMillis;
+
+/// The version of every record this program writes.
+pub const RECORD_VERSION: u8 = 1;
+/// Steps of a row's story that are kept; the oldest but the first make room.
+pub const MAX_TRAIL: usize = 32;
+/// Longest text of a failure that is kept, in bytes.
+pub const MAX_REASON_BYTES: usize = 500;
+
+/// A record cannot be read.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum RecordError {
+    /// Written by a newer program, or damaged.
+    #[error("record version {0} is not known to this version of atp")]
+    Version(u8),
+    /// The bytes do not decode.
+    #[error("a record does not decode: {0}")]
+    Damaged(String),
+}
+
+/// Encodes a record behind its version byte.
+pub fn encode<T: Serialize>(record: &T) -> Result<Vec<u8>, RecordError> {
+    postcard::to_extend(record, vec![RECORD_VERSION]).map_err(|error| RecordError::Damaged(error.to_string()))
+}
+
+/// Decodes a record.
+///
+/// # Errors
+/// [`RecordError`] for another version or damaged bytes.
+pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, RecordError> {
+    match bytes.split_first() {
+        Some((&RECORD_VERSION, rest)) => {
+            postcard::from_bytes(rest).map_err(|error| RecordError::Damaged(error.to_string()))
+        }
+        Some((&other, _)) => Err(RecordError::Version(other)),
+        None => Err(RecordError::Damaged("empty".into())),
+    }
+}
+
+/// Names a row: which submission, and which of its recipients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct RowId {
+    /// The submission's number; grows with every acceptance.
+    pub entry: u64,
+    /// The recipient's place in the submission.
+    pub recipient: u16,
+}
+
+/// Where a message's bytes are.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Body {
+    /// In the record itself.
+    Inline(#[serde(with = "serde_bytes_vec")] Vec<u8>),
+    /// In chunks of their own, perhaps shared with other records.
+    Chunks {
+        /// Number of the first holder; names the chunks.
+        number: u64,
+        /// Bytes in all.
+        length: u32,
+    },
+}
+
+mod serde_bytes_vec {
+    //! Bytes as one run instead of a sequence of numbers.
+    use serde::de::{Deserializer, Visitor};
+    use serde::ser::Serializer;
+
+    pub fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(bytes)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
+        struct Bytes;
+        impl Visitor<'_> for Bytes {
+            type Value = Vec<u8>;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("bytes")
+            }
+            fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Vec<u8>, E> {
+                Ok(bytes.to_vec())
+            }
+        }
+        deserializer.deserialize_bytes(Bytes)
+    }
+}
+
+/// An attempt whose request was written and whose answer never came: the peer may have the message.
+/// Kept so that a later attempt looks the same to it (`docs/protocol.md` §4, §5).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unanswered {
+    /// `host:port` of the target.
+    pub target: String,
+    /// Whether the copy had the author's own `to`, `cc` and nonce.
+    pub native: bool,
+    /// When it was written.
+    pub at: UnixMillis,
+}
+
+/// One step of a row's story.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Step {
+    /// When.
+    pub at: UnixMillis,
+    /// `host:port` of the peer, where one was involved.
+    pub remote: Option<String>,
+    /// Wire code, such as `450 4.4.1`.
+    pub code: String,
+    /// What happened, in one sentence.
+    pub text: String,
+}
+
+/// One message on its way to one recipient.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Row {
+    /// Its name.
+    pub id: RowId,
+    /// Who submitted it.
+    pub sender: Address,
+    /// The author's nonce.
+    pub nonce: Nonce,
+    /// For whom this copy is.
+    pub recipient: Address,
+    /// When it was accepted.
+    pub accepted_at: UnixMillis,
+    /// Where it stands.
+    pub state: State,
+    /// Attempts begun.
+    pub attempts: u32,
+    /// When the first attempt began. `None`: none has.
+    pub first_attempt: Option<UnixMillis>,
+    /// When the latest attempt began.
+    pub last_attempt: Option<UnixMillis>,
+    /// Whether it must be stamped with the time of the attempt (the peer found the author's stamp stale).
+    pub restamp: bool,
+    /// Whether it travels under a second derived nonce (a reference peer remembers the first, but did not keep
+    /// the message; `docs/protocol.md` §10).
+    pub renamed: bool,
+    /// Whether it has been attempted and put back, or found again after a restart; says under which key it lies.
+    pub deferred: bool,
+    /// Which copy this is at a peer without `rcpt`: false for the first, which keeps the author's nonce.
+    pub further_copy: bool,
+    /// The first attempt that ended unanswered. `None`: every attempt was answered or never written.
+    pub unanswered: Option<Unanswered>,
+    /// Its story, oldest first.
+    pub trail: Vec<Step>,
+    /// The author's message.
+    pub body: Body,
+}
+
+impl Row {
+    /// Adds to the story, dropping the second-oldest step where it grows too long.
+    pub fn note(&mut self, mut step: Step) {
+        truncate(&mut step.text, MAX_REASON_BYTES);
+        if self.trail.len() >= MAX_TRAIL {
+            self.trail.remove(1);
+        }
+        self.trail.push(step);
+    }
+}
+
+/// Shortens `text` to at most `limit` bytes at a character boundary.
+pub fn truncate(text: &mut String, limit: usize) {
+    if text.len() > limit {
+        let mut end = limit;
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        text.truncate(end);
+    }
+}
+
+/// How a message proved itself on arrival.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Arrival {
+    /// When it was put into the mailbox.
+    pub at: UnixMillis,
+    /// The peer's address. `None`: from an agent of this daemon.
+    pub from_ip: Option<IpAddr>,
+    /// `pass`, `neutral` or `local`.
+    pub ats: String,
+    /// `pass` or `local`.
+    pub atk: String,
+    /// The TLS version of the connection it came by. `None`: it came by none.
+    pub tls: Option<String>,
+}
+
+impl Arrival {
+    /// From an agent of this daemon, or from the daemon itself.
+    pub fn local(at: UnixMillis) -> Arrival {
+        Arrival { at, from_ip: None, ats: "local".into(), atk: "local".into(), tls: None }
+    }
+}
+
+/// An entry of a mailbox.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MailRecord {
+    /// How it came.
+    pub arrival: Arrival,
+    /// Whether the bytes are a transfer whose author's form must be restored for readers.
+    pub restore: bool,
+    /// The message as received.
+    pub body: Body,
+}
+
+/// What is remembered of a delivery from a peer, so that a repeat is recognised.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReceivedIdentity {
+    /// The sender.
+    pub from: Address,
+    /// The author's nonce.
+    pub nonce: Nonce,
+    /// The recipient.
+    pub recipient: Address,
+    /// What was delivered under that identity (`docs/protocol.md` §4).
+    pub digest: [u8; 32],
+    /// When.
+    pub at: UnixMillis,
+    /// From when on it may be forgotten.
+    pub expires: UnixMillis,
+}
+
+/// What is remembered of a submission, so that a repeat is recognised and the sender can ask.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SentRecord {
+    /// The sender.
+    pub from: Address,
+    /// The author's nonce.
+    pub nonce: Nonce,
+    /// What was submitted under that identity.
+    pub digest: [u8; 32],
+    /// When it was accepted.
+    pub at: UnixMillis,
+    /// When it last changed.
+    pub updated: UnixMillis,
+    /// From when on it may be forgotten, unless a recipient is still open.
+    pub expires: UnixMillis,
+    /// Each recipient and where it stands.
+    pub recipients: Vec<SentRecipient>,
+}
+
+/// One recipient of a submission.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SentRecipient {
+    /// Who.
+    pub address: Address,
+    /// The row that is still open. `None`: ended.
+    pub row: Option<RowId>,
+    /// How it ended. `None`: it has not.
+    pub ending: Option<Ending>,
+    /// Attempts made.
+    pub attempts: u32,
+    /// The last failure, if there was one: code and sentence.
+    pub failure: Option<(String, String)>,
+}
+
+/// An agent's account, or a mailbox of the operator.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccountRecord {
+    /// PHC string of the password's Argon2id hash. `None`: a mailbox of the operator, which has no password.
+    pub password_hash: Option<String>,
+    /// When it was registered.
+    pub created_at: UnixMillis,
+    /// The mailbox that belongs to it; a name registered anew gets another one.
+    pub mailbox: u64,
+}
+
+impl std::fmt::Debug for AccountRecord {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AccountRecord").field("mailbox", &self.mailbox).finish_non_exhaustive()
+    }
+}

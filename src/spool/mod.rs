@@ -1,0 +1,17 @@
+//! Stage 2: the spool. What was accepted is on disk here until it is delivered or bounced.
+//!
+//! - [`contract`]: what a store promises, in the domain's words, and the types that cross that line
+//! - [`entry`]: the records and how they are encoded
+//! - [`state`]: what may happen to a row, as a pure function
+//! - [`retry`]: when the next attempt is due
+//! - [`keys`]: where each record lies
+//! - [`store`]: the contract over a [`Disk`](crate::env::disk::Disk), one committer writing
+//! - [`due`]: who is attempted next
+
+pub mod contract;
+pub mod due;
+pub mod entry;
+pub mod keys;
+pub mod retry;
+pub mod state;
+pub mod store;

@@ -1,0 +1,137 @@
+//! Acceptance: a submission's rows, mailbox entries, bounces and identity, in one write.
+
+use bytes::Bytes;
+
+use super::Writer;
+use crate::proto::address::Address;
+use crate::proto::time::UnixMillis;
+use crate::spool::contract::{Acceptance, Fate, NewRecipient, NewSubmission, StoreError};
+use crate::spool::entry::{self, Arrival, Body, MailRecord, Row, RowId, SentRecipient, SentRecord};
+use crate::spool::keys;
+use crate::spool::state::{Ending, State};
+
+impl Writer {
+    pub(super) fn accept(&mut self, submission: NewSubmission) -> Result<Acceptance, StoreError> {
+        let sent_key = keys::sent(&submission.from, &submission.nonce);
+        if let Some(known) = self.get(&sent_key)? {
+            let known: SentRecord = entry::decode(&known)?;
+            let same = known.digest == submission.digest;
+            return Ok(if same { Acceptance::Already } else { Acceptance::Conflict });
+        }
+        let Some(mailboxes) = self.own_mailboxes(&submission.recipients)? else {
+            return Ok(Acceptance::Changed);
+        };
+        let holders = submission.recipients.iter().filter(|r| !matches!(r.fate, Fate::Unknown { .. })).count();
+        let holders = u16::try_from(holders)
+            .map_err(|_| StoreError::Unreadable("a submission has too many recipients".into()))?;
+        let body = self.store_body(&submission.message, holders)?;
+        let number = self.number();
+        let mut rows = Vec::new();
+        let mut recipients = Vec::with_capacity(submission.recipients.len());
+        for (index, recipient) in (0u16..).zip(&submission.recipients) {
+            let sent = match &recipient.fate {
+                Fate::Own => {
+                    let mailbox = mailboxes[usize::from(index)];
+                    self.put_local_mail(mailbox, submission.at, body.clone())?;
+                    ended(&recipient.address, Ending::Delivered, None)
+                }
+                Fate::Unknown { bounce, failure } => {
+                    if let Some(bounce) = bounce {
+                        self.put_bounce(&submission.from, bounce, submission.at)?;
+                    }
+                    ended(&recipient.address, Ending::Bounced, Some(failure.clone()))
+                }
+                Fate::Remote => {
+                    let id = RowId { entry: number, recipient: index };
+                    let row = new_row(id, &submission, usize::from(index), body.clone());
+                    self.put(keys::fresh(id), entry::encode(&row)?);
+                    let address = recipient.address.clone();
+                    rows.push(row);
+                    SentRecipient { address, row: Some(id), ending: None, attempts: 1, failure: None }
+                }
+            };
+            recipients.push(sent);
+        }
+        let record = SentRecord {
+            from: submission.from,
+            nonce: submission.nonce,
+            digest: submission.digest,
+            at: submission.at,
+            updated: submission.at,
+            expires: submission.expires,
+            recipients,
+        };
+        self.put(sent_key, entry::encode(&record)?);
+        Ok(Acceptance::Accepted { rows })
+    }
+
+    /// The mailbox of each `Own` recipient (0 for the others). `None`: one of them has gone.
+    fn own_mailboxes(&self, recipients: &[NewRecipient]) -> Result<Option<Vec<u64>>, StoreError> {
+        let reader = self.reader();
+        let mut mailboxes = Vec::with_capacity(recipients.len());
+        for recipient in recipients {
+            mailboxes.push(match recipient.fate {
+                Fate::Own => match reader.account(&recipient.address)? {
+                    Some(account) => account.mailbox,
+                    None => return Ok(None),
+                },
+                Fate::Remote | Fate::Unknown { .. } => 0,
+            });
+        }
+        Ok(Some(mailboxes))
+    }
+
+    fn put_local_mail(&mut self, mailbox: u64, at: UnixMillis, body: Body) -> Result<(), StoreError> {
+        let cursor = self.number();
+        let record = MailRecord { arrival: Arrival::local(at), restore: false, body };
+        self.put(keys::mail(mailbox, cursor), entry::encode(&record)?);
+        Ok(())
+    }
+
+    /// Tells a sender of ours, or the operator where the sender has gone.
+    pub(super) fn put_bounce(
+        &mut self,
+        sender: &Address,
+        bounce: &Bytes,
+        at: UnixMillis,
+    ) -> Result<(), StoreError> {
+        let reader = self.reader();
+        let account = match reader.account(sender)? {
+            Some(account) => Some(account),
+            None => reader.account(&Address::postmaster(sender.domain()))?,
+        };
+        let Some(account) = account else {
+            tracing::error!(%sender, "a bounce has no mailbox to go to: neither the sender's nor postmaster's");
+            return Ok(());
+        };
+        let body = self.store_body(bounce, 1)?;
+        self.put_local_mail(account.mailbox, at, body)
+    }
+}
+
+fn ended(address: &Address, ending: Ending, failure: Option<(String, String)>) -> SentRecipient {
+    SentRecipient { address: address.clone(), row: None, ending: Some(ending), attempts: 0, failure }
+}
+
+fn new_row(id: RowId, submission: &NewSubmission, index: usize, body: Body) -> Row {
+    let recipient = submission.recipients[index].address.clone();
+    let earlier = &submission.recipients[..index];
+    Row {
+        id,
+        sender: submission.from.clone(),
+        nonce: submission.nonce.clone(),
+        accepted_at: submission.at,
+        state: State::Leased { until: submission.first_lease },
+        attempts: 1,
+        first_attempt: Some(submission.at),
+        last_attempt: Some(submission.at),
+        restamp: false,
+        renamed: false,
+        further_copy: earlier.iter().any(|other| other.address.domain() == recipient.domain()),
+        deferred: false,
+        unanswered: None,
+        trail: Vec::new(),
+        recipient,
+        body,
+    }
+}

@@ -1,0 +1,27 @@
+//! Delivery: a verified transfer's mailbox entry and its identity, in one write.
+
+use super::Writer;
+use crate::spool::contract::{DeliveryOutcome, NewDelivery, StoreError};
+use crate::spool::entry::{self, MailRecord, ReceivedIdentity};
+use crate::spool::keys;
+
+impl Writer {
+    pub(super) fn deliver(&mut self, delivery: NewDelivery) -> Result<DeliveryOutcome, StoreError> {
+        let identity = &delivery.identity;
+        let key = keys::received(&identity.from, &identity.nonce, &identity.recipient);
+        if let Some(known) = self.get(&key)? {
+            let known: ReceivedIdentity = entry::decode(&known)?;
+            let same = known.digest == identity.digest;
+            return Ok(if same { DeliveryOutcome::Already } else { DeliveryOutcome::Conflict });
+        }
+        let Some(account) = self.reader().account(&identity.recipient)? else {
+            return Ok(DeliveryOutcome::UnknownAgent);
+        };
+        let body = self.store_body(&delivery.message, 1)?;
+        let cursor = self.number();
+        let record = MailRecord { arrival: delivery.arrival, restore: delivery.restore, body };
+        self.put(keys::mail(account.mailbox, cursor), entry::encode(&record)?);
+        self.put(key, entry::encode(identity)?);
+        Ok(DeliveryOutcome::Delivered { cursor })
+    }
+}

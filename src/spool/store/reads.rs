@@ -1,0 +1,187 @@
+//! What readers see: nothing that has not been synced.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use super::Writer;
+use crate::env::disk::Disk;
+use crate::proto::address::Address;
+use crate::proto::nonce::Nonce;
+use crate::proto::time::UnixMillis;
+use crate::spool::contract::{Counts, DueRows, Mail, Page, StoreError, Trace};
+use crate::spool::entry::{self, Body, MailRecord, ReceivedIdentity, Row, RowId, SentRecord};
+use crate::spool::keys;
+
+/// Records under one nonce that are shown; strangers may choose the same one.
+const MAX_TRACE: usize = 100;
+/// Mailbox entries that are counted before the count is left at that.
+const MAX_COUNTED: u64 = 1_000_000;
+
+/// Reads up to a watermark.
+pub(super) struct Reader {
+    pub(super) disk: Arc<dyn Disk>,
+    /// Numbers above this may not have been synced.
+    pub(super) visible: u64,
+}
+
+impl Writer {
+    /// What a job sees: everything, its own batch excepted. Its answer waits for the sync.
+    pub(super) fn reader(&self) -> Reader {
+        Reader { disk: Arc::clone(&self.disk), visible: u64::MAX }
+    }
+}
+
+impl Reader {
+    /// Decodes at most `limit` records of a range.
+    pub(super) fn list<T>(
+        &self,
+        prefix: &[u8],
+        from: &[u8],
+        limit: usize,
+        mut decode: impl FnMut(&[u8], &[u8]) -> Result<T, StoreError>,
+    ) -> Result<Vec<T>, StoreError> {
+        let mut found = Vec::new();
+        let mut failure = None;
+        if limit == 0 {
+            return Ok(found);
+        }
+        self.disk.scan(prefix, from, &mut |key, value| match decode(key, value) {
+            Ok(record) => {
+                found.push(record);
+                if found.len() < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            }
+            Err(error) => {
+                failure = Some(error);
+                ControlFlow::Break(())
+            }
+        })?;
+        failure.map_or(Ok(found), Err)
+    }
+
+    pub(super) fn row(&self, id: RowId) -> Result<Option<Row>, StoreError> {
+        let bytes = match self.disk.get(&keys::fresh(id))? {
+            Some(bytes) => Some(bytes),
+            None => self.disk.get(&keys::queued(id))?,
+        };
+        bytes.map(|bytes| Ok(entry::decode(&bytes)?)).transpose()
+    }
+
+    pub(super) fn due(&self, now: UnixMillis, limit: usize) -> Result<DueRows, StoreError> {
+        let mut due = DueRows::default();
+        self.disk.scan(keys::DUE, keys::DUE, &mut |key, _| {
+            let Some((at, row)) = keys::parse_due(key) else { return ControlFlow::Continue(()) };
+            if at > now || due.rows.len() >= limit {
+                due.next = Some(at);
+                return ControlFlow::Break(());
+            }
+            if row.entry <= self.visible {
+                due.rows.push(row);
+            }
+            ControlFlow::Continue(())
+        })?;
+        Ok(due)
+    }
+
+    pub(super) fn fresh(&self, after: Option<RowId>, limit: usize) -> Result<Vec<RowId>, StoreError> {
+        let from = after.map_or_else(Vec::new, |id| [&keys::fresh(id)[..], &[0]].concat());
+        let rows = self.list(keys::FRESH, &from, limit, |key, _| Ok(keys::row_of(key)))?;
+        Ok(rows.into_iter().flatten().filter(|row| row.entry <= self.visible).collect())
+    }
+
+    pub(super) fn mailbox(
+        &self,
+        address: &Address,
+        after: u64,
+        limit: usize,
+        max_bytes: usize,
+    ) -> Result<Option<Page>, StoreError> {
+        let Some(account) = self.account(address)? else { return Ok(None) };
+        let from = keys::mail(account.mailbox, after.saturating_add(1));
+        let mut records = self.list(&keys::mailbox(account.mailbox), &from, limit + 1, |key, value| {
+            let cursor = keys::number_of(key)
+                .ok_or_else(|| StoreError::Unreadable("a mailbox entry's key is damaged".into()))?;
+            Ok((cursor, entry::decode::<MailRecord>(value)?))
+        })?;
+        records.retain(|(cursor, _)| *cursor <= self.visible);
+        let mut page = Page { mail: Vec::new(), more: records.len() > limit };
+        records.truncate(limit);
+        let mut bytes = 0;
+        for (cursor, record) in records {
+            bytes += record.body.length();
+            if bytes > max_bytes && !page.mail.is_empty() {
+                page.more = true;
+                break;
+            }
+            page.mail.push(self.open_mail(cursor, record)?);
+        }
+        Ok(Some(page))
+    }
+
+    pub(super) fn mail(&self, address: &Address, cursor: u64) -> Result<Option<Mail>, StoreError> {
+        let Some(account) = self.account(address)? else { return Ok(None) };
+        if cursor > self.visible {
+            return Ok(None);
+        }
+        match self.disk.get(&keys::mail(account.mailbox, cursor))? {
+            Some(bytes) => Ok(Some(self.open_mail(cursor, entry::decode(&bytes)?)?)),
+            None => Ok(None),
+        }
+    }
+
+    fn open_mail(&self, cursor: u64, record: MailRecord) -> Result<Mail, StoreError> {
+        let message = self.body(&record.body)?;
+        Ok(Mail { cursor, arrival: record.arrival, restore: record.restore, message })
+    }
+
+    pub(super) fn trace(&self, nonce: &Nonce) -> Result<Trace, StoreError> {
+        let prefix = keys::sent_by_nonce(nonce);
+        let sent = self.list(&prefix, &prefix, MAX_TRACE, |_, value| {
+            Ok(entry::decode::<SentRecord>(value)?)
+        })?;
+        let prefix = keys::received_by_nonce(nonce);
+        let received = self.list(&prefix, &prefix, MAX_TRACE, |_, value| {
+            Ok(entry::decode::<ReceivedIdentity>(value)?)
+        })?;
+        let mut trace = Trace { sent: Vec::new(), received };
+        trace.received.retain(|identity| identity.nonce == *nonce);
+        for record in sent.into_iter().filter(|record| record.nonce == *nonce) {
+            let mut rows = Vec::new();
+            for id in record.recipients.iter().filter_map(|recipient| recipient.row) {
+                rows.extend(self.row(id)?);
+            }
+            trace.sent.push((record, rows));
+        }
+        Ok(trace)
+    }
+
+    pub(super) fn counts(&self) -> Result<Counts, StoreError> {
+        let mut counts = Counts {
+            open_rows: self.count(keys::FRESH)? + self.count(keys::QUEUED)?,
+            mail: self.count(keys::MAIL)?,
+            ..Counts::default()
+        };
+        for (address, _) in self.accounts(None, usize::MAX)? {
+            *counts.agents.entry(address.domain().clone()).or_default() += 1;
+        }
+        Ok(counts)
+    }
+
+    fn count(&self, prefix: &[u8]) -> Result<u64, StoreError> {
+        let mut count = 0;
+        self.disk.scan(prefix, prefix, &mut |_, _| {
+            count += 1;
+            if count < MAX_COUNTED { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        })?;
+        Ok(count)
+    }
+}
+
+impl Body {
+    /// Bytes of the message.
+    fn length(&self) -> usize {
+        match self {
+            Body::Inline(bytes) => bytes.len(),
+            Body::Chunks { length, .. } => *length as usize,
+        }
+    }
+}

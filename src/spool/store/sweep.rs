@@ -1,0 +1,59 @@
+//! Forgetting: identities past their time, and the mail of removed mailboxes, a bounded number at a time.
+
+use super::Writer;
+use crate::proto::time::UnixMillis;
+use crate::spool::contract::StoreError;
+use crate::spool::entry::{self, MailRecord, ReceivedIdentity, SentRecord};
+use crate::spool::keys;
+
+/// Records looked at in one step, so that nobody waits long for the committer.
+const MAX_STEP: usize = 500;
+
+impl Writer {
+    pub(super) fn forget(&mut self, now: UnixMillis) -> Result<bool, StoreError> {
+        if self.sweep_garbage()? {
+            return Ok(true);
+        }
+        let prefix = if self.sweep_from.starts_with(keys::SENT) { keys::SENT } else { keys::RECEIVED };
+        let from = std::mem::take(&mut self.sweep_from);
+        let seen = self.reader().list(prefix, &from, MAX_STEP, |key, value| {
+            let expired = if prefix == keys::SENT {
+                let record: SentRecord = entry::decode(value)?;
+                record.expires <= now && record.recipients.iter().all(|recipient| recipient.row.is_none())
+            } else {
+                entry::decode::<ReceivedIdentity>(value)?.expires <= now
+            };
+            Ok((key.to_vec(), expired))
+        })?;
+        let last = if seen.len() == MAX_STEP { seen.last().map(|(key, _)| [&key[..], &[0]].concat()) } else { None };
+        for (key, expired) in seen {
+            if expired {
+                self.delete(key);
+            }
+        }
+        match last {
+            Some(key) => self.sweep_from = key,
+            None if prefix == keys::RECEIVED => self.sweep_from = keys::SENT.to_vec(),
+            None => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    /// Removes entries of one mailbox whose owner has gone. `true`: it did something.
+    fn sweep_garbage(&mut self) -> Result<bool, StoreError> {
+        let marks = self.reader().list(keys::GARBAGE, keys::GARBAGE, 1, |key, _| Ok(keys::number_of(key)))?;
+        let Some(mailbox) = marks.into_iter().flatten().next() else { return Ok(false) };
+        let prefix = keys::mailbox(mailbox);
+        let mail = self.reader().list(&prefix, &prefix, MAX_STEP, |key, value| {
+            Ok((key.to_vec(), entry::decode::<MailRecord>(value)?))
+        })?;
+        if mail.is_empty() {
+            self.delete(keys::garbage(mailbox));
+        }
+        for (key, record) in mail {
+            self.delete(key);
+            self.release_body(&record.body)?;
+        }
+        Ok(true)
+    }
+}
