@@ -10,13 +10,19 @@ pub mod config;
 pub mod counters;
 #[cfg(feature = "demo")]
 pub mod demo;
+pub mod deliver;
 pub mod discover;
 pub mod dns_records;
 pub mod env;
 pub mod error;
+pub mod pipeline;
 pub mod proto;
 pub mod secret;
+pub mod server;
+pub mod sign;
 pub mod spool;
+pub mod submit;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+pub mod transfer;
 pub mod verify;

@@ -183,6 +183,19 @@ mod tests {
     }
 
     #[test]
+    fn the_zone_text_is_read_by_hickory() {
+        use hickory_resolver::proto::rr::{Name, RecordType};
+        use hickory_resolver::proto::serialize::txt::Parser;
+        let many: Vec<String> = (0..40).map(|n| format!("2001:db8:aaaa:bbbb:cccc::{n:x}")).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        let zone = render(&records("atp.example.com", &many), &Templates::default()).unwrap();
+        let origin = Name::from_ascii("example.com.").unwrap();
+        let (_, sets) = Parser::new(zone, None, Some(origin)).parse().unwrap();
+        let count = |kind| sets.values().filter(|set| set.record_type() == kind).count();
+        assert_eq!((count(RecordType::SVCB), count(RecordType::TXT), count(RecordType::AAAA)), (1, 2, 1));
+    }
+
+    #[test]
     fn a_wrong_template_is_named_on_one_line() {
         for wrong in ["{{ nothing }}", "{% if %}", "{{ domain | upper }}"] {
             let templates = Templates { ats: wrong.into(), ..Templates::default() };

@@ -6,6 +6,7 @@
 pub mod address;
 pub mod atk;
 pub mod ats;
+pub mod calendar;
 pub mod canonical;
 pub mod json;
 pub mod limits;

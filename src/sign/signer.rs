@@ -1,0 +1,125 @@
+//! The stage itself: canonical bytes → signature → the bytes of a transfer.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde_json::{Map, Value};
+
+use super::key::Key;
+use crate::error::Fault;
+use crate::proto::canonical;
+use crate::proto::signature::{KeyId, Signature};
+use crate::proto::time::UnixMillis;
+
+/// The member a signature travels in.
+const MEMBER: &str = "signature";
+
+/// Which canonical form the receiver verifies (`docs/protocol.md` §3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CanonicalForm {
+    /// RFC 8785: every field is signed.
+    Rfc8785,
+    /// That of the published Python implementation, which signs the fields it knows.
+    Reference,
+}
+
+/// A signed message as it goes over the wire. Only [`Signer::sign`] makes one.
+#[derive(Debug, Clone)]
+pub struct Signed {
+    bytes: Bytes,
+    key_id: KeyId,
+}
+
+impl Signed {
+    /// The request body. Cheap to clone.
+    pub fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    /// The key it is signed with.
+    pub fn key_id(&self) -> &KeyId {
+        &self.key_id
+    }
+}
+
+/// Signs for one domain. Cheap to clone; after a rotation the daemon makes a new one.
+#[derive(Debug, Clone)]
+pub struct Signer {
+    key: Arc<Key>,
+}
+
+impl Signer {
+    /// Signs with this key.
+    pub fn new(key: Arc<Key>) -> Signer {
+        Signer { key }
+    }
+
+    /// The key in use.
+    pub fn key(&self) -> &Key {
+        &self.key
+    }
+
+    /// Signs a message; a `signature` already in it is replaced.
+    ///
+    /// # Errors
+    /// [`Reason::Internal`](crate::proto::status::Reason::Internal) if the message has no canonical form, which
+    /// no message that was parsed is without.
+    pub fn sign(
+        &self,
+        mut unsigned: Map<String, Value>,
+        form: CanonicalForm,
+        now: UnixMillis,
+    ) -> Result<Signed, Fault> {
+        let to_sign = match form {
+            CanonicalForm::Rfc8785 => canonical::rfc8785(&unsigned).map_err(Fault::internal)?,
+            CanonicalForm::Reference => canonical::reference(&unsigned),
+        };
+        let key_id = self.key.id().clone();
+        let signature = Signature { key_id: key_id.clone(), bytes: self.key.sign(&to_sign) };
+        unsigned.insert(MEMBER.into(), signature.to_value(now.seconds()));
+        let bytes = serde_json::to_vec(&unsigned).map_err(Fault::internal)?.into();
+        Ok(Signed { bytes, key_id })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ed25519_dalek::VerifyingKey;
+    use serde_json::json;
+
+    use super::*;
+    use crate::env::rng::SystemRng;
+    use crate::proto::address::Domain;
+
+    fn signer() -> Signer {
+        let id = KeyId::new("default", Domain::parse("a.test").unwrap()).unwrap();
+        Signer::new(Arc::new(Key::generate(id, &SystemRng)))
+    }
+
+    fn message() -> Map<String, Value> {
+        let value = json!({
+            "from": "a@a.test", "to": "b@b.test", "timestamp": 1, "nonce": "n", "type": "message",
+            "payload": { "x": 1e-7 }, "extra": true, "signature": { "old": 1 },
+        });
+        value.as_object().cloned().unwrap()
+    }
+
+    #[test]
+    fn both_forms_verify_against_the_public_key() {
+        let signer = signer();
+        let key = VerifyingKey::from_bytes(&signer.key().public_key()).unwrap();
+        for form in [CanonicalForm::Rfc8785, CanonicalForm::Reference] {
+            let signed = signer.sign(message(), form, UnixMillis::from_seconds(7)).unwrap();
+            let sent: Map<String, Value> = serde_json::from_slice(signed.bytes()).unwrap();
+            let signature = Signature::parse(&sent["signature"]).unwrap();
+            let bytes = match form {
+                CanonicalForm::Rfc8785 => canonical::rfc8785(&sent).unwrap(),
+                CanonicalForm::Reference => canonical::reference(&sent),
+            };
+            key.verify_strict(&bytes, &ed25519_dalek::Signature::from_bytes(&signature.bytes)).unwrap();
+            assert_eq!(signature.key_id, *signed.key_id());
+            assert_eq!(sent["signature"]["timestamp"], json!(7));
+            assert_eq!((&sent["extra"], sent.len()), (&json!(true), 8));
+        }
+    }
+}
