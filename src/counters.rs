@@ -29,6 +29,10 @@ pub struct Counters {
     pub delivered: Counter,
     /// Repeats recognised.
     pub repeated: Counter,
+    /// Attempts begun.
+    pub attempts_begun: Counter,
+    /// Attempts ended.
+    pub attempts_ended: Counter,
     /// Rows whose recipient's server has taken the message.
     pub transferred: Counter,
     /// Attempts that failed for now.

@@ -30,6 +30,7 @@ pub async fn stats(
     let counts = app.pipeline.store.counts().await?;
     let agents = app.accounts.list().await?;
     let counters = &app.counters;
+    let under_way = counters.attempts_begun.get().saturating_sub(counters.attempts_ended.get());
     let body = json!({
         "domain": app.pipeline.domains[0].as_str(),
         "domains": app.pipeline.domains.iter().map(|domain| domain.as_str()).collect::<Vec<_>>(),
@@ -44,8 +45,8 @@ pub async fn stats(
             "repeated": counters.repeated.get(),
         },
         "queue": {
-            "queued": counts.open_rows.saturating_sub(counts.under_way),
-            "delivering": counts.under_way,
+            "queued": counts.open_rows.saturating_sub(under_way),
+            "delivering": under_way,
             "delivered": counts.mail,
             "failed": counts.deferred_rows,
             "bounced": counters.bounced.get(),

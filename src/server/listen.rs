@@ -10,7 +10,7 @@ use axum::extract::Request;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use rustls::ServerConfig;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
@@ -57,10 +57,15 @@ pub fn bind(host: IpAddr, port: u16) -> io::Result<TcpListener> {
 
 /// Serves `router` over TLS until `stop` turns true, then waits until every request in flight is answered.
 /// Dropping the future abandons them.
-pub async fn serve(listener: TcpListener, tls: Arc<ServerConfig>, router: Router, mut stop: watch::Receiver<bool>) {
+pub async fn serve(
+    listener: TcpListener,
+    tls: Arc<ServerConfig>,
+    router: Router,
+    mut stop: watch::Receiver<bool>,
+) {
     let acceptor = TlsAcceptor::from(tls);
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    let graceful = Arc::new(GracefulShutdown::new());
+    let graceful = GracefulShutdown::new();
     while !*stop.borrow() {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { break };
         let (stream, peer) = tokio::select! {
@@ -75,20 +80,16 @@ pub async fn serve(listener: TcpListener, tls: Arc<ServerConfig>, router: Router
                 }
             },
         };
-        let (acceptor, router, graceful) = (acceptor.clone(), router.clone(), Arc::clone(&graceful));
+        let (acceptor, router, watcher) = (acceptor.clone(), router.clone(), graceful.watcher());
         tokio::spawn(async move {
-            connection(stream, peer, acceptor, router, graceful).await;
+            if let Err(reason) = connection(stream, peer, acceptor, router, watcher).await {
+                tracing::debug!(%peer, reason, "a connection ended");
+            }
             drop(place);
         });
     }
     drop(listener);
-    // Every connection holds a handle until it has ended; those in their handshake give theirs up soon.
-    while Arc::strong_count(&graceful) > 1 && places.available_permits() < MAX_CONNECTIONS {
-        if Arc::strong_count(&graceful) == 1 {
-            break;
-        }
-        tokio::task::yield_now().await;
-    }
+    graceful.shutdown().await;
 }
 
 async fn connection(
@@ -96,7 +97,32 @@ async fn connection(
     peer: SocketAddr,
     acceptor: TlsAcceptor,
     router: Router,
-    graceful: Arc<GracefulShutdown>,
-) {
-    let _ = (stream, peer, acceptor, router, graceful);
+    watcher: Watcher,
+) -> Result<(), String> {
+    let ends = Ends { peer, local: stream.local_addr().map_err(|error| error.to_string())? };
+    stream.set_nodelay(true).map_err(|error| error.to_string())?;
+    let stream = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream))
+        .await
+        .map_err(|_| "TLS: no handshake in time".to_owned())?
+        .map_err(|error| format!("TLS: {error}"))?;
+    let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(ends);
+        router.clone().call(request)
+    });
+    let builder = http();
+    let connection = builder.serve_connection(TokioIo::new(stream), service);
+    watcher.watch(connection).await.map_err(|error| error.to_string())
+}
+
+/// HTTP/1.1 or HTTP/2, whichever the client opens with: its ALPN may name neither (`docs/protocol.md` §6).
+fn http() -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(MAX_STREAMS)
+        .max_header_list_size(MAX_HEADER_BYTES)
+        .keep_alive_interval(PING_EVERY);
+    builder
 }
