@@ -23,7 +23,7 @@ use crate::error::Fault;
 use crate::proto::address::Domain;
 use crate::proto::status::Reason;
 
-pub use self::route::Family;
+pub use crate::env::dial::Family;
 
 /// The port of a server whose record names none.
 const DEFAULT_PORT: u16 = 7443;
@@ -68,48 +68,41 @@ pub struct Target {
     pub verified_domain: bool,
 }
 
-/// What of the configuration matters here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Settings {
-    /// The address family our own ATS would not let us send from: not dialled while a target has the other.
-    pub avoid: Option<Family>,
-}
-
 /// Finds routes. Keeps nothing: what DNS said is kept by the resolver, for as long as DNS allows.
 pub struct Discovery {
     env: Env,
     peers: Peers,
     local: LocalDirectory,
-    settings: Settings,
 }
 
 impl Discovery {
     /// Discovery through this environment's resolver, with what goes before it.
-    pub fn new(env: Env, peers: Peers, local: LocalDirectory, settings: Settings) -> Discovery {
-        Discovery { env, peers, local, settings }
+    pub fn new(env: Env, peers: Peers, local: LocalDirectory) -> Discovery {
+        Discovery { env, peers, local }
     }
 
-    /// The servers that take mail for `domain`.
+    /// The servers that take mail for `domain`. Addresses of the family `avoid` (the one our own ATS would not
+    /// let us send from) are left out where a server has others.
     ///
     /// # Errors
     /// [`Reason::NoRoute`], permanent, if the domain has no server; [`Reason::DnsTrouble`], temporary, if
     /// that could not be found out now.
-    pub async fn route(&self, domain: &Domain) -> Result<Route, Fault> {
+    pub async fn route(&self, domain: &Domain, avoid: Option<Family>) -> Result<Route, Fault> {
         if let Some(peer) = self.peers.get(domain) {
-            return self.peer_route(domain, peer).await;
+            return self.peer_route(domain, peer, avoid).await;
         }
         match self.local.read(domain) {
             Ok(Some(entry)) => return Ok(local_route(entry)),
             Ok(None) => {}
             Err(trouble) => return Err(local_trouble(domain, trouble)),
         }
-        self.dns_route(domain).await
+        self.dns_route(domain, avoid).await
     }
 
-    async fn dns_route(&self, domain: &Domain) -> Result<Route, Fault> {
+    async fn dns_route(&self, domain: &Domain, avoid: Option<Family>) -> Result<Route, Fault> {
         let mut trouble = None;
         for source in [RouteSource::Svcb, RouteSource::AgentSvcb, RouteSource::Srv] {
-            let miss = match self.targets(source, domain).await {
+            let miss = match self.targets(source, domain, avoid).await {
                 Ok(targets) if !targets.is_empty() => return Ok(Route { source, targets }),
                 Ok(_) => continue,
                 Err(miss) => miss,
@@ -122,16 +115,21 @@ impl Discovery {
         Err(trouble.map_or_else(|| no_route(domain), |why| dns_trouble(domain, &why)))
     }
 
-    async fn targets(&self, source: RouteSource, domain: &Domain) -> Result<Vec<Target>, Miss> {
+    async fn targets(
+        &self,
+        source: RouteSource,
+        domain: &Domain,
+        avoid: Option<Family>,
+    ) -> Result<Vec<Target>, Miss> {
         let services = lookup::services(&self.env, source, domain).await?;
-        route::to_targets(&self.env, services, domain, self.settings.avoid).await
+        route::to_targets(&self.env, services, domain, avoid).await
     }
 
-    async fn peer_route(&self, domain: &Domain, peer: &Peer) -> Result<Route, Fault> {
+    async fn peer_route(&self, domain: &Domain, peer: &Peer, avoid: Option<Family>) -> Result<Route, Fault> {
         let mut addresses: Vec<_> =
             peer.addresses.iter().map(|address| SocketAddr::new(*address, peer.port)).collect();
         if addresses.is_empty() {
-            addresses = route::addresses(&self.env, &peer.host, peer.port, &[], self.settings.avoid)
+            addresses = route::addresses(&self.env, &peer.host, peer.port, &[], avoid)
                 .await
                 .map_err(|why| dns_trouble(domain, &format!("{}: {why}", peer.host)))?;
         }

@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 use super::Target;
 use super::lookup::{Miss, Service};
 use crate::env::Env;
-use crate::env::dial::Trust;
+use crate::env::dial::{Family, Trust};
 use crate::env::dns::{Answer, DnsTrouble, Kind, Record};
 use crate::proto::address::Domain;
 
@@ -15,21 +15,6 @@ use crate::proto::address::Domain;
 const MAX_TARGETS: usize = 8;
 /// Most addresses of a server that are considered.
 const MAX_ADDRESSES: usize = 8;
-
-/// An address family.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Family {
-    /// IPv4.
-    V4,
-    /// IPv6.
-    V6,
-}
-
-impl Family {
-    fn of(address: &SocketAddr) -> Family {
-        if address.is_ipv4() { Family::V4 } else { Family::V6 }
-    }
-}
 
 /// The services that have an address, in the order given. Trouble with the addresses of one is told only
 /// if no other has any.

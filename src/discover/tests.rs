@@ -61,7 +61,7 @@ fn discovery(script: Script) -> Discovery {
         rng: Arc::new(SystemRng),
     };
     let nowhere = LocalDirectory::new(std::path::Path::new("/nonexistent"));
-    Discovery::new(env, Peers::default(), nowhere, Settings::default())
+    Discovery::new(env, Peers::default(), nowhere)
 }
 
 fn domain() -> Domain {
@@ -86,7 +86,7 @@ fn srv(priority: u16, weight: u16, target: &str) -> Record {
 
 /// `source host:port host:port`, or the code of the fault.
 async fn outcome(script: Script) -> String {
-    match discovery(script).route(&domain()).await {
+    match discovery(script).route(&domain(), None).await {
         Ok(route) => route.targets.iter().fold(format!("{:?}", route.source), |text, target| {
             format!("{text} {}:{}", target.host, target.port)
         }),
@@ -282,22 +282,15 @@ async fn families_take_turns_and_hints_fill_in_for_what_dns_lacks() {
         ("IPv6 avoided", script(), Some(Family::V6), vec!["192.0.2.50"]),
         ("IPv4 avoided", script(), Some(Family::V4), vec!["[2001:db8::50]"]),
     ] {
-        let discovery = Discovery { settings: Settings { avoid }, ..discovery(script) };
-        let route = discovery.route(&domain()).await.unwrap();
+        let route = discovery(script).route(&domain(), avoid).await.unwrap();
         let addresses: Vec<_> = route.targets[0].addresses.iter().map(ToString::to_string).collect();
         let want: Vec<_> = want.iter().map(|address| format!("{address}:7443")).collect();
         assert_eq!(addresses, want, "{case}");
     }
     let only_v4 = Script::default().has("_atp.example.com", vec![Record::Svcb(svcb(1, "h.net"))]);
-    let avoiding = Discovery {
-        settings: Settings { avoid: Some(Family::V4) },
-        ..discovery(only_v4.has("h.net", vec![v4(1)]))
-    };
-    assert_eq!(
-        avoiding.route(&domain()).await.unwrap().targets[0].addresses.len(),
-        1,
-        "the only family is used"
-    );
+    let only_v4 = discovery(only_v4.has("h.net", vec![v4(1)]));
+    let route = only_v4.route(&domain(), Some(Family::V4)).await.unwrap();
+    assert_eq!(route.targets[0].addresses.len(), 1, "the only family is used");
 }
 
 #[tokio::test]
@@ -312,7 +305,7 @@ async fn the_certificate_vouches_for_the_domain_only_if_the_host_is_in_it_or_dns
         let records = vec![Record::Svcb(svcb(1, host))];
         let answer = Ok(Answer { records, ttl: Duration::ZERO, secure });
         let script = Script::default().with("_atp.example.com", Kind::Svcb, answer).has(host, vec![v4(1)]);
-        let route = discovery(script).route(&domain()).await.unwrap();
+        let route = discovery(script).route(&domain(), None).await.unwrap();
         assert_eq!(route.targets[0].verified_domain, want, "{host}, secure: {secure}");
         assert_eq!(route.targets[0].trust, Trust::Roots);
     }
@@ -329,7 +322,7 @@ async fn the_peers_file_goes_before_everything() {
     let script =
         hosts().has("_atp.example.com", vec![Record::Svcb(svcb(1, "b.net"))]).fails("sick.net", Kind::Aaaa);
     let discovery = Discovery { peers: Peers::load(&file).unwrap(), ..discovery(script) };
-    let route = async |name: &str| discovery.route(&Domain::parse(name).unwrap()).await;
+    let route = async |name: &str| discovery.route(&Domain::parse(name).unwrap(), None).await;
 
     let named = route("example.com").await.unwrap();
     assert_eq!(named.source, RouteSource::Peers);
@@ -354,18 +347,18 @@ async fn neighbours_are_found_in_the_local_directory_while_they_run() {
     };
     let running = local.publish(entry).unwrap();
     let discovery = Discovery { local, ..discovery(Script::default()) };
-    let route = discovery.route(&bob).await.unwrap();
+    let route = discovery.route(&bob, None).await.unwrap();
     assert_eq!((route.source, route.targets.len()), (RouteSource::Local, 1));
     let target = &route.targets[0];
     assert_eq!((target.host.as_str(), target.port, &target.trust), ("bob.local", 7444, &Trust::Pin([7; 32])));
     assert!(target.verified_domain);
 
     drop(running);
-    let down = discovery.route(&bob).await.unwrap_err();
+    let down = discovery.route(&bob, None).await.unwrap_err();
     assert_eq!(down.reason, Reason::DnsTrouble);
     assert_eq!(down.public, "The server of bob.local on this machine is not running.");
     assert_eq!(
-        discovery.route(&Domain::parse("eve.local").unwrap()).await.unwrap_err().reason,
+        discovery.route(&Domain::parse("eve.local").unwrap(), None).await.unwrap_err().reason,
         Reason::NoRoute
     );
 }

@@ -148,7 +148,23 @@ impl Dial for TlsDial {
     fn dial<'a>(&'a self, endpoint: &'a Endpoint) -> BoxFuture<'a, Result<Connection, DialError>> {
         Box::pin(self.connect(endpoint))
     }
+
+    fn source(&self, family: Family) -> Option<IpAddr> {
+        // Connecting a datagram socket sends nothing; it only has the system choose a route.
+        let (own, anywhere): (IpAddr, IpAddr) = match family {
+            Family::V4 => (Ipv4Addr::UNSPECIFIED.into(), Ipv4Addr::new(192, 0, 2, 1).into()),
+            Family::V6 => {
+                (Ipv6Addr::UNSPECIFIED.into(), Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into())
+            }
+        };
+        let socket = UdpSocket::bind((own, 0)).ok()?;
+        socket.connect((anywhere, DISCARD_PORT)).ok()?;
+        socket.local_addr().ok().map(|address| address.ip())
+    }
 }
+
+/// A port for the socket that is never sent from.
+const DISCARD_PORT: u16 = 9;
 
 fn server_name(name: &str) -> Result<ServerName<'static>, DialError> {
     if let Ok(address) = name.parse::<IpAddr>() {

@@ -123,6 +123,12 @@ impl Verifier {
         Verifier { dns: env.dns, settings }
     }
 
+    /// Whether the policy of `domain` denies `source`: asked about our own, before others ask.
+    /// Trouble and broken policies deny nothing here.
+    pub async fn denies(&self, domain: &Domain, source: IpAddr) -> bool {
+        matches!(policy::check(&*self.dns, domain, source).await, Err(AtsFailure::Denied))
+    }
+
     /// Makes all checks, in the order above.
     ///
     /// # Errors

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use atp::demo::dns_server::{ZoneError, ZoneServer};
-use atp::discover::{Discovery, Settings};
+use atp::discover::Discovery;
 use atp::env::Env;
 use atp::env::clock::SystemClock;
 use atp::env::dns::cache::CachedResolver;
@@ -185,11 +185,11 @@ fn discovery(resolver: HickoryResolver, home: &Path) -> Discovery {
         dial: Arc::new(TlsDial::new(Vec::new())),
         rng: Arc::new(SystemRng),
     };
-    Discovery::new(env, Peers::default(), local, Settings::default())
+    Discovery::new(env, Peers::default(), local)
 }
 
 async fn route(discovery: &Discovery, domain: &str) -> String {
-    let found = match discovery.route(&Domain::parse(domain).unwrap()).await {
+    let found = match discovery.route(&Domain::parse(domain).unwrap(), None).await {
         Ok(found) => found,
         Err(fault) => return fault.reason.code().to_owned(),
     };
