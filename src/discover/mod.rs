@@ -11,6 +11,7 @@
 mod lookup;
 mod route;
 
+use std::fmt;
 use std::net::SocketAddr;
 
 use self::lookup::Miss;
@@ -66,6 +67,16 @@ pub struct Target {
     /// Whether a good certificate for `host` vouches for the domain itself (`docs/protocol.md` §6): the
     /// host is the domain or below it, DNSSEC validated the way to it, or the operator named it.
     pub verified_domain: bool,
+}
+
+/// `host:port`, as in URLs: by this a target is known in logs, trails and caches.
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.host.contains(':') {
+            true => write!(f, "[{}]:{}", self.host, self.port),
+            false => write!(f, "{}:{}", self.host, self.port),
+        }
+    }
 }
 
 /// Finds routes. Keeps nothing: what DNS said is kept by the resolver, for as long as DNS allows.

@@ -4,7 +4,7 @@ mod judge;
 mod reason;
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -19,7 +19,7 @@ use tokio_rustls::TlsConnector;
 
 use self::judge::Judge;
 use super::BoxFuture;
-use super::dial::{Connection, Dial, DialError, Endpoint, Trust};
+use super::dial::{Connection, Dial, DialError, Endpoint, Family, Trust};
 use crate::proto::svcb::PROTOCOLS;
 
 /// Longest time a TCP connection may take.
