@@ -8,6 +8,7 @@
 pub mod agents;
 pub mod config;
 pub mod counters;
+pub mod daemon;
 #[cfg(feature = "demo")]
 pub mod demo;
 pub mod deliver;
@@ -15,6 +16,7 @@ pub mod discover;
 pub mod dns_records;
 pub mod env;
 pub mod error;
+pub mod observe;
 pub mod pipeline;
 pub mod proto;
 pub mod secret;
