@@ -6,6 +6,7 @@
 //! (may that server send for that domain, does the signature hold) → [`deliver`] (into the mailbox).
 
 pub mod agents;
+pub mod cli;
 pub mod config;
 pub mod counters;
 pub mod daemon;

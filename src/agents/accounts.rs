@@ -112,10 +112,10 @@ fn taken() -> Fault {
 mod tests {
     use super::*;
     use crate::agents::passwords::Cost;
+    use crate::env::BoxFuture;
     use crate::env::clock::SystemClock;
     use crate::env::dial::{Connection, Dial, DialError, Endpoint};
     use crate::env::dns::{Answer, DnsTrouble, Kind, Resolver};
-    use crate::env::BoxFuture;
     use crate::env::rng::SystemRng;
     use crate::spool::store;
     use crate::testing::disk::MemoryDisk;

@@ -109,18 +109,38 @@ impl Home {
     /// # Errors
     /// [`HomeError::NoNode`] if none does, [`HomeError::NodeFile`] if one cannot be read.
     pub fn node_of(&self, domain: &Domain) -> Result<NodeDir, HomeError> {
-        let missing = || HomeError::NoNode { domain: domain.clone(), home: self.root.clone() };
-        let entries = std::fs::read_dir(self.root.join("node")).map_err(|_| missing())?;
+        let serves = |file: &NodeFile| file.domains.iter().any(|served| served == domain.as_str());
+        let found = self.nodes()?.into_iter().find(|(_, file)| serves(file));
+        found
+            .map(|(node, _)| node)
+            .ok_or_else(|| HomeError::NoNode { domain: domain.clone(), home: self.root.clone() })
+    }
+
+    /// The one domain that the daemons of this home serve. `None`: there are several, or none.
+    ///
+    /// # Errors
+    /// [`HomeError::NodeFile`] if a `node.toml` cannot be read.
+    pub fn only_domain(&self) -> Result<Option<Domain>, HomeError> {
+        let served = self.nodes()?.into_iter().flat_map(|(_, file)| file.domains).collect::<Vec<_>>();
+        match served.as_slice() {
+            [one] => Ok(Domain::parse(one).ok()),
+            _ => Ok(None),
+        }
+    }
+
+    fn nodes(&self) -> Result<Vec<(NodeDir, NodeFile)>, HomeError> {
+        let Ok(entries) = std::fs::read_dir(self.root.join("node")) else { return Ok(Vec::new()) };
+        let mut nodes = Vec::new();
         for entry in entries.flatten().take(MAX_NODES) {
             let node = NodeDir { root: entry.path() };
             match node.read() {
-                Ok(file) if file.domains.iter().any(|served| served == domain.as_str()) => return Ok(node),
+                Ok(file) => nodes.push((node, file)),
+                // A daemon that never came so far as to announce itself.
                 Err(HomeError::Private(error)) if error.is_absent() => {}
                 Err(error) => return Err(error),
-                Ok(_) => {}
             }
         }
-        Err(missing())
+        Ok(nodes)
     }
 
     /// One line about files of the published Python implementation in this directory, which stay as they are.
@@ -242,6 +262,9 @@ mod tests {
         // A daemon of another state: a directory without node.toml.
         private::create_dir(home.node(&c).root()).unwrap();
         assert_eq!(home.node_of(&b).unwrap(), home.node(&a));
+        assert_eq!(home.only_domain().unwrap(), None);
+        home.node(&a).announce(std::slice::from_ref(&a)).unwrap();
+        assert_eq!(home.only_domain().unwrap(), Some(a));
         let error = home.node_of(&c).unwrap_err().to_string();
         assert!(error.contains("c.test") && error.contains("--state-dir"), "{error}");
     }

@@ -10,7 +10,7 @@ pub mod check;
 pub mod render;
 
 pub use check::check;
-pub use render::{Templates, render};
+pub use render::{Templates, render, render_key};
 
 /// What the records of a domain say.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -8,6 +8,7 @@ use base64::prelude::BASE64_STANDARD;
 use minijinja::{Environment, UndefinedBehavior, Value, context};
 
 use super::Records;
+use crate::proto::signature::KeyId;
 
 /// Longest character-string of a TXT record, in bytes (RFC 1035 §3.3.14).
 const MAX_TXT_STRING_BYTES: usize = 255;
@@ -50,6 +51,7 @@ pub struct TemplateError {
 /// # Errors
 /// [`TemplateError`] if a template is wrong; those shipped are not.
 pub fn render(records: &Records, templates: &Templates) -> Result<String, TemplateError> {
+    let variables = all_variables(records);
     let mut zone = String::new();
     for (name, template) in [
         ("discovery.zone.in", &templates.discovery),
@@ -57,47 +59,53 @@ pub fn render(records: &Records, templates: &Templates) -> Result<String, Templa
         ("ats.zone.in", &templates.ats),
         ("atk.zone.in", &templates.atk),
     ] {
-        push(&mut zone, &fill_in(name, template, records)?);
+        zone.push_str(&fill_in(name, template, variables.clone())?);
     }
     Ok(zone)
 }
 
-/// Prints the key's record alone, as after a rotation.
+/// Prints a key's record alone, as after a rotation.
 ///
 /// # Errors
 /// As [`render`].
-pub fn render_key(records: &Records, templates: &Templates) -> Result<String, TemplateError> {
-    let mut zone = String::new();
-    push(&mut zone, &fill_in("atk.zone.in", &templates.atk, records)?);
-    Ok(zone)
+pub fn render_key(
+    key_id: &KeyId,
+    public_key: &[u8; 32],
+    templates: &Templates,
+) -> Result<String, TemplateError> {
+    fill_in("atk.zone.in", &templates.atk, key_variables(key_id, public_key))
 }
 
-fn push(zone: &mut String, part: &str) {
-    zone.push_str(part.trim_end());
-    zone.push('\n');
-}
-
-fn fill_in(template: &'static str, text: &str, records: &Records) -> Result<String, TemplateError> {
+/// The template filled in, ending in one line feed.
+fn fill_in(template: &'static str, text: &str, variables: Value) -> Result<String, TemplateError> {
     let mut environment = Environment::empty();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.add_filter("txt", quoted_strings);
-    let filled_in = environment.render_str(text, variables(records));
-    filled_in.map_err(|error| TemplateError { template, cause: error.to_string().replace('\n', " ") })
+    let filled_in = environment.render_str(text, variables);
+    let zone =
+        filled_in.map_err(|error| TemplateError { template, cause: error.to_string().replace('\n', " ") })?;
+    Ok(format!("{}\n", zone.trim_end()))
 }
 
-fn variables(records: &Records) -> Value {
+fn key_variables(key_id: &KeyId, public_key: &[u8; 32]) -> Value {
+    context! {
+        domain => key_id.domain().as_str(),
+        selector => key_id.selector(),
+        public_key => BASE64_STANDARD.encode(public_key),
+    }
+}
+
+fn all_variables(records: &Records) -> Value {
     let addresses = records.addresses.iter().map(|ip| ip.to_canonical());
     let addresses: Vec<Value> = addresses
         .map(|ip| context! { ip => ip.to_string(), kind => if ip.is_ipv4() { "A" } else { "AAAA" } })
         .collect();
     context! {
-        domain => records.domain().as_str(),
         target => records.target.as_str(),
         target_in_zone => records.target.is_within(records.domain()),
         port => records.port,
         addresses => addresses,
-        selector => records.key_id.selector(),
-        public_key => BASE64_STANDARD.encode(records.public_key),
+        ..key_variables(&records.key_id, &records.public_key)
     }
 }
 
@@ -123,7 +131,6 @@ mod tests {
     use super::*;
     use crate::proto::address::Domain;
     use crate::proto::ats::Policy;
-    use crate::proto::signature::KeyId;
 
     fn records(target: &str, addresses: &[&str]) -> Records {
         Records {

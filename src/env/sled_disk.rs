@@ -64,7 +64,9 @@ impl SledDisk {
         let mut synced = self.blobs_synced.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if *synced != Some(changed) {
             for entry in std::fs::read_dir(&blobs).map_err(from_io)? {
-                File::open(entry.map_err(from_io)?.path()).and_then(|file| file.sync_all()).map_err(from_io)?;
+                File::open(entry.map_err(from_io)?.path())
+                    .and_then(|file| file.sync_all())
+                    .map_err(from_io)?;
             }
             sync_directory(&blobs)?;
             *synced = Some(changed);

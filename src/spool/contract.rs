@@ -8,7 +8,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::entry::{AccountRecord, Arrival, Body, ReceivedIdentity, Row, RowId, SentRecord, Step, Unanswered};
+use super::entry::{
+    AccountRecord, Arrival, Body, ReceivedIdentity, Row, RowId, SentRecord, Step, Unanswered,
+};
 use super::retry::Schedule;
 use super::state::Ending;
 use crate::env::BoxFuture;
@@ -35,7 +37,9 @@ pub enum StoreError {
 impl From<StoreError> for Fault {
     fn from(error: StoreError) -> Fault {
         match error {
-            StoreError::Closed => Fault::new(Reason::ShuttingDown, "The server is shutting down; please try again."),
+            StoreError::Closed => {
+                Fault::new(Reason::ShuttingDown, "The server is shutting down; please try again.")
+            }
             StoreError::Failed(_) => {
                 Fault::new(Reason::NoSpace, "The server cannot store messages now; please try again later.")
                     .because(error)
@@ -251,7 +255,13 @@ pub trait Store: Send + Sync {
 
     /// Messages of a mailbox behind `after`, at most `limit`, at most `max_bytes` but at least one.
     /// `None`: there is no such mailbox.
-    fn mailbox(&self, address: Address, after: u64, limit: usize, max_bytes: usize) -> Answer<'_, Option<Page>>;
+    fn mailbox(
+        &self,
+        address: Address,
+        after: u64,
+        limit: usize,
+        max_bytes: usize,
+    ) -> Answer<'_, Option<Page>>;
 
     /// One message of a mailbox.
     fn mail(&self, address: Address, cursor: u64) -> Answer<'_, Option<Mail>>;

@@ -89,7 +89,12 @@ struct Lane {
 }
 
 /// Makes a runner and the way to hand rows to it. `attempt` carries one row through its attempt and settles it.
-pub fn runner<A, F>(store: Arc<dyn Store>, env: Env, schedule: Arc<Schedule>, attempt: A) -> (Runner<A>, Handover)
+pub fn runner<A, F>(
+    store: Arc<dyn Store>,
+    env: Env,
+    schedule: Arc<Schedule>,
+    attempt: A,
+) -> (Runner<A>, Handover)
 where
     A: Fn(Row) -> F + Send,
     F: Future<Output = ()> + Send + 'static,

@@ -91,7 +91,10 @@ pub fn parse_due(key: &[u8]) -> Option<(UnixMillis, RowId)> {
 /// The row named by the end of a key.
 pub fn row_of(key: &[u8]) -> Option<RowId> {
     let (entry, recipient) = key.last_chunk::<10>()?.split_first_chunk::<8>()?;
-    Some(RowId { entry: u64::from_be_bytes(*entry), recipient: u16::from_be_bytes(recipient.try_into().ok()?) })
+    Some(RowId {
+        entry: u64::from_be_bytes(*entry),
+        recipient: u16::from_be_bytes(recipient.try_into().ok()?),
+    })
 }
 
 /// The key of one chunk of a body.

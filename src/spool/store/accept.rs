@@ -21,7 +21,8 @@ impl Writer {
         let Some(mailboxes) = self.own_mailboxes(&submission.recipients)? else {
             return Ok(Acceptance::Changed);
         };
-        let holders = submission.recipients.iter().filter(|r| !matches!(r.fate, Fate::Unknown { .. })).count();
+        let holders =
+            submission.recipients.iter().filter(|r| !matches!(r.fate, Fate::Unknown { .. })).count();
         let holders = u16::try_from(holders)
             .map_err(|_| StoreError::Unreadable("a submission has too many recipients".into()))?;
         let body = self.store_body(&submission.message, holders)?;

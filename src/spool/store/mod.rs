@@ -298,12 +298,7 @@ impl Store for SpoolStore {
         Box::pin(self.commit(move |writer| writer.reader().trace(&nonce)))
     }
 
-    fn register(
-        &self,
-        address: Address,
-        password_hash: Option<String>,
-        now: UnixMillis,
-    ) -> Answer<'_, bool> {
+    fn register(&self, address: Address, password_hash: Option<String>, now: UnixMillis) -> Answer<'_, bool> {
         Box::pin(self.commit(move |writer| writer.register(&address, password_hash, now)))
     }
 
@@ -313,11 +308,7 @@ impl Store for SpoolStore {
         Box::pin(std::future::ready(found))
     }
 
-    fn accounts(
-        &self,
-        after: Option<Address>,
-        limit: usize,
-    ) -> Answer<'_, Vec<(Address, AccountRecord)>> {
+    fn accounts(&self, after: Option<Address>, limit: usize) -> Answer<'_, Vec<(Address, AccountRecord)>> {
         Box::pin(self.read(move |reader| reader.accounts(after.as_ref(), limit)))
     }
 

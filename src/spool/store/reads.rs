@@ -135,13 +135,11 @@ impl Reader {
 
     pub(super) fn trace(&self, nonce: &Nonce) -> Result<Trace, StoreError> {
         let prefix = keys::sent_by_nonce(nonce);
-        let sent = self.list(&prefix, &prefix, MAX_TRACE, |_, value| {
-            Ok(entry::decode::<SentRecord>(value)?)
-        })?;
+        let sent =
+            self.list(&prefix, &prefix, MAX_TRACE, |_, value| Ok(entry::decode::<SentRecord>(value)?))?;
         let prefix = keys::received_by_nonce(nonce);
-        let received = self.list(&prefix, &prefix, MAX_TRACE, |_, value| {
-            Ok(entry::decode::<ReceivedIdentity>(value)?)
-        })?;
+        let received =
+            self.list(&prefix, &prefix, MAX_TRACE, |_, value| Ok(entry::decode::<ReceivedIdentity>(value)?))?;
         let mut trace = Trace { sent: Vec::new(), received };
         trace.received.retain(|identity| identity.nonce == *nonce);
         for record in sent.into_iter().filter(|record| record.nonce == *nonce) {

@@ -25,7 +25,8 @@ impl Writer {
             };
             Ok((key.to_vec(), expired))
         })?;
-        let last = if seen.len() == MAX_STEP { seen.last().map(|(key, _)| [&key[..], &[0]].concat()) } else { None };
+        let last =
+            if seen.len() == MAX_STEP { seen.last().map(|(key, _)| [&key[..], &[0]].concat()) } else { None };
         for (key, expired) in seen {
             if expired {
                 self.delete(key);

@@ -1,0 +1,115 @@
+//! `atp agent register`, `list` and `remove`
+
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use super::control;
+use super::error::CliError;
+use super::http::{Client, Request, encoded};
+use super::options::{AdminOptions, HomeOptions, ServerOptions};
+use super::output::{self, Output};
+use super::prompt::Prompt;
+use crate::secret::Secret;
+
+/// Register, list and remove agents.
+#[derive(Subcommand)]
+pub(super) enum Agent {
+    /// Register an agent at a server
+    Register(Register),
+    /// List the agents of a server
+    List(List),
+    /// Remove an agent of a server on this machine
+    Remove(Remove),
+}
+
+/// `atp agent register`
+#[derive(Args)]
+pub(super) struct Register {
+    /// The agent: a name, or NAME@DOMAIN
+    name: String,
+    #[command(flatten)]
+    server: ServerOptions,
+    /// The agent's password; asked for if there is a terminal
+    #[arg(long, short, env = "ATP_PASSWORD", hide_env_values = true)]
+    password: Option<Secret>,
+    #[command(flatten)]
+    admin: AdminOptions,
+}
+
+/// `atp agent list`
+#[derive(Args)]
+pub(super) struct List {
+    #[command(flatten)]
+    server: ServerOptions,
+    #[command(flatten)]
+    admin: AdminOptions,
+}
+
+/// `atp agent remove`
+#[derive(Args)]
+pub(super) struct Remove {
+    /// The agent: NAME@DOMAIN, or a name if this machine serves one domain
+    name: String,
+    #[command(flatten)]
+    home: HomeOptions,
+}
+
+impl Agent {
+    pub async fn run(self, output: &Output) -> Result<(), CliError> {
+        match self {
+            Agent::Register(register) => register.run(output).await,
+            Agent::List(list) => list.run(output).await,
+            Agent::Remove(remove) => remove.run(output).await,
+        }
+    }
+}
+
+impl Register {
+    async fn run(self, output: &Output) -> Result<(), CliError> {
+        let prompt = Prompt::new();
+        let mut client = Client::new(&self.server, prompt)?;
+        let password = prompt.new_password(self.password, &self.name)?;
+        // A short name goes as it is: the server knows its domain, and its rules for names.
+        let body = json!({ "agent_id": self.name, "password": password.expose() });
+        let mut request = Request::post("register", "application/json", body.to_string());
+        if let Some(token) = &self.admin.admin_token {
+            request = request.bearer(token);
+        }
+        let reply = client.call(request).await?.success()?;
+        if output.is_json() {
+            return output::print_json(&reply);
+        }
+        let agent = reply.get("agent_id").and_then(Value::as_str).unwrap_or(&self.name);
+        output::print(&format!("Agent registered: {}", output::one_line(agent)))
+    }
+}
+
+impl List {
+    async fn run(self, output: &Output) -> Result<(), CliError> {
+        let token = self.admin.token()?;
+        let mut client = Client::new(&self.server, Prompt::new())?;
+        let reply = client.call(Request::get("agents").bearer(token)).await?.success()?;
+        if output.is_json() {
+            return output::print_json(&reply);
+        }
+        let agents: Vec<_> = reply.get("agents").and_then(Value::as_array).into_iter().flatten().collect();
+        let lines: Vec<_> = agents.iter().filter_map(|agent| agent.as_str()).map(output::one_line).collect();
+        output::print(
+            if lines.is_empty() { "No agents registered.".into() } else { lines.join("\n") }.as_str(),
+        )
+    }
+}
+
+impl Remove {
+    async fn run(self, output: &Output) -> Result<(), CliError> {
+        let home = self.home.home()?;
+        let agent = control::address(&home, &self.name)?;
+        let mut client = control::client(&home, agent.domain())?;
+        let path = format!("admin/agents/{}", encoded(&agent.to_string()));
+        let reply = client.call(Request::delete(&path)).await?.success()?;
+        if output.is_json() {
+            return output::print_json(&reply);
+        }
+        output::print(&format!("Agent removed: {agent}"))
+    }
+}

@@ -1,0 +1,90 @@
+//! `atp inspect`
+
+use std::fmt::Write as _;
+
+use clap::Args;
+use serde_json::Value;
+
+use super::error::CliError;
+use super::http::{Client, Request};
+use super::options::{AdminOptions, ServerOptions};
+use super::output::{self, Output};
+use super::prompt::Prompt;
+use crate::env::clock::{Clock as _, SystemClock};
+use crate::proto::calendar::Calendar;
+use crate::proto::time::UnixMillis;
+
+/// Show what became of a message.
+#[derive(Args)]
+pub(super) struct Inspect {
+    /// The message's nonce, as send printed it
+    nonce: String,
+    #[command(flatten)]
+    server: ServerOptions,
+    #[command(flatten)]
+    admin: AdminOptions,
+}
+
+impl Inspect {
+    pub async fn run(self, output: &Output) -> Result<(), CliError> {
+        let token = self.admin.token()?;
+        let mut client = Client::new(&self.server, Prompt::new())?;
+        let request = Request::get("inspect").query("nonce", &self.nonce).bearer(token);
+        let reply = client.call(request).await?;
+        if reply.status == 404 {
+            return Err(CliError::failed(format!("message {} not found", self.nonce)));
+        }
+        let found = reply.success()?;
+        if output.is_json() {
+            output::print_json(&found)
+        } else {
+            output::print(&text(&found, SystemClock.now().seconds()))
+        }
+    }
+}
+
+fn text(found: &Value, now: i64) -> String {
+    let text = |name| found.get(name).and_then(Value::as_str).map(output::one_line);
+    let number = |name| found.get(name).and_then(Value::as_i64).filter(|number| *number != 0);
+    let date = |seconds| Calendar::from(UnixMillis::from_seconds(seconds)).to_string();
+    let next_retry = number("next_retry_at").map(|at| match at.saturating_sub(now) {
+        wait @ 1.. => format!("in {wait}s"),
+        _ => "pending".into(),
+    });
+    let lines = [
+        ("Nonce", text("nonce")),
+        ("From", text("from")),
+        ("To", text("to")),
+        ("Status", text("status")),
+        ("Created", number("created_at").map(date)),
+        ("Updated", number("updated_at").map(date)),
+        ("Retries", number("retry_count").map(|count| count.to_string())),
+        ("Next retry", next_retry),
+        ("Error", text("error").filter(|error| !error.is_empty())),
+    ];
+    lines.into_iter().fold(String::new(), |mut out, (label, value)| {
+        if let Some(value) = value {
+            let _ = writeln!(out, "{:<13}{value}", format!("{label}:"));
+        }
+        out
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn only_what_is_known_is_shown() {
+        let found = json!({
+            "nonce": "msg-1", "from": "a@a.test", "to": "b@b.test", "status": "queued", "created_at": 60,
+            "updated_at": 0, "retry_count": 2, "next_retry_at": 110, "error": null,
+        });
+        let wanted = "Nonce:       msg-1\nFrom:        a@a.test\nTo:          b@b.test\nStatus:      queued\n\
+                      Created:     1970-01-01 00:01:00 UTC\nRetries:     2\nNext retry:  in 10s\n";
+        assert_eq!(text(&found, 100), wanted);
+        assert!(text(&found, 200).contains("Next retry:  pending"));
+    }
+}

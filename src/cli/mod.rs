@@ -1,0 +1,109 @@
+//! The command line: one file a command, and what they share beside them.
+//!
+//! Every mistake is one line on standard error, starting `atp:`. Exit codes: 0 done, 1 it did not work,
+//! 2 the command was not understood.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+mod agent;
+mod connect;
+mod control;
+mod demo;
+mod dns;
+mod error;
+mod http;
+mod inspect;
+mod keys;
+mod names;
+mod options;
+mod output;
+mod prompt;
+mod recv;
+mod send;
+mod server;
+mod status;
+mod target;
+
+use error::CliError;
+use output::Output;
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 done; 1 it did not work, one line on standard error says why; 2 the command was not understood.
+Every flag can also be given in the environment, as --help shows; what is on the command line wins.";
+
+/// The mail server of a domain's agents, and the agents' command line.
+#[derive(Parser)]
+#[command(name = "atp", version, about, after_help = EXIT_CODES, propagate_version = true)]
+#[command(subcommand_required = true, arg_required_else_help = true)]
+struct Cli {
+    #[command(flatten)]
+    output: Output,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Show two domains exchange a message, on this machine alone
+    Demo(demo::Demo),
+    /// Run the server
+    #[command(subcommand)]
+    Server(server::Server),
+    /// Register, list and remove agents
+    #[command(subcommand)]
+    Agent(agent::Agent),
+    /// Send a message
+    Send(send::Send),
+    /// Receive messages
+    Recv(recv::Recv),
+    /// Make and manage a domain's signing keys
+    #[command(subcommand)]
+    Keys(keys::Keys),
+    /// Print and check a domain's DNS records
+    #[command(subcommand)]
+    Dns(dns::Dns),
+    /// Show what a server is doing
+    Status(status::Status),
+    /// Show what became of a message
+    Inspect(inspect::Inspect),
+}
+
+/// Runs the program with the arguments of the process.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match cli.run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("atp: {}", output::one_line(&error.message));
+            ExitCode::from(error.code)
+        }
+    }
+}
+
+impl Cli {
+    fn run(self) -> Result<(), CliError> {
+        let Cli { output, command } = self;
+        match command {
+            Command::Demo(demo) => demo.run(),
+            Command::Server(server) => server.run(),
+            Command::Agent(agent) => block_on(agent.run(&output)),
+            Command::Send(send) => block_on(send.run(&output)),
+            Command::Recv(recv) => block_on(recv.run(&output)),
+            Command::Keys(keys) => keys.run(&output),
+            Command::Dns(dns) => block_on(dns.run(&output)),
+            Command::Status(status) => block_on(status.run(&output)),
+            Command::Inspect(inspect) => block_on(inspect.run(&output)),
+        }
+    }
+}
+
+/// A client needs one thread only; the server starts its own.
+fn block_on(work: impl Future<Output = Result<(), CliError>>) -> Result<(), CliError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|error| CliError::failed(format!("cannot start: {error}")))?.block_on(work)
+}
+
+#[cfg(test)]
+mod tests;

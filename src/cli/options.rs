@@ -1,0 +1,63 @@
+//! Flags that several commands have.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use clap::builder::FalseyValueParser;
+
+use super::error::CliError;
+use crate::config::home::Home;
+use crate::secret::Secret;
+
+/// Which server, and how far to trust it.
+#[derive(Args, Clone)]
+pub(super) struct ServerOptions {
+    /// The server: HOST, HOST:PORT, https://HOST or http://HOST; port 7443 unless given
+    #[arg(long, env = "ATP_SERVER", value_name = "SERVER")]
+    pub server: Option<String>,
+    /// Do not verify the server's certificate, nor ask before an unencrypted connection
+    #[arg(long, env = "ATP_NO_VERIFY", value_parser = FalseyValueParser::new())]
+    pub no_verify: bool,
+    /// PEM file of the only certificate authorities to trust
+    #[arg(long, env = "ATP_CA", value_name = "FILE", conflicts_with = "no_verify")]
+    pub ca: Option<PathBuf>,
+}
+
+impl ServerOptions {
+    /// The server's text; most commands cannot do without.
+    pub fn server(&self) -> Result<&str, CliError> {
+        let missing = || CliError::usage("which server? give --server or set ATP_SERVER");
+        self.server.as_deref().filter(|text| !text.is_empty()).ok_or_else(missing)
+    }
+}
+
+/// The operator's token.
+#[derive(Args, Clone)]
+pub(super) struct AdminOptions {
+    /// The operator's token; the server says at its start where it keeps it
+    #[arg(long, env = "ATP_ADMIN_TOKEN", value_name = "TOKEN", hide_env_values = true)]
+    pub admin_token: Option<Secret>,
+}
+
+impl AdminOptions {
+    /// The token; the operator's calls cannot do without.
+    pub fn token(&self) -> Result<&Secret, CliError> {
+        let missing = || CliError::usage("no admin token; give --admin-token or set ATP_ADMIN_TOKEN");
+        self.admin_token.as_ref().filter(|token| !token.is_empty()).ok_or_else(missing)
+    }
+}
+
+/// Where state is kept.
+#[derive(Args, Clone)]
+pub(super) struct HomeOptions {
+    /// Directory of keys and state [default: ~/.atp]
+    #[arg(long, env = "ATP_HOME", value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+}
+
+impl HomeOptions {
+    /// The directory, which may not exist yet.
+    pub fn home(&self) -> Result<Home, CliError> {
+        Ok(Home::locate(self.state_dir.clone())?)
+    }
+}

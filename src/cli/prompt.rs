@@ -1,0 +1,57 @@
+//! Questions to the person at the terminal, if there is one.
+
+use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
+
+use super::error::CliError;
+use crate::secret::Secret;
+
+/// Whether there is somebody to ask.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Prompt {
+    interactive: bool,
+}
+
+impl Prompt {
+    /// Asks if standard input and standard error are a terminal.
+    pub fn new() -> Prompt {
+        Prompt { interactive: io::stdin().is_terminal() && io::stderr().is_terminal() }
+    }
+
+    /// The password given, or the one typed.
+    pub fn password(self, given: Option<Secret>, of: &str) -> Result<Secret, CliError> {
+        match given {
+            Some(password) => Ok(password),
+            None => self.ask(&format!("Password of {of}: ")),
+        }
+    }
+
+    /// The password given, or one typed twice.
+    pub fn new_password(self, given: Option<Secret>, of: &str) -> Result<Secret, CliError> {
+        if let Some(password) = given {
+            return Ok(password);
+        }
+        let first = self.ask(&format!("New password of {of}: "))?;
+        let second = self.ask("The same again: ")?;
+        if first.matches(&second) { Ok(first) } else { Err(CliError::failed("the two passwords differ")) }
+    }
+
+    /// Yes or no; `None`: there is nobody to ask.
+    pub fn confirm(self, question: &str) -> Option<bool> {
+        if !self.interactive {
+            return None;
+        }
+        eprint!("{question} [y/N] ");
+        let _ = io::stderr().flush();
+        let mut answer = String::new();
+        let read = io::stdin().lock().read_line(&mut answer);
+        Some(read.is_ok() && matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
+    }
+
+    fn ask(self, question: &str) -> Result<Secret, CliError> {
+        if !self.interactive {
+            return Err(CliError::usage("no password; give --password or set ATP_PASSWORD"));
+        }
+        let typed = rpassword::prompt_password(question);
+        typed.map(Secret::new).map_err(|error| CliError::failed(format!("cannot read the password: {error}")))
+    }
+}

@@ -1,0 +1,78 @@
+use clap::CommandFactory as _;
+
+use super::*;
+
+#[test]
+fn the_command_line_is_consistent() {
+    Cli::command().debug_assert();
+}
+
+/// Every flag can also be given in the environment.
+#[test]
+fn every_flag_has_a_variable() {
+    fn walk(command: &clap::Command, path: &str) {
+        for argument in command.get_arguments().filter(|argument| argument.get_long().is_some()) {
+            let name = argument.get_id().as_str();
+            if !matches!(name, "help" | "version") {
+                let variable = argument.get_env().and_then(|name| name.to_str()).unwrap_or_default();
+                assert!(variable.starts_with("ATP_"), "{path} --{name} has no variable");
+            }
+        }
+        for sub in command.get_subcommands() {
+            walk(sub, &format!("{path} {}", sub.get_name()));
+        }
+    }
+    walk(&Cli::command(), "atp");
+}
+
+#[test]
+fn commands_that_make_no_sense_end_with_2() {
+    for line in ["atp", "atp send", "atp nonsense", "atp recv --limit x", "atp keys", "atp send a@b.c --from"]
+    {
+        let error = Cli::try_parse_from(line.split(' ')).err().unwrap();
+        assert_eq!(error.exit_code(), 2, "{line}");
+    }
+    for line in ["atp --help", "atp --version", "atp send --help"] {
+        assert_eq!(Cli::try_parse_from(line.split(' ')).err().unwrap().exit_code(), 0, "{line}");
+    }
+}
+
+/// The commands of the quick start and of the published implementation's documentation.
+#[test]
+fn known_commands_are_understood() {
+    for line in [
+        "atp server start --domain example.com --port 7443",
+        "atp server start --domain example.com --cert server.crt --key server.key",
+        "atp server start --domain a.test --domain b.test --dns-server 127.0.0.1:53 --log-level INFO",
+        "atp agent register mybot --server example.com -p mypassword",
+        "atp agent register agent --server 127.0.0.1:7443 --no-verify -p alice_pass",
+        "atp agent list --server example.com --admin-token t",
+        "atp agent remove mybot@example.com",
+        "atp send agent@remote.org --from mybot --password mypassword --server example.com --body Hello!",
+        "atp send agent@remote.org --from mybot -P pw --server a --payload - --cc a@b.c --cc d --in-reply-to n",
+        "atp recv --agent-id agent --password bob_pass --server 127.0.0.1:7444 --no-verify",
+        "atp recv --agent-id a@b.c --wait --timeout 5 --limit 10 --after 7 --output json",
+        "atp --json recv --agent-id postmaster@a.test",
+        "atp keys generate --selector s2 --domain a.test",
+        "atp keys show --public",
+        "atp keys rotate --new-selector s2 --force",
+        "atp keys import default.key --domain a.test",
+        "atp dns generate --domain example.com --ip 203.0.113.1 --ip 2001:db8::1",
+        "atp dns check --domain example.com",
+        "atp status --server example.com --admin-token t --json",
+        "atp inspect msg-0 --server example.com --admin-token t",
+        "atp demo --keep",
+    ] {
+        if let Err(error) = Cli::try_parse_from(line.split(' ')) {
+            panic!("{line}: {error}");
+        }
+    }
+}
+
+#[test]
+fn no_tls_is_explained() {
+    let cli = Cli::try_parse_from(["atp", "server", "start", "--domain", "a.test", "--no-tls"]).unwrap();
+    let error = cli.run().unwrap_err();
+    assert_eq!(error.code, 2);
+    assert!(error.message.starts_with("--no-tls does not exist"), "{}", error.message);
+}
