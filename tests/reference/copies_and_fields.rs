@@ -66,9 +66,10 @@ fn copy_nonce(from: &str, nonce: &str, recipient: &str) -> String {
     format!("c-{digits}")
 }
 
+/// Written half a minute ago, so that the attempt is stamped later than the message.
 fn message(nonce: &str, from: &str, to: &str, cc: &Value) -> Value {
-    let now = unix_seconds();
-    json!({"from": from, "to": to, "timestamp": now, "nonce": nonce, "type": "message",
+    let written = unix_seconds() - 30;
+    json!({"from": from, "to": to, "timestamp": written, "nonce": nonce, "type": "message",
            "payload": {"body": "hello"}, "cc": cc})
 }
 
