@@ -10,6 +10,7 @@ use super::error::CliError;
 use super::options::{AdminOptions, HomeOptions};
 use crate::config::checked::{LogFormat, LogLevel, resolver_address};
 use crate::config::{self, Overrides};
+use crate::{daemon, observe};
 
 /// Run the server.
 #[derive(Subcommand)]
@@ -85,10 +86,13 @@ impl Start {
         }
         let home = self.home.home()?;
         let config = config::load(self.config.as_deref(), self.overrides())?;
-        // SEAM: crate::daemon::run(config, home), which starts its own runtime and returns at the end of the
-        // shutdown.
-        let _ = (home, config);
-        Err(CliError::failed("this build has no server yet"))
+        observe::start(config.log);
+        let runtime = tokio::runtime::Runtime::new()
+            .map_err(|error| CliError::failed(format!("the system refuses what a server needs: {error}")))?;
+        let result = runtime.block_on(daemon::run(&config, &home));
+        // What is still under way after the drain is given up; its leases bring it back.
+        runtime.shutdown_background();
+        result.map_err(|error| CliError::failed(error.to_string()))
     }
 
     fn overrides(&self) -> Overrides {
