@@ -8,12 +8,24 @@
 pub mod agents;
 pub mod cli;
 pub mod config;
+pub mod counters;
+pub mod daemon;
+#[cfg(feature = "demo")]
+pub mod demo;
+pub mod deliver;
+pub mod discover;
 pub mod dns_records;
 pub mod env;
 pub mod error;
+pub mod observe;
+pub mod pipeline;
 pub mod proto;
 pub mod secret;
+pub mod server;
 pub mod sign;
 pub mod spool;
+pub mod submit;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+pub mod transfer;
+pub mod verify;

@@ -1,7 +1,7 @@
 //! TLS connections to peers: the seam below HTTP and above TLS.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -63,8 +63,31 @@ pub enum DialError {
     Tls(String),
 }
 
+/// An address family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Family {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+}
+
+impl Family {
+    /// The family of an address.
+    pub fn of(address: &SocketAddr) -> Family {
+        if address.is_ipv4() { Family::V4 } else { Family::V6 }
+    }
+}
+
 /// Connects to peers.
 pub trait Dial: Send + Sync {
+    /// The address connections to the wide world leave from. `None`: there is no way there, or it is not known.
+    fn source(&self, family: Family) -> Option<IpAddr> {
+        let _ = family;
+        None
+    }
+
+
     /// Connects, performs the TLS handshake and judges the certificate, all within a bounded time.
     fn dial<'a>(&'a self, endpoint: &'a Endpoint) -> BoxFuture<'a, Result<Connection, DialError>>;
 }

@@ -4,7 +4,7 @@ mod judge;
 mod reason;
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -19,7 +19,8 @@ use tokio_rustls::TlsConnector;
 
 use self::judge::Judge;
 use super::BoxFuture;
-use super::dial::{Connection, Dial, DialError, Endpoint, Trust};
+use super::dial::{Connection, Dial, DialError, Endpoint, Family, Trust};
+use crate::proto::svcb::PROTOCOLS;
 
 /// Longest time a TCP connection may take.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -27,8 +28,6 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Most client configurations kept: one for each way a certificate is judged.
 pub const MAX_CLIENT_CONFIGS: usize = 256;
-/// What we offer, best first.
-const ALPN: [&[u8]; 3] = [b"h2", b"http/1.1", b"atp/1"];
 
 /// Why certificates to trust could not be had.
 #[derive(Debug, thiserror::Error)]
@@ -140,7 +139,7 @@ impl TlsDial {
                 builder.dangerous().with_custom_certificate_verifier(judge(None)).with_no_client_auth()
             }
         };
-        config.alpn_protocols = ALPN.iter().map(|protocol| protocol.to_vec()).collect();
+        config.alpn_protocols = PROTOCOLS.iter().map(|protocol| protocol.to_vec()).collect();
         Ok(config)
     }
 }
@@ -149,7 +148,23 @@ impl Dial for TlsDial {
     fn dial<'a>(&'a self, endpoint: &'a Endpoint) -> BoxFuture<'a, Result<Connection, DialError>> {
         Box::pin(self.connect(endpoint))
     }
+
+    fn source(&self, family: Family) -> Option<IpAddr> {
+        // Connecting a datagram socket sends nothing; it only has the system choose a route.
+        let (own, anywhere): (IpAddr, IpAddr) = match family {
+            Family::V4 => (Ipv4Addr::UNSPECIFIED.into(), Ipv4Addr::new(192, 0, 2, 1).into()),
+            Family::V6 => {
+                (Ipv6Addr::UNSPECIFIED.into(), Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into())
+            }
+        };
+        let socket = UdpSocket::bind((own, 0)).ok()?;
+        socket.connect((anywhere, DISCARD_PORT)).ok()?;
+        socket.local_addr().ok().map(|address| address.ip())
+    }
 }
+
+/// A port for the socket that is never sent from.
+const DISCARD_PORT: u16 = 9;
 
 fn server_name(name: &str) -> Result<ServerName<'static>, DialError> {
     if let Ok(address) = name.parse::<IpAddr>() {

@@ -189,6 +189,8 @@ impl FromStr for Address {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -242,5 +244,20 @@ mod tests {
         assert!(d("example.com").is_within(&d("example.com")));
         assert!(!d("badexample.com").is_within(&d("example.com")));
         assert!(!d("com").is_within(&d("example.com")));
+    }
+
+    proptest! {
+        #[test]
+        fn what_parses_prints_lower_cased_and_parses_again(text in "[A-Za-z0-9._+-]{1,20}@[A-Za-z0-9-]{1,9}(\\.[A-Za-z0-9-]{1,9}){0,3}") {
+            if let Ok(address) = Address::parse(&text) {
+                prop_assert_eq!(address.to_string(), text.to_ascii_lowercase());
+                prop_assert_eq!(Address::parse(&address.to_string()), Ok(address));
+            }
+        }
+
+        #[test]
+        fn no_input_panics(text in "\\PC{0,40}") {
+            let _ = Address::parse(&text);
+        }
     }
 }

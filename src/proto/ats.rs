@@ -11,6 +11,9 @@ use super::address::Domain;
 /// The first token of every ATS and ATK record.
 pub const VERSION: &str = "v=atp1";
 
+/// How much of a directive an error repeats, in characters: a record may be 64 KiB long.
+const MAX_QUOTED_CHARS: usize = 64;
+
 /// Two records where one is allowed: none of them counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("there are two v=atp1 records at one name")]
@@ -114,7 +117,7 @@ impl Policy {
                     return Err(AtsError::TwoRedirects);
                 }
             } else {
-                return Err(AtsError::Unknown(token.to_owned()));
+                return Err(AtsError::Unknown(quoted(token)));
             }
         }
         Ok(policy)
@@ -135,16 +138,20 @@ fn source(value: &str) -> Result<Source, AtsError> {
     if value == "all" {
         Ok(Source::All)
     } else if let Some(text) = value.strip_prefix("ip:") {
-        network(text).map(Source::Ip).ok_or_else(|| AtsError::Network(text.to_owned()))
+        network(text).map(Source::Ip).ok_or_else(|| AtsError::Network(quoted(text)))
     } else if let Some(name) = value.strip_prefix("domain:") {
         domain(name).map(Source::Domain)
     } else {
-        Err(AtsError::Unknown(value.to_owned()))
+        Err(AtsError::Unknown(quoted(value)))
     }
 }
 
 fn domain(name: &str) -> Result<Domain, AtsError> {
-    Domain::parse(name).map_err(|_| AtsError::Domain(name.to_owned()))
+    Domain::parse(name).map_err(|_| AtsError::Domain(quoted(name)))
+}
+
+fn quoted(text: &str) -> String {
+    text.chars().take(MAX_QUOTED_CHARS).collect()
 }
 
 fn network(text: &str) -> Option<IpNet> {
@@ -220,6 +227,8 @@ mod tests {
             assert_eq!(Policy::parse(&format!("v=atp1 {directive}")), Err(want), "{directive}");
         }
         assert_eq!(Policy::parse("v=atp10 allow=all"), Err(AtsError::Version));
+        let long = Policy::parse(&format!("v=atp1 {}", "x".repeat(60_000)));
+        assert_eq!(long, Err(AtsError::Unknown("x".repeat(64))));
     }
 
     #[test]

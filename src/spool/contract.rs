@@ -4,7 +4,6 @@
 //! shown what would not. After an error nothing is known about the change; whoever asked tries again, and the
 //! identities make that safe.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -16,7 +15,7 @@ use super::retry::Schedule;
 use super::state::Ending;
 use crate::env::BoxFuture;
 use crate::error::Fault;
-use crate::proto::address::{Address, Domain};
+use crate::proto::address::Address;
 use crate::proto::nonce::Nonce;
 use crate::proto::status::Reason;
 use crate::proto::time::UnixMillis;
@@ -219,12 +218,12 @@ pub struct Trace {
 /// How much is where.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Rows not ended.
+    /// Rows not ended. Every count stops at a million.
     pub open_rows: u64,
-    /// Entries in mailboxes, counted up to a bound.
+    /// Of these, rows that have failed at least once.
+    pub deferred_rows: u64,
+    /// Entries in mailboxes.
     pub mail: u64,
-    /// Accounts of agents per domain.
-    pub agents: BTreeMap<Domain, u64>,
 }
 
 /// The durable half of the daemon.

@@ -30,7 +30,8 @@ pub enum Kind {
 /// One record of an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Record {
-    /// RFC 9460.
+    /// RFC 9460. Over the network a target "." in ServiceMode comes as the owner name it stands for, which
+    /// behind a CNAME is not the name asked for.
     Svcb(Svcb),
     /// RFC 2782; `target` lower-cased without trailing dot, empty for ".".
     Srv {

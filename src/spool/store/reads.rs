@@ -14,7 +14,7 @@ use crate::spool::keys;
 
 /// Records under one nonce that are shown; strangers may choose the same one.
 const MAX_TRACE: usize = 100;
-/// Mailbox entries that are counted before the count is left at that.
+/// Records that are counted before the count is left at that.
 const MAX_COUNTED: u64 = 1_000_000;
 
 /// Reads up to a watermark.
@@ -153,15 +153,9 @@ impl Reader {
     }
 
     pub(super) fn counts(&self) -> Result<Counts, StoreError> {
-        let mut counts = Counts {
-            open_rows: self.count(keys::FRESH)? + self.count(keys::QUEUED)?,
-            mail: self.count(keys::MAIL)?,
-            ..Counts::default()
-        };
-        for (address, _) in self.accounts(None, usize::MAX)? {
-            *counts.agents.entry(address.domain().clone()).or_default() += 1;
-        }
-        Ok(counts)
+        let deferred_rows = self.count(keys::QUEUED)?;
+        let open_rows = self.count(keys::FRESH)? + deferred_rows;
+        Ok(Counts { open_rows, deferred_rows, mail: self.count(keys::MAIL)? })
     }
 
     fn count(&self, prefix: &[u8]) -> Result<u64, StoreError> {

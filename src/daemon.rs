@@ -1,0 +1,266 @@
+//! A running server: the one place where real parts are put together.
+//!
+//! [`start`] builds and binds everything and returns as soon as it listens; [`Daemon::stop`] takes no new work,
+//! finishes what is in flight within a bound, and leaves the rest to the leases. [`run`] does both around
+//! SIGTERM and SIGINT.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use crate::agents::Accounts;
+use crate::agents::passwords::{Cost, Passwords};
+use crate::config::Config;
+use crate::config::home::{Home, NodeDir};
+use crate::counters::Counters;
+use crate::discover::Discovery;
+use crate::env::{BoxFuture, Env};
+use crate::env::local::LocalDirectory;
+use crate::env::peers::Peers;
+use crate::pipeline::Pipeline;
+use crate::pipeline::families::Families;
+use crate::proto::address::Domain;
+use crate::proto::limits::SIGNING_ROOM_BYTES;
+use crate::server::state::App;
+use crate::server::tls;
+use crate::server::{control, listen, routes};
+use crate::spool::contract::{Store, StoreError};
+use crate::spool::due::{self, Handover};
+use crate::spool::entry::Row;
+use crate::spool::retry::Schedule;
+use crate::submit::request::SubmissionLimits;
+use crate::transfer::client::Client;
+use crate::verify::{Verifier, VerifySettings};
+
+mod chores;
+mod error;
+mod keys;
+mod local;
+mod outside;
+mod secrets;
+mod store;
+
+pub use error::StartError;
+
+/// How long the committer gets once nobody should need it any more.
+const COMMITTER_PATIENCE: Duration = Duration::from_secs(5);
+
+/// A server that listens and works until it is stopped.
+pub struct Daemon {
+    address: SocketAddr,
+    stop: watch::Sender<bool>,
+    /// Listeners and queue runner: they end by themselves once `stop` is true.
+    serving: JoinSet<()>,
+    /// Chores that may be cut off at any moment.
+    chores: JoinSet<()>,
+    committer: store::CommitterThread,
+    store_health: watch::Receiver<Option<StoreError>>,
+    grace: Duration,
+    local: local::Neighbours,
+}
+
+/// Starts a server and stops it at SIGTERM or SIGINT.
+///
+/// # Errors
+/// [`StartError`] if it cannot be started, or if its store failed while it ran: then whoever supervises it
+/// should start it again.
+pub async fn run(config: &Config, home: &Home) -> Result<(), StartError> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(StartError::Signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::Signals)?;
+    let mut daemon = start(config, home).await?;
+    let failed = tokio::select! {
+        _ = terminate.recv() => None,
+        _ = interrupt.recv() => None,
+        error = daemon.store_failed() => Some(error),
+    };
+    daemon.stop().await;
+    failed.map_or(Ok(()), |error| Err(StartError::Store(error)))
+}
+
+/// Builds a server with the real outside world and starts it. It listens when this returns.
+///
+/// # Errors
+/// [`StartError`], one line saying what to do.
+pub async fn start(config: &Config, home: &Home) -> Result<Daemon, StartError> {
+    home.create()?;
+    if let Some(notice) = home.foreign_notice() {
+        tracing::info!("{notice}");
+    }
+    let node = home.node(config.first_domain());
+    node.announce(config.domains())?;
+    let listener = listen::bind(config.listen_host(), config.server.port)
+        .map_err(|error| StartError::bind(config.listen_host(), config.server.port, error))?;
+    let local = LocalDirectory::new(home.root());
+    let outside = outside::Outside::new(config, &local)?;
+    build(config, home, &node, listener, local, outside).await
+}
+
+async fn build(
+    config: &Config,
+    home: &Home,
+    node: &NodeDir,
+    listener: TcpListener,
+    local: LocalDirectory,
+    outside: outside::Outside,
+) -> Result<Daemon, StartError> {
+    let outside::Outside { env, peers } = outside;
+    let (store, committer, store_health) = store::open(&node.store()).await?;
+    let tls = match &config.server.certificate {
+        Some(files) => tls::from_files(files)?,
+        None => tls::own(&home.domain(config.first_domain()).tls(), config.domains())?,
+    };
+    let address = listener.local_addr().map_err(StartError::Signals)?;
+    let admin_token = secrets::admin_token(config, node, &*env.rng)?;
+    let keys = keys::Keys::open(config.domains(), home, &env)?;
+    let neighbours = local::publish(&local, config, address, &tls, &keys);
+    let (stop, stopping) = watch::channel(false);
+    let app = Arc::new(app(config, env.clone(), store, peers, local, &keys, admin_token, stopping.clone()));
+    for domain in config.domains() {
+        app.accounts.ensure_operator_mailboxes(domain).await.map_err(StartError::fault)?;
+    }
+    let control = control::bind(&node.control_socket())
+        .map_err(|error| StartError::Control { path: node.control_socket(), error })?;
+
+    let mut serving = JoinSet::new();
+    let (runner, handover) = queue(&app, &env);
+    set_once(&app.pipeline.handover, handover);
+    serving.spawn(runner.run(stopping.clone()));
+    serving.spawn(control.serve(routes::control(Arc::clone(&app)), stopping.clone()));
+    serving.spawn(listen::serve(listener, Arc::clone(&tls.config), routes::public(Arc::clone(&app)), stopping));
+    let chores = chores::start(&app, &env, keys, &neighbours);
+    announce(config, home, node, address);
+    Ok(Daemon {
+        address,
+        stop,
+        serving,
+        chores,
+        committer,
+        store_health,
+        grace: config.server.shutdown_grace,
+        local: neighbours,
+    })
+}
+
+impl Daemon {
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Returns when the store has failed, with why.
+    pub async fn store_failed(&mut self) -> StoreError {
+        match self.store_health.wait_for(Option::is_some).await {
+            Ok(health) => health.clone().unwrap_or(StoreError::Closed),
+            Err(_) => StoreError::Closed,
+        }
+    }
+
+    /// Takes no new work, finishes what is in flight within the configured grace, and stops.
+    pub async fn stop(mut self) {
+        tracing::info!(grace = ?self.grace, "stopping");
+        self.stop.send_replace(true);
+        self.chores.shutdown().await;
+        let drained = tokio::time::timeout(self.grace, async { while self.serving.join_next().await.is_some() {} });
+        if drained.await.is_err() {
+            tracing::warn!("stopped before everything in flight was finished; the queue takes it up again");
+        }
+        self.serving.shutdown().await;
+        drop(self.local);
+        // A connection cut off above may hold the store a moment longer.
+        if tokio::time::timeout(COMMITTER_PATIENCE, self.committer.join()).await.is_err() {
+            tracing::warn!("stopped while the store was still in use");
+        }
+        tracing::info!("stopped");
+    }
+}
+
+#[allow(clippy::too_many_arguments, reason = "this is where everything comes together, once")]
+fn app(
+    config: &Config,
+    env: Env,
+    store: Arc<dyn Store>,
+    peers: Peers,
+    local: LocalDirectory,
+    keys: &keys::Keys,
+    admin_token: crate::secret::Secret,
+    stopping: watch::Receiver<bool>,
+) -> App {
+    let counters = Arc::new(Counters::default());
+    let max_age = config.verify.max_message_age;
+    let settings = VerifySettings {
+        max_message_age: max_age,
+        refuse_neutral: config.verify.refuse_neutral,
+        our_domains: config.domains().iter().cloned().collect::<BTreeSet<_>>(),
+    };
+    let pipeline = Pipeline {
+        store: Arc::clone(&store),
+        domains: config.domains().to_vec(),
+        discovery: Discovery::new(env.clone(), peers, local),
+        signers: keys.signers(),
+        client: Client::new(Arc::clone(&env.dial), Arc::clone(&env.clock)),
+        verifier: Verifier::new(env.clone(), settings),
+        schedule: Arc::new(Schedule {
+            waits: config.queue.schedule.clone(),
+            give_up_after: config.queue.give_up_after,
+        }),
+        limits: SubmissionLimits {
+            max_bytes: config.server.max_message_bytes.saturating_sub(SIGNING_ROOM_BYTES),
+            max_message_age_seconds: i64::try_from(max_age.as_secs()).unwrap_or(i64::MAX),
+        },
+        families: Families::default(),
+        counters: Arc::clone(&counters),
+        handover: OnceLock::new(),
+        env: env.clone(),
+    };
+    let passwords = Passwords::new(Cost::production(), Arc::clone(&env.rng));
+    App {
+        pipeline: Arc::new(pipeline),
+        accounts: Accounts::new(store, passwords, env),
+        counters,
+        admin_token,
+        registration: config.registration,
+        max_transfer_bytes: config.server.max_message_bytes,
+        started: Instant::now(),
+        stopping,
+    }
+}
+
+type Attempt = BoxFuture<'static, ()>;
+
+fn queue(app: &Arc<App>, env: &Env) -> (due::Runner<impl Fn(Row) -> Attempt + Send + use<>>, Handover) {
+    let pipeline = Arc::clone(&app.pipeline);
+    let attempt = move |row| -> Attempt {
+        let pipeline = Arc::clone(&pipeline);
+        Box::pin(async move { pipeline.outbound(row).await })
+    };
+    due::runner(Arc::clone(&app.pipeline.store), env.clone(), Arc::clone(&app.pipeline.schedule), attempt)
+}
+
+fn set_once<T>(cell: &OnceLock<T>, value: T) {
+    // Only `build` sets it, on a pipeline of its own.
+    let _ = cell.set(value);
+}
+
+/// Tells the operator where things are and what to publish.
+fn announce(config: &Config, home: &Home, node: &NodeDir, address: SocketAddr) {
+    let domains: Vec<&str> = config.domains().iter().map(Domain::as_str).collect();
+    tracing::info!(domains = domains.join(","), %address, state = %home.root().display(), "listening");
+    tracing::info!(path = %node.admin_token().display(), "the operator's token is kept there");
+    for domain in config.domains() {
+        tracing::info!(%domain, path = %home.domain(domain).keys().display(), "the signing keys are kept there");
+        if !domain.is_special_use() {
+            tracing::info!(
+                %domain,
+                "publish the records of `atp dns generate --domain {domain} --ip <public address>`, \
+                 then run `atp dns check --domain {domain}`"
+            );
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! What has to be done now and then: forget what has expired, follow the keys, close idle connections.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+
+use super::keys::Keys;
+use super::local::Neighbours;
+use crate::env::Env;
+use crate::env::clock::Clock;
+use crate::env::dial::Dial;
+use crate::pipeline::Pipeline;
+use crate::server::state::App;
+
+/// How often expired identities are looked for.
+const FORGET_EVERY: Duration = Duration::from_secs(600);
+/// How long the sweep lets others go first between two steps.
+const FORGET_PAUSE: Duration = Duration::from_millis(50);
+/// How often the keys are looked at.
+const KEYS_EVERY: Duration = Duration::from_secs(5);
+/// How often our own policies are asked about our own addresses.
+const FAMILIES_EVERY: Duration = Duration::from_secs(600);
+/// How often idle connections are closed.
+const IDLE_EVERY: Duration = Duration::from_secs(30);
+
+pub(super) fn start(app: &Arc<App>, env: &Env, keys: Keys, neighbours: &Neighbours) -> JoinSet<()> {
+    let mut chores = JoinSet::new();
+    chores.spawn(forget(Arc::clone(&app.pipeline), Arc::clone(&env.clock)));
+    chores.spawn(follow_keys(keys, neighbours.clone()));
+    chores.spawn(watch_families(Arc::clone(&app.pipeline), Arc::clone(&env.dial)));
+    chores.spawn(close_idle(Arc::clone(&app.pipeline)));
+    chores
+}
+
+async fn forget(pipeline: Arc<Pipeline>, clock: Arc<dyn Clock>) {
+    loop {
+        match pipeline.store.forget(clock.now()).await {
+            Ok(true) => sleep(FORGET_PAUSE).await,
+            Ok(false) => sleep(FORGET_EVERY).await,
+            Err(error) => {
+                tracing::warn!(%error, "expired identities could not be dropped");
+                sleep(FORGET_EVERY).await;
+            }
+        }
+    }
+}
+
+async fn follow_keys(mut keys: Keys, neighbours: Neighbours) {
+    loop {
+        sleep(KEYS_EVERY).await;
+        if keys.refresh().await {
+            neighbours.refresh(&keys);
+        }
+    }
+}
+
+async fn watch_families(pipeline: Arc<Pipeline>, dial: Arc<dyn Dial>) {
+    loop {
+        pipeline.families.refresh(&pipeline.domains, &pipeline.verifier, &*dial).await;
+        sleep(FAMILIES_EVERY).await;
+    }
+}
+
+async fn close_idle(pipeline: Arc<Pipeline>) {
+    loop {
+        sleep(IDLE_EVERY).await;
+        pipeline.client.close_idle();
+    }
+}

@@ -1,0 +1,89 @@
+//! Why a server does not start. Every text is one line and says what to do.
+
+use std::io;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use crate::config::home::HomeError;
+use crate::config::private::PrivateError;
+use crate::env::dns::overrides::OverridesError;
+use crate::env::peers::PeersError;
+use crate::env::tls::RootsError;
+use crate::error::Fault;
+use crate::server::tls::TlsError;
+use crate::sign::KeyError;
+use crate::spool::contract::StoreError;
+
+/// Why a server does not start, or had to stop.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The state directory.
+    #[error(transparent)]
+    Home(#[from] HomeError),
+    /// A private file.
+    #[error(transparent)]
+    Private(#[from] PrivateError),
+    /// The signing keys.
+    #[error(transparent)]
+    Keys(#[from] KeyError),
+    /// The certificate.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The file of extra roots.
+    #[error(transparent)]
+    Roots(#[from] RootsError),
+    /// The peers file.
+    #[error(transparent)]
+    Peers(#[from] PeersError),
+    /// The file of DNS overrides.
+    #[error(transparent)]
+    Overrides(#[from] OverridesError),
+    /// The port.
+    #[error("cannot listen on {host} port {port}: {error}; stop what listens there, or give another --port")]
+    Bind {
+        /// The address.
+        host: IpAddr,
+        /// The port.
+        port: u16,
+        /// The system's words.
+        error: io::Error,
+    },
+    /// The operator's socket.
+    #[error("cannot make the control socket {}: {error}; a shorter --state-dir may help", path.display())]
+    Control {
+        /// Where.
+        path: PathBuf,
+        /// The system's words.
+        error: io::Error,
+    },
+    /// The store belongs to a server that runs.
+    #[error("another server uses the store {}; stop it, or give another --state-dir", .0.display())]
+    Locked(PathBuf),
+    /// The store is damaged or cannot be read or written.
+    #[error("the store {} cannot be used: {error}", path.display())]
+    Unusable {
+        /// Where.
+        path: PathBuf,
+        /// What was found.
+        error: String,
+    },
+    /// The store failed while the server ran.
+    #[error("stopped because {0}; nothing accepted is lost, start the server again")]
+    Store(StoreError),
+    /// The system refused something a server needs.
+    #[error("the system refuses what a server needs: {0}")]
+    Signals(io::Error),
+    /// Anything else.
+    #[error("{0}")]
+    Other(String),
+}
+
+impl StartError {
+    pub(super) fn bind(host: IpAddr, port: u16, error: io::Error) -> StartError {
+        StartError::Bind { host, port, error }
+    }
+
+    pub(super) fn fault(fault: Fault) -> StartError {
+        StartError::Other(fault.to_string())
+    }
+}

@@ -1,0 +1,85 @@
+//! Opening the store, and the thread that writes it.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use backoff::ExponentialBackoff;
+use backoff::backoff::Backoff;
+use tokio::sync::{oneshot, watch};
+
+use super::StartError;
+use crate::config::private;
+use crate::env::disk::DiskError;
+use crate::env::sled_disk::SledDisk;
+use crate::spool::contract::{Store, StoreError};
+use crate::spool::store::{self, Committer};
+
+/// How long a server that is just stopping may keep the store locked.
+const LOCK_PATIENCE: Duration = Duration::from_secs(10);
+/// The first wait for it.
+const LOCK_FIRST_WAIT: Duration = Duration::from_millis(20);
+
+/// The thread of the committer: it blocks while it syncs, so it is no task.
+pub(super) struct CommitterThread {
+    ended: oneshot::Receiver<()>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl CommitterThread {
+    fn start(committer: Committer) -> Result<CommitterThread, std::io::Error> {
+        let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+        let (sender, ended) = oneshot::channel();
+        let thread = std::thread::Builder::new().name("committer".into()).spawn(move || {
+            runtime.block_on(committer.run());
+            let _ = sender.send(());
+        })?;
+        Ok(CommitterThread { ended, thread: Some(thread) })
+    }
+
+    /// Waits until everything asked for is on disk. Every store handle must have been dropped.
+    pub(super) async fn join(&mut self) {
+        let _ = (&mut self.ended).await;
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the committer panicked");
+        }
+    }
+}
+
+/// Opens the store, waiting for a server that is just stopping, and starts its committer.
+pub(super) async fn open(
+    directory: &Path,
+) -> Result<(Arc<dyn Store>, CommitterThread, watch::Receiver<Option<StoreError>>), StartError> {
+    private::create_dir(directory)?;
+    let unusable = |error: String| StartError::Unusable { path: directory.to_owned(), error };
+    let disk = open_disk(directory).await?;
+    let (store, committer, health) = store::open(disk).map_err(|error| unusable(error.to_string()))?;
+    let thread = CommitterThread::start(committer).map_err(StartError::Signals)?;
+    Ok((Arc::new(store), thread, health))
+}
+
+async fn open_disk(directory: &Path) -> Result<Arc<SledDisk>, StartError> {
+    let mut waits = ExponentialBackoff {
+        initial_interval: LOCK_FIRST_WAIT,
+        current_interval: LOCK_FIRST_WAIT,
+        max_elapsed_time: Some(LOCK_PATIENCE),
+        ..ExponentialBackoff::default()
+    };
+    loop {
+        let path = directory.to_owned();
+        let opened = tokio::task::spawn_blocking(move || SledDisk::open(&path)).await;
+        match opened.map_err(|error| StartError::Other(error.to_string()))? {
+            Ok(disk) => return Ok(Arc::new(disk)),
+            Err(DiskError::Locked) => match waits.next_backoff() {
+                Some(wait) => tokio::time::sleep(wait).await,
+                None => return Err(StartError::Locked(directory.to_owned())),
+            },
+            Err(error) => {
+                return Err(StartError::Unusable { path: directory.to_owned(), error: error.to_string() });
+            }
+        }
+    }
+}

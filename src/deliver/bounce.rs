@@ -1,0 +1,76 @@
+//! Bounces: what a sender is told when a message cannot be delivered (`docs/protocol.md` §10).
+//!
+//! A bounce never leaves this daemon: it comes from our postmaster into the mailbox of our own agent.
+
+use bytes::Bytes;
+use serde_json::json;
+
+use crate::env::rng::Rng;
+use crate::proto::address::Address;
+use crate::proto::message::Message;
+use crate::proto::nonce::Nonce;
+use crate::proto::time::UnixMillis;
+
+/// Characters of the original's subject that a bounce repeats.
+const MAX_SUBJECT_CHARS: usize = 200;
+
+/// What is to be told.
+#[derive(Debug, Clone)]
+pub struct Failed<'a> {
+    /// Who did not get it.
+    pub recipient: &'a Address,
+    /// Wire code.
+    pub code: &'a str,
+    /// One sentence.
+    pub reason: &'a str,
+    /// `host:port` of the peer. `None`: none was involved.
+    pub remote: Option<&'a str>,
+    /// Attempts made.
+    pub attempts: u32,
+    /// When the first attempt began. `None`: none was made.
+    pub first_attempt: Option<UnixMillis>,
+    /// When the last attempt began. `None`: none was made.
+    pub last_attempt: Option<UnixMillis>,
+}
+
+/// The bounce for `original`. `None`: its sender is an automaton, which is never answered.
+pub fn bounce(rng: &dyn Rng, now: UnixMillis, original: &Message, failed: &Failed<'_>) -> Option<Bytes> {
+    if original.from().is_automaton() {
+        return None;
+    }
+    let subject: Option<String> = original.subject().map(|text| text.chars().take(MAX_SUBJECT_CHARS).collect());
+    let mut random = [0; 6];
+    rng.fill(&mut random);
+    let remote = failed.remote.map_or_else(String::new, |remote| format!(" (said by, or at, {remote})"));
+    let body = format!(
+        "Your message {} to {} could not be delivered.\n\n{} {}{remote}\n\nAttempts: {}.",
+        original.nonce(),
+        failed.recipient,
+        failed.code,
+        failed.reason,
+        failed.attempts,
+    );
+    let message = json!({
+        "from": Address::postmaster(original.from().domain()).to_string(),
+        "to": original.from().to_string(),
+        "timestamp": now.seconds(),
+        "nonce": Nonce::reference_style(random).as_str(),
+        "type": "message",
+        "payload": {
+            "subject": format!("Undelivered: {}", subject.as_deref().unwrap_or(original.nonce().as_str())),
+            "body": body,
+            "original_nonce": original.nonce().as_str(),
+            "status": {
+                "recipient": failed.recipient.to_string(),
+                "error_code": failed.code,
+                "reason": failed.reason,
+                "remote": failed.remote,
+                "attempts": failed.attempts,
+                "first_attempt": failed.first_attempt.map(UnixMillis::seconds),
+                "last_attempt": failed.last_attempt.map(UnixMillis::seconds),
+                "subject": subject,
+            },
+        },
+    });
+    Some(Bytes::from(message.to_string()))
+}

@@ -1,0 +1,74 @@
+//! Stage 7: a verified message into its recipient's mailbox, and what its readers see.
+//!
+//! Only [`Verified`] gets in here, so unverified mail cannot reach a mailbox. Entry and identity are one
+//! write; a repeat of what is there is accepted and changes nothing (`docs/protocol.md` §10, "Once").
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::error::Fault;
+use crate::proto::limits::IDENTITY_GRACE_SECONDS;
+use crate::proto::status::Reason;
+use crate::proto::time::UnixMillis;
+use crate::spool::contract::{DeliveryOutcome, NewDelivery, Store};
+use crate::spool::entry::{Arrival, ReceivedIdentity};
+use crate::verify::Verified;
+
+pub mod bounce;
+pub mod mailbox;
+
+/// What became of a message that was not refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delivered {
+    /// It is in the mailbox, on disk.
+    Now,
+    /// It was there already.
+    Before,
+}
+
+/// Puts a verified message into its mailbox.
+///
+/// # Errors
+/// [`Fault`] if the identity is known with other content, nobody has the address, or the store fails.
+pub async fn deliver(
+    store: &Arc<dyn Store>,
+    verified: &Verified,
+    max_message_age: Duration,
+) -> Result<Delivered, Fault> {
+    let restored = verified.restored();
+    let at = verified.at();
+    let fresh_until = at.max(UnixMillis::from_seconds(verified.message().timestamp())).plus(max_message_age);
+    let delivery = NewDelivery {
+        identity: ReceivedIdentity {
+            from: verified.message().from().clone(),
+            nonce: restored.nonce().clone(),
+            recipient: restored.recipient.clone(),
+            digest: restored.digest,
+            at,
+            expires: fresh_until.plus(Duration::from_secs(IDENTITY_GRACE_SECONDS.unsigned_abs())),
+        },
+        arrival: Arrival {
+            at,
+            from_ip: Some(verified.source()),
+            ats: verified.ats().as_str().to_owned(),
+            atk: "pass".into(),
+            tls: Some("TLSv1.3".into()),
+        },
+        restore: restored.author.object() != verified.message().object(),
+        message: verified.bytes().clone(),
+    };
+    match store.deliver(delivery).await? {
+        DeliveryOutcome::Delivered { cursor } => {
+            tracing::info!(
+                nonce = %restored.nonce(), from = %verified.message().from(), to = %restored.recipient, cursor,
+                "delivered"
+            );
+            Ok(Delivered::Now)
+        }
+        DeliveryOutcome::Already => Ok(Delivered::Before),
+        DeliveryOutcome::Conflict => {
+            Err(Fault::new(Reason::Conflict, "Another message with this sender, nonce and recipient was delivered before."))
+        }
+        DeliveryOutcome::UnknownAgent => Err(Fault::new(Reason::UnknownAgent, "There is no such agent here.")),
+    }
+}

@@ -1,0 +1,244 @@
+//! The way of a message, from end to end. The only file that knows the order of the stages.
+//!
+//! - [`Pipeline::submit`]: an own agent hands a message over → spool (or straight into mailboxes here)
+//! - [`Pipeline::outbound`]: spool → discover → sign → transfer → spool
+//! - [`Pipeline::inbound`]: a peer's transfer → verify → deliver
+
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::counters::Counters;
+use crate::deliver::{self, Delivered};
+use crate::discover::{Discovery, Target};
+use crate::env::Env;
+use crate::error::Fault;
+use crate::proto::address::{Address, Domain};
+use crate::proto::message::Message;
+use crate::proto::routing;
+use crate::proto::status::Reason;
+use crate::sign::{CanonicalForm, Signed, Signer};
+use crate::spool::contract::Store;
+use crate::spool::due::Handover;
+use crate::spool::entry::{Row, Unanswered};
+use crate::spool::retry::Schedule;
+use crate::submit::admit::{Admission, Admitted};
+use crate::submit::request::{Submission, SubmissionLimits};
+use crate::transfer::client::Client;
+use crate::transfer::plan::{self, Plan, Situation};
+use crate::transfer::reply::Meaning;
+use crate::transfer::{Again, Failure, Outcome};
+use crate::verify::{Received, Verifier};
+
+pub mod families;
+mod settle;
+
+use families::Families;
+
+/// A domain's signer; it changes when another key becomes the active one.
+pub type SharedSigner = watch::Receiver<Arc<Signer>>;
+
+/// What a message on its way needs.
+pub struct Pipeline {
+    /// Clock, names, dice.
+    pub env: Env,
+    /// Where everything accepted is.
+    pub store: Arc<dyn Store>,
+    /// The domains whose agents live here; the first is meant where none is named.
+    pub domains: Vec<Domain>,
+    /// Stage 3.
+    pub discovery: Discovery,
+    /// Stage 4, by domain.
+    pub signers: HashMap<Domain, SharedSigner>,
+    /// Stage 5.
+    pub client: Client,
+    /// Stage 6.
+    pub verifier: Verifier,
+    /// When to try again.
+    pub schedule: Arc<Schedule>,
+    /// Bounds of submissions.
+    pub limits: SubmissionLimits,
+    /// Which address families our own policies allow.
+    pub families: Families,
+    /// What has happened.
+    pub counters: Arc<Counters>,
+    /// The way to the queue runner, once it runs.
+    pub handover: OnceLock<Handover>,
+}
+
+/// What is told to whoever handed a message over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Accepted {
+    /// It is on disk.
+    Now,
+    /// It was accepted before; nothing has changed.
+    Before,
+}
+
+impl Pipeline {
+    /// Takes in a message of an own agent, whose credential has proved it to be `author`.
+    /// On return it is on disk.
+    ///
+    /// # Errors
+    /// [`Fault`] as `docs/protocol.md` §7 and §9 say; then nothing was stored.
+    pub async fn submit(&self, message: Message, author: &Address) -> Result<Accepted, Fault> {
+        if message.from() != author {
+            return Err(Fault::new(Reason::Forbidden, "The credential belongs to another agent than the sender."));
+        }
+        let now = self.env.clock.now();
+        let submission = Submission::new(message, &self.limits, now)?;
+        let unknown = |recipient: &Address| self.bounce_unknown(submission.message(), recipient);
+        let admission = Admission {
+            store: &self.store,
+            env: &self.env,
+            domains: &self.domains,
+            max_message_age: std::time::Duration::from_secs(self.limits.max_message_age_seconds.unsigned_abs()),
+            first_wait: self.schedule.wait_after(1),
+        };
+        match admission.admit(&submission, &unknown).await? {
+            Admitted::Before => Ok(Accepted::Before),
+            Admitted::Now(rows) => {
+                let message = submission.message();
+                tracing::info!(nonce = %message.nonce(), from = %author, to = %message.to(), queued = rows.len(), "accepted");
+                if let Some(handover) = self.handover.get() {
+                    handover.rows(rows);
+                }
+                Ok(Accepted::Now)
+            }
+        }
+    }
+
+    /// Takes in a transfer from a peer. On return it is in the recipient's mailbox, on disk.
+    ///
+    /// # Errors
+    /// [`Fault`] as `docs/protocol.md` §7 and §9 say; then nothing was stored.
+    pub async fn inbound(&self, received: Received) -> Result<Accepted, Fault> {
+        let verified = self.verifier.verify(received).await?;
+        let age = std::time::Duration::from_secs(self.limits.max_message_age_seconds.unsigned_abs());
+        match deliver::deliver(&self.store, &verified, age).await? {
+            Delivered::Now => Ok(Accepted::Now),
+            Delivered::Before => Ok(Accepted::Before),
+        }
+    }
+
+    /// Carries one leased row through its attempt, and writes down what came of it.
+    pub async fn outbound(&self, row: Row) {
+        self.counters.attempts_begun.add();
+        let started = Instant::now();
+        let (outcome, message) = match self.read(&row).await {
+            Ok(message) => (self.attempt(&row, &message).await, Some(message)),
+            Err(failure) => (Outcome::Failed(failure), None),
+        };
+        let micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let settlement = self.settlement(&row, message.as_ref(), outcome, micros);
+        if let Err(error) = self.store.settle(row.id, self.env.clock.now(), settlement).await {
+            // The lease brings the row back; the peer knows the message by its identity.
+            tracing::error!(nonce = %row.nonce, %error, "queue: the end of an attempt could not be stored");
+        }
+        self.counters.attempts_ended.add();
+    }
+
+    async fn read(&self, row: &Row) -> Result<Message, Failure> {
+        let bytes = self.store.body(row.body.clone()).await.map_err(Fault::from)?;
+        Ok(Message::parse(&bytes).map_err(Fault::internal)?)
+    }
+
+    /// One attempt: discover, then per target (while nothing of the message has been written) ask what it
+    /// speaks, plan, sign, transfer.
+    async fn attempt(&self, row: &Row, message: &Message) -> Outcome {
+        let targets = match self.targets(row).await {
+            Ok(targets) => targets,
+            Err(failure) => return Outcome::Failed(failure),
+        };
+        let mut last = Failure::temporary(Reason::NoAnswer, "The recipient's server has no address we can use.");
+        for target in &targets {
+            match self.attempt_at(target, row, message).await {
+                Ok(outcome) => return outcome,
+                Err(failure) => {
+                    let over = failure.unanswered || failure.again == Again::Never;
+                    last = failure;
+                    if over {
+                        break;
+                    }
+                }
+            }
+        }
+        Outcome::Failed(last)
+    }
+
+    /// The targets to try, best first. After an attempt that went unanswered only its own target will do, while
+    /// DNS lists it: another one might not know the message.
+    async fn targets(&self, row: &Row) -> Result<Vec<Target>, Failure> {
+        let avoid = self.families.to_avoid(row.sender.domain());
+        let route = self.discovery.route(row.recipient.domain(), avoid).await?;
+        let mut targets = route.targets;
+        if let Some(unanswered) = &row.unanswered
+            && targets.iter().any(|target| target.to_string() == unanswered.target)
+        {
+            targets.retain(|target| target.to_string() == unanswered.target);
+        }
+        Ok(targets)
+    }
+
+    /// `Err`: nothing of the message was accepted here, and unless the failure says otherwise another target
+    /// may be tried.
+    async fn attempt_at(&self, target: &Target, row: &Row, message: &Message) -> Result<Outcome, Failure> {
+        let profile = self.client.profile(target).await?;
+        let at = |failure: Failure| failure.at(target.to_string());
+        let plan = plan::plan(&situation(row, message), &profile, self.env.clock.now().seconds()).map_err(at)?;
+        let signed = self.sign(row, message, &plan).map_err(at)?;
+        let too_large = profile.max_payload_bytes.is_some_and(|max| signed.bytes().len() as u64 > max);
+        if too_large {
+            let text = "The message is larger than the recipient's server takes.";
+            return Err(at(Failure::permanent(Reason::TooLarge.code(), text)));
+        }
+        if profile.reference && row.unanswered.is_none() {
+            // That peer forgets: whether an attempt reached it must be known even if we crash now.
+            let note = Unanswered { target: target.to_string(), native: false, at: self.env.clock.now() };
+            self.store.note_unanswered(row.id, note).await.map_err(|error| at(Fault::from(error).into()))?;
+        }
+        match self.client.transfer(target, &signed).await {
+            Ok(Meaning::Delivered) => Ok(Outcome::Delivered),
+            Ok(Meaning::Replay { clocks_agree }) => Ok(replay(row, clocks_agree, target)),
+            Ok(Meaning::Failed(failure)) => Ok(Outcome::Failed(failure)),
+            Err(failure) if failure.unanswered => Ok(Outcome::Failed(Failure { native: plan.native, ..failure })),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    fn sign(&self, row: &Row, message: &Message, plan: &Plan) -> Result<Signed, Failure> {
+        let domain = row.sender.domain();
+        let signer = self.signers.get(domain).ok_or_else(|| {
+            Failure::from(Fault::internal(format_args!("no key for {domain}, which is no domain of this daemon")))
+        })?;
+        let form = if plan.shape.reference { CanonicalForm::Reference } else { CanonicalForm::Rfc8785 };
+        let unsigned = routing::write(message, &row.recipient, plan.shape, plan.stamp);
+        let signer = Arc::clone(&signer.borrow());
+        Ok(signer.sign(unsigned, form, self.env.clock.now())?)
+    }
+}
+
+fn situation<'a>(row: &'a Row, message: &'a Message) -> Situation<'a> {
+    Situation {
+        to: message.to(),
+        recipient: &row.recipient,
+        stamped_at: message.timestamp(),
+        restamp: row.restamp,
+        renamed: row.renamed,
+        further_copy: row.further_copy,
+        unanswered_native: row.unanswered.as_ref().map(|unanswered| unanswered.native),
+    }
+}
+
+/// A reference peer says it knows the nonce (`docs/protocol.md` §10, "The reference").
+fn replay(row: &Row, clocks_agree: bool, target: &Target) -> Outcome {
+    let earlier_unanswered = row.unanswered.is_some();
+    if clocks_agree && earlier_unanswered {
+        return Outcome::Inferred;
+    }
+    let text = "The recipient's server says it has seen this message, but it has not accepted it from us.";
+    let failure = Failure::temporary(Reason::NoAnswer, text).at(target.to_string());
+    Outcome::Failed(Failure { rename: clocks_agree && !row.renamed, ..failure })
+}

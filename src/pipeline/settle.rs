@@ -1,0 +1,154 @@
+//! What follows from an attempt's outcome: delivered, again later, or a bounce.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::Pipeline;
+use crate::deliver::bounce::{self, Failed};
+use crate::env::rng;
+use crate::proto::address::Address;
+use crate::proto::message::Message;
+use crate::proto::status::Reason;
+use crate::proto::time::UnixMillis;
+use crate::spool::contract::Settlement;
+use crate::spool::entry::{Row, Step, Unanswered};
+use crate::spool::state::Ending;
+use crate::transfer::{Again, Failure, Outcome};
+
+/// How long keys and policies get to spread through DNS caches.
+const SPREADING: Duration = Duration::from_secs(3600);
+
+impl Pipeline {
+    /// Decides what becomes of a row. `message`: the author's, if it could be read. `micros`: how long the
+    /// attempt took.
+    pub(super) fn settlement(
+        &self,
+        row: &Row,
+        message: Option<&Message>,
+        outcome: Outcome,
+        micros: u64,
+    ) -> Settlement {
+        let now = self.env.clock.now();
+        let ending = match outcome {
+            Outcome::Delivered => Ending::Delivered,
+            Outcome::Inferred => Ending::DeliveredInferred,
+            Outcome::Failed(failure) => return self.failed(row, message, failure, now),
+        };
+        self.counters.transferred.add();
+        let inferred = ending == Ending::DeliveredInferred;
+        tracing::info!(
+            nonce = %row.nonce, to = %row.recipient, attempt = row.attempts, micros, inferred, "transferred"
+        );
+        let text = if inferred { "delivered, inferred from the peer's refusal to take it twice" } else { "delivered" };
+        let step = Step { at: now, remote: None, code: "250 2.0.0".into(), text: text.into() };
+        Settlement::Delivered { ending, step }
+    }
+
+    fn failed(&self, row: &Row, message: Option<&Message>, failure: Failure, now: UnixMillis) -> Settlement {
+        tracing::warn!(
+            nonce = %row.nonce, to = %row.recipient, attempt = row.attempts, code = failure.code,
+            remote = failure.remote, reason = failure.text, detail = failure.detail, "attempt failed"
+        );
+        let step = Step {
+            at: now,
+            remote: failure.remote.clone(),
+            code: failure.code.clone(),
+            text: failure.text.clone(),
+        };
+        let deadline = row.accepted_at.plus(self.schedule.give_up_after);
+        let over = match failure.again {
+            Again::Never => true,
+            Again::ForAnHour => now.since(self.first_of_its_kind(row, now)) >= SPREADING,
+            Again::Later(_) => false,
+        };
+        match message {
+            Some(message) if over => self.bounced(row, message, step),
+            Some(message) if now >= deadline => self.bounced(row, message, expired(row, &step)),
+            _ => self.retried(row, &failure, step, now, deadline),
+        }
+    }
+
+    /// When the peer first refused the row for a key or a policy; tells the operator if that is now.
+    fn first_of_its_kind(&self, row: &Row, now: UnixMillis) -> UnixMillis {
+        let slow = [Reason::AtsDenied, Reason::BadSignature, Reason::BadKey].map(Reason::code);
+        let first = row.trail.iter().find(|step| slow.contains(&step.code.as_str()));
+        if first.is_none() {
+            tracing::error!(
+                domain = %row.sender.domain(), to = %row.recipient.domain(),
+                "a peer refuses our policy or signature: run `atp dns check`; tried again for an hour"
+            );
+        }
+        first.map_or(now, |step| step.at)
+    }
+
+    fn retried(
+        &self,
+        row: &Row,
+        failure: &Failure,
+        step: Step,
+        now: UnixMillis,
+        deadline: UnixMillis,
+    ) -> Settlement {
+        self.counters.deferred.add();
+        let wait = rng::jittered(&*self.env.rng, self.schedule.wait_after(row.attempts));
+        let wait = match failure.again {
+            Again::Later(Some(asked)) => wait.max(asked),
+            _ => wait,
+        };
+        let unanswered = row.unanswered.clone().or_else(|| {
+            let target = failure.remote.clone().filter(|_| failure.unanswered)?;
+            Some(Unanswered { target, native: failure.native, at: now })
+        });
+        Settlement::Retry {
+            // The last attempt is made when time is up, not before.
+            due: now.plus(wait).min(deadline.max(now)),
+            step,
+            unanswered,
+            restamp: row.restamp || (failure.stale && row.unanswered.is_none()),
+            renamed: row.renamed || failure.rename,
+        }
+    }
+
+    fn bounced(&self, row: &Row, message: &Message, step: Step) -> Settlement {
+        self.counters.bounced.add();
+        tracing::warn!(
+            nonce = %row.nonce, from = %row.sender, to = %row.recipient, code = step.code, reason = step.text,
+            "bounced"
+        );
+        let failed = Failed {
+            recipient: &row.recipient,
+            code: &step.code,
+            reason: &step.text,
+            remote: step.remote.as_deref(),
+            attempts: row.attempts,
+            first_attempt: row.first_attempt,
+            last_attempt: row.last_attempt,
+        };
+        let bounce = bounce::bounce(&*self.env.rng, self.env.clock.now(), message, &failed);
+        Settlement::Bounced { step, bounce }
+    }
+
+    /// The bounce for a recipient of ours that nobody is.
+    pub(super) fn bounce_unknown(&self, message: &Message, recipient: &Address) -> Option<Bytes> {
+        let failed = Failed {
+            recipient,
+            code: Reason::UnknownAgent.code(),
+            reason: "There is no such agent here.",
+            remote: None,
+            attempts: 0,
+            first_attempt: None,
+            last_attempt: None,
+        };
+        bounce::bounce(&*self.env.rng, self.env.clock.now(), message, &failed)
+    }
+}
+
+fn expired(row: &Row, last: &Step) -> Step {
+    let may = if row.unanswered.is_some() { " It may have been delivered all the same." } else { "" };
+    Step {
+        code: Reason::Expired.code().into(),
+        text: format!("The message could not be delivered in time.{may} The last attempt: {} {}", last.code, last.text),
+        ..last.clone()
+    }
+}

@@ -1,0 +1,64 @@
+//! Request bodies, read within bounds.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::{HeaderMap, header};
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt;
+use tokio::time::{Instant, timeout_at};
+
+use crate::error::Fault;
+use crate::proto::status::Reason;
+
+/// How long a body may take to arrive.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// Bytes of an over-large body that are read and thrown away, so that the answer arrives before the
+/// connection closes.
+const MAX_DISCARDED_BYTES: usize = 4 * 1024 * 1024;
+/// How long that may take.
+const DISCARD_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The whole body, at most `limit` bytes.
+///
+/// # Errors
+/// [`Reason::TooLarge`] over the limit, [`Reason::Malformed`] if it breaks off or takes too long.
+pub async fn read(headers: &HeaderMap, mut body: Body, limit: usize) -> Result<Bytes, Fault> {
+    let declared = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if declared.is_some_and(|declared| declared > limit as u64) {
+        return too_large(body, 0).await;
+    }
+    let deadline = Instant::now() + BODY_TIMEOUT;
+    let mut bytes = BytesMut::new();
+    loop {
+        let frame = timeout_at(deadline, body.frame()).await.map_err(|_| broken("took too long"))?;
+        match frame {
+            None => return Ok(bytes.freeze()),
+            Some(Err(error)) => return Err(broken("broke off").because(error)),
+            Some(Ok(frame)) => {
+                let Ok(data) = frame.into_data() else { continue };
+                if bytes.len() + data.len() > limit {
+                    return too_large(body, bytes.len() + data.len()).await;
+                }
+                bytes.extend_from_slice(&data);
+            }
+        }
+    }
+}
+
+/// Throws the rest away within bounds, then refuses.
+async fn too_large(mut body: Body, seen: usize) -> Result<Bytes, Fault> {
+    let deadline = Instant::now() + DISCARD_TIMEOUT;
+    let mut discarded = seen;
+    while discarded < MAX_DISCARDED_BYTES {
+        match timeout_at(deadline, body.frame()).await {
+            Ok(Some(Ok(frame))) => discarded += frame.data_ref().map_or(0, Bytes::len),
+            _ => break,
+        }
+    }
+    Err(Fault::new(Reason::TooLarge, "The body is larger than this server takes."))
+}
+
+fn broken(how: &str) -> Fault {
+    Fault::new(Reason::Malformed, format!("The body {how} before it was complete."))
+}

@@ -1,0 +1,55 @@
+//! `POST message`: a submission by one of our agents, or a transfer from a peer.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::Extension;
+use serde_json::json;
+
+use super::answer::{Answer, json_answer};
+use super::body;
+use super::state::{App, Ends};
+use crate::error::Fault;
+use crate::pipeline::Accepted;
+use crate::proto::message::Message;
+use crate::proto::status::Reason;
+use crate::verify::Received;
+
+/// Takes a message in. 202 is said only when it is on disk.
+///
+/// Who submits is told by `from`: an agent in a domain of ours, or else it is a transfer.
+///
+/// # Errors
+/// Every row of `docs/protocol.md` §9 that a message can earn.
+pub async fn post(
+    State(app): State<Arc<App>>,
+    ends: Option<Extension<Ends>>,
+    headers: HeaderMap,
+    request: Body,
+) -> Answer {
+    let bytes = body::read(&headers, request, app.max_transfer_bytes).await?;
+    let message = Message::parse(&bytes)
+        .map_err(|error| Fault::new(Reason::Malformed, format!("This is not a message: {error}.")))?;
+    let nonce = message.nonce().clone();
+    let domain = message.from().domain().clone();
+    let accepted = if app.pipeline.domains.contains(&domain) {
+        let author = app.agent(&headers, &domain).await?;
+        app.pipeline.submit(message, &author).await?
+    } else {
+        // Agents and peers come by TLS; nobody transfers over the control socket.
+        let Some(Extension(ends)) = ends else {
+            return Err(Fault::new(Reason::Forbidden, "Transfers are not taken here.").into());
+        };
+        let source = ends.peer.ip().to_canonical();
+        let at = app.pipeline.env.clock.now();
+        app.pipeline.inbound(Received { message, bytes, source, at }).await?
+    };
+    let status = match accepted {
+        Accepted::Now => "accepted",
+        Accepted::Before => "already_accepted",
+    };
+    let timestamp = app.pipeline.env.clock.now().seconds();
+    json_answer(StatusCode::ACCEPTED, json!({ "status": status, "nonce": nonce.as_str(), "timestamp": timestamp }))
+}

@@ -1,0 +1,20 @@
+//! The doors: HTTP over TLS for agents and peers, and the operator's socket.
+//!
+//! - [`listen`]: accepts connections, bounded, until told to stop; then drains
+//! - [`tls`]: the certificate shown
+//! - [`routes`]: paths to calls ([`message`], [`inbox`], [`register`], [`about`], [`admin`])
+//! - [`control`]: the same calls and the operator's own over a Unix socket
+//! - [`body`] reads requests within bounds, [`answer`] turns a [`Fault`](crate::error::Fault) into a response
+
+pub mod about;
+pub mod admin;
+pub mod answer;
+pub mod body;
+pub mod control;
+pub mod inbox;
+pub mod listen;
+pub mod message;
+pub mod register;
+pub mod routes;
+pub mod state;
+pub mod tls;

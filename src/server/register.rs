@@ -1,0 +1,76 @@
+//! `POST register`: a new agent (`docs/protocol.md` §8).
+
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::body::Body;
+use axum::extract::{Query, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use serde_json::{Value, json};
+
+use super::answer::{Answer, json_answer};
+use super::body;
+use super::state::{App, Ends, Operator, Parameters};
+use crate::agents::register::{Caller, Rules, is_proxied};
+use crate::error::Fault;
+use crate::proto::json;
+use crate::proto::status::Reason;
+use crate::secret::Secret;
+
+/// Largest request, in bytes.
+const MAX_BYTES: usize = 16 * 1024;
+
+/// Registers an agent.
+///
+/// # Errors
+/// As `docs/protocol.md` §9, rows "register" and "content type".
+pub async fn post(
+    State(app): State<Arc<App>>,
+    Query(parameters): Query<Parameters>,
+    ends: Option<Extension<Ends>>,
+    operator: Option<Extension<Operator>>,
+    headers: HeaderMap,
+    request: Body,
+) -> Answer {
+    if !is_json(&headers) {
+        let text = "A registration is sent with Content-Type: application/json.";
+        return Err(Fault::new(Reason::BadContentType, text).into());
+    }
+    let bytes = body::read(&headers, request, MAX_BYTES).await?;
+    let (name, password) = parse(&bytes)?;
+    let operator = operator.is_some() || app.has_admin_token(&headers);
+    let unknown = std::net::Ipv4Addr::UNSPECIFIED.into();
+    let (peer, local) = ends.map_or((unknown, unknown), |Extension(ends)| (ends.peer.ip(), ends.local.ip()));
+    let proxied = is_proxied(headers.keys().map(header::HeaderName::as_str));
+    let caller = Caller { peer, local, proxied, operator };
+    let rules = Rules {
+        domains: &app.pipeline.domains,
+        short_names_in: app.domain(&headers, &parameters),
+        mode: app.registration,
+    };
+    let address = app.accounts.register(&name, &password, &caller, &rules).await?;
+    tracing::info!(agent = %address, peer = %caller.peer, "registered");
+    json_answer(StatusCode::CREATED, json!({ "status": "registered", "agent_id": address.to_string() }))
+}
+
+/// A form on a web page can send anything but JSON without asking us first: so JSON it must be.
+fn is_json(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    matches!(kind.as_str(), "application/json" | "application/atp+json")
+}
+
+fn parse(bytes: &[u8]) -> Result<(String, Secret), Fault> {
+    let malformed = |text: &'static str| Fault::new(Reason::NameMalformed, text);
+    let value = json::parse(bytes)
+        .map_err(|error| Fault::new(Reason::NameMalformed, format!("This is not JSON: {error}.")))?;
+    let text = |name: &str| value.get(name).and_then(Value::as_str).unwrap_or_default();
+    let (name, password) = (text("agent_id"), text("password"));
+    if name.is_empty() {
+        return Err(malformed("The member agent_id must be a name."));
+    }
+    if password.is_empty() {
+        return Err(malformed("The member password must be a text that is not empty."));
+    }
+    Ok((name.to_owned(), Secret::from(password)))
+}

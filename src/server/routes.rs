@@ -1,0 +1,61 @@
+//! Paths to calls (`docs/protocol.md` §7).
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{delete, get, post};
+
+use super::answer::Refusal;
+use super::state::App;
+use super::{about, admin, inbox, message, register};
+use crate::error::Fault;
+use crate::proto::status::Reason;
+
+/// What everybody can reach.
+pub fn public(app: Arc<App>) -> Router {
+    finish(calls(), app)
+}
+
+/// What the operator can reach over the control socket.
+pub fn control(app: Arc<App>) -> Router {
+    let calls = calls()
+        .route("/.well-known/atp/v1/admin/messages", get(inbox::operator))
+        .route("/.well-known/atp/v1/admin/agents/{address}", delete(admin::remove_agent));
+    finish(calls, app)
+}
+
+fn calls() -> Router<Arc<App>> {
+    Router::new()
+        .route("/.well-known/atp/v1/message", post(message::post))
+        .route("/.well-known/atp/v1/messages", get(inbox::agent))
+        .route("/.well-known/atp/v1/register", post(register::post))
+        .route("/.well-known/atp/v1/capabilities", get(about::capabilities))
+        .route("/.well-known/atp/v1/health", get(about::health))
+        .route("/.well-known/atp/v1/stats", get(admin::stats))
+        .route("/.well-known/atp/v1/inspect", get(admin::inspect))
+        .route("/.well-known/atp/v1/agents", get(admin::agents))
+}
+
+fn finish(calls: Router<Arc<App>>, app: Arc<App>) -> Router {
+    calls
+        .fallback(|| async { refusal(Reason::NoSuchPath, "There is no such path here.") })
+        .method_not_allowed_fallback(|| async {
+            refusal(Reason::NoSuchMethod, "This path does not take that method.")
+        })
+        .layer(middleware::from_fn_with_state(Arc::clone(&app), refuse_while_stopping))
+        .with_state(app)
+}
+
+fn refusal(reason: Reason, text: &'static str) -> Refusal {
+    Refusal(Fault::new(reason, text))
+}
+
+async fn refuse_while_stopping(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    if *app.stopping.borrow() {
+        return refusal(Reason::ShuttingDown, "The server is shutting down; please try again.").into_response();
+    }
+    next.run(request).await
+}

@@ -1,0 +1,109 @@
+//! What every call may use.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::http::{HeaderMap, header};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::agents::{Accounts, Credential};
+use crate::config::checked::RegistrationMode;
+use crate::counters::Counters;
+use crate::error::Fault;
+use crate::pipeline::Pipeline;
+use crate::proto::address::{Address, Domain};
+use crate::proto::status::Reason;
+use crate::secret::Secret;
+
+/// All state shared by the calls. It lives as long as the daemon.
+pub struct App {
+    /// The way of a message.
+    pub pipeline: Arc<Pipeline>,
+    /// The agents of this daemon.
+    pub accounts: Accounts,
+    /// What has happened.
+    pub counters: Arc<Counters>,
+    /// The operator's token.
+    pub admin_token: Secret,
+    /// Who may register. `None`: the rule of `docs/protocol.md` §8.
+    pub registration: Option<RegistrationMode>,
+    /// Largest transfer body, in bytes.
+    pub max_transfer_bytes: usize,
+    /// When the daemon started.
+    pub started: Instant,
+    /// True once the daemon takes no new work.
+    pub stopping: watch::Receiver<bool>,
+}
+
+/// Both ends of the connection a request came by. `None` in its place: the control socket.
+#[derive(Debug, Clone, Copy)]
+pub struct Ends {
+    /// The caller.
+    pub peer: SocketAddr,
+    /// Where it arrived.
+    pub local: SocketAddr,
+}
+
+/// Marks requests of the control socket, whose caller the kernel has proved to be the operator.
+#[derive(Debug, Clone, Copy)]
+pub struct Operator;
+
+/// Query parameters.
+pub type Parameters = HashMap<String, String>;
+
+impl App {
+    /// The domain a request means: `?domain=` or Host if it is one of ours, else the first
+    /// (`docs/protocol.md` §7).
+    pub fn domain(&self, headers: &HeaderMap, parameters: &Parameters) -> &Domain {
+        let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+        let host = host.map(|host| host.rsplit_once(':').map_or(host, |(name, _)| name));
+        let named = parameters.get("domain").map(String::as_str).into_iter().chain(host);
+        let domains = &self.pipeline.domains;
+        named
+            .filter_map(|name| Domain::parse(name).ok())
+            .find_map(|name| domains.iter().find(|domain| **domain == name))
+            .unwrap_or(&domains[0])
+    }
+
+    /// Which agent of ours a request comes from.
+    ///
+    /// # Errors
+    /// [`Reason::BadCredential`] without a valid credential.
+    pub async fn agent(&self, headers: &HeaderMap, short_names_in: &Domain) -> Result<Address, Fault> {
+        let result = match headers.get(header::AUTHORIZATION) {
+            None => Err(Fault::new(Reason::BadCredential, "This call needs an agent's credential.")),
+            Some(value) => match Credential::parse(value.as_bytes(), short_names_in) {
+                Ok(credential) => self.accounts.authenticate(&credential).await,
+                Err(fault) => Err(fault),
+            },
+        };
+        match &result {
+            Ok(_) => self.counters.credentials_accepted.add(),
+            Err(_) => self.counters.credentials_refused.add(),
+        }
+        result
+    }
+
+    /// Whether a request carries the operator's token.
+    pub fn has_admin_token(&self, headers: &HeaderMap) -> bool {
+        let value = headers.get(header::AUTHORIZATION).map(|value| value.as_bytes());
+        match value.map(|value| Credential::parse(value, &self.pipeline.domains[0])) {
+            Some(Ok(Credential::Token(token))) => token.matches(&self.admin_token),
+            _ => false,
+        }
+    }
+
+    /// Lets only the operator through.
+    ///
+    /// # Errors
+    /// [`Reason::BadCredential`] for everybody else.
+    pub fn operator(&self, operator: Option<Operator>, headers: &HeaderMap) -> Result<(), Fault> {
+        if operator.is_some() || self.has_admin_token(headers) {
+            Ok(())
+        } else {
+            Err(Fault::new(Reason::BadCredential, "This call needs the operator's token."))
+        }
+    }
+}

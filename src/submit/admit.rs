@@ -1,0 +1,108 @@
+//! Who the recipients are, and the step to disk.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::request::Submission;
+use crate::env::Env;
+use crate::error::Fault;
+use crate::proto::address::{Address, Domain};
+use crate::proto::limits::IDENTITY_GRACE_SECONDS;
+use crate::proto::status::Reason;
+use crate::proto::time::UnixMillis;
+use crate::spool::contract::{Acceptance, Fate, NewRecipient, NewSubmission, Store};
+use crate::spool::entry::Row;
+
+/// How often the recipients are looked up anew because one of them went away in between.
+const MAX_LOOKS: usize = 3;
+const NO_SUCH_AGENT: &str = "There is no such agent here.";
+
+/// Makes the bounce for a recipient that does not exist. The argument is that recipient.
+pub type MakeBounce<'a> = &'a (dyn Fn(&Address) -> Option<bytes::Bytes> + Sync);
+
+/// What became of a submission that was not refused.
+#[derive(Debug)]
+pub enum Admitted {
+    /// It is on disk; these rows' first attempts may begin.
+    Now(Vec<Row>),
+    /// It was accepted before.
+    Before,
+}
+
+/// What admission needs to know.
+pub struct Admission<'a> {
+    /// Where accepted messages go.
+    pub store: &'a Arc<dyn Store>,
+    /// The clock.
+    pub env: &'a Env,
+    /// Domains whose agents live here.
+    pub domains: &'a [Domain],
+    /// How old a timestamp may be.
+    pub max_message_age: Duration,
+    /// How long until a first attempt that vanished is made again.
+    pub first_wait: Duration,
+}
+
+impl Admission<'_> {
+    /// Accepts an authenticated submission: on return it is on disk.
+    ///
+    /// # Errors
+    /// [`Reason::UnknownAgent`] if its only recipient would be one of ours and does not exist,
+    /// [`Reason::Conflict`] if the nonce was used for something else, or the store's fault.
+    pub async fn admit(&self, submission: &Submission, bounce: MakeBounce<'_>) -> Result<Admitted, Fault> {
+        for _ in 0..MAX_LOOKS {
+            let recipients = self.recipients(submission, bounce).await?;
+            let now = self.env.clock.now();
+            let stamped = UnixMillis::from_seconds(submission.message().timestamp());
+            let fresh_until = now.max(stamped).plus(self.max_message_age);
+            let new = NewSubmission {
+                from: submission.message().from().clone(),
+                nonce: submission.message().nonce().clone(),
+                digest: submission.digest(),
+                message: submission.bytes(),
+                at: now,
+                expires: fresh_until.plus(Duration::from_secs(IDENTITY_GRACE_SECONDS.unsigned_abs())),
+                first_lease: now.plus(self.first_wait),
+                recipients,
+            };
+            match self.store.accept(new).await? {
+                Acceptance::Accepted { rows } => return Ok(Admitted::Now(rows)),
+                Acceptance::Already => return Ok(Admitted::Before),
+                Acceptance::Conflict => {
+                    return Err(Fault::new(Reason::Conflict, "This nonce was used for another message before."));
+                }
+                Acceptance::Changed => {}
+            }
+        }
+        Err(Fault::internal("recipients kept changing while a submission was accepted"))
+    }
+
+    /// Every recipient once, in the order of `to`, `cc`, and what is to become of its copy.
+    async fn recipients(
+        &self,
+        submission: &Submission,
+        bounce: MakeBounce<'_>,
+    ) -> Result<Vec<NewRecipient>, Fault> {
+        let message = submission.message();
+        let mut seen = HashSet::new();
+        let mut recipients = Vec::with_capacity(1 + message.cc().len());
+        for address in std::iter::once(message.to()).chain(message.cc()) {
+            if !seen.insert(address) {
+                continue;
+            }
+            let fate = if !self.domains.contains(address.domain()) {
+                Fate::Remote
+            } else if self.store.account(address.clone()).await?.is_some() {
+                Fate::Own
+            } else if message.cc().is_empty() {
+                return Err(Fault::new(Reason::UnknownAgent, NO_SUCH_AGENT));
+            } else {
+                let failure = (Reason::UnknownAgent.code().to_owned(), NO_SUCH_AGENT.to_owned());
+                Fate::Unknown { bounce: bounce(address), failure }
+            };
+            recipients.push(NewRecipient { address: address.clone(), fate });
+        }
+        Ok(recipients)
+    }
+}

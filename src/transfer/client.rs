@@ -1,0 +1,161 @@
+//! One request to one target, and what came back.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::header::{self, HeaderMap, HeaderValue};
+use hyper::{Method, Request, Response};
+
+use super::outcome::Failure;
+use super::pool::{Pool, SendError};
+use super::profile::{Profile, Profiles};
+use super::reply::{self, Meaning, Reply};
+use crate::discover::Target;
+use crate::env::clock::Clock;
+use crate::env::dial::{Dial, DialError, Endpoint};
+use crate::proto::status::Reason;
+use crate::sign::Signed;
+
+/// How long one request may take from its first byte to the last of its answer.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+/// Bytes of an answer that are read.
+const MAX_ANSWER_BYTES: usize = 64 * 1024;
+
+const BASE: &str = "/.well-known/atp/v1";
+const CONTENT_TYPE: HeaderValue = HeaderValue::from_static("application/atp+json");
+
+/// Speaks to peers' servers.
+pub struct Client {
+    pool: Pool,
+    profiles: Profiles,
+    clock: Arc<dyn Clock>,
+}
+
+impl Client {
+    /// A client without connections yet.
+    pub fn new(dial: Arc<dyn Dial>, clock: Arc<dyn Clock>) -> Client {
+        Client { pool: Pool::new(dial), profiles: Profiles::default(), clock }
+    }
+
+    /// What the target speaks, asked if it is not known.
+    ///
+    /// # Errors
+    /// A temporary [`Failure`]; nothing of the message has been written.
+    pub async fn profile(&self, target: &Target) -> Result<Profile, Failure> {
+        let name = target.to_string();
+        if let Some(profile) = self.profiles.get(&name) {
+            return Ok(profile);
+        }
+        let reply = match self.exchange(target, Method::GET, "capabilities", Bytes::new()).await {
+            Ok(reply) => reply,
+            Err(SendError::NotWritten(error)) => return Err(Failure::from(error).at(name)),
+            Err(SendError::Broken(error)) => return Err(no_answer().because(error).at(name)),
+        };
+        let profile = Profile::read(&reply).map_err(|failure| failure.at(&name))?;
+        self.profiles.keep(&name, profile);
+        tracing::debug!(target = %name, ?profile, "profile");
+        Ok(profile)
+    }
+
+    /// Transfers a signed message.
+    ///
+    /// # Errors
+    /// A temporary [`Failure`] if there is no answer; its `unanswered` says whether the request was written.
+    pub async fn transfer(&self, target: &Target, message: &Signed) -> Result<Meaning, Failure> {
+        match self.exchange(target, Method::POST, "message", message.bytes().clone()).await {
+            Ok(reply) => Ok(self.understand(target, &reply)),
+            Err(SendError::NotWritten(error)) => Err(Failure::from(error).at(target.to_string())),
+            Err(SendError::Broken(error)) => {
+                Err(Failure { unanswered: true, ..no_answer().because(error) }.at(target.to_string()))
+            }
+        }
+    }
+
+    /// Closes connections nobody has used for a while. To be called now and then.
+    pub fn close_idle(&self) {
+        self.pool.close_idle();
+    }
+
+    fn understand(&self, target: &Target, reply: &Reply) -> Meaning {
+        if matches!(reply.status, 404 | 413) {
+            // Another program may have taken the peer's place, or it takes less than it did.
+            self.profiles.forget(&target.to_string());
+        }
+        match reply::read(reply, self.clock.now().seconds()) {
+            Meaning::Failed(failure) => Meaning::Failed(failure.at(target.to_string())),
+            meaning => meaning,
+        }
+    }
+
+    /// Sends a request to the first of the target's addresses that can be reached.
+    async fn exchange(
+        &self,
+        target: &Target,
+        method: Method,
+        call: &str,
+        body: Bytes,
+    ) -> Result<Reply, SendError> {
+        let mut last = SendError::NotWritten(DialError::Connect("the target has no address".into()));
+        for address in &target.addresses {
+            let endpoint =
+                Endpoint { address: *address, name: target.host.clone(), trust: target.trust.clone() };
+            let request = request(target, method.clone(), call, body.clone())?;
+            let exchange = async {
+                let response = self.pool.send(&endpoint, request).await?;
+                read(response).await
+            };
+            match tokio::time::timeout(REQUEST_TIMEOUT, exchange).await {
+                Ok(Err(error @ SendError::NotWritten(_))) => last = error,
+                Ok(result) => return result,
+                Err(_) => return Err(SendError::Broken("no answer in time".into())),
+            }
+        }
+        Err(last)
+    }
+}
+
+fn no_answer() -> Failure {
+    Failure::temporary(Reason::NoAnswer, "The recipient's server did not answer.")
+}
+
+fn request(target: &Target, method: Method, call: &str, body: Bytes) -> Result<Request<Full<Bytes>>, SendError> {
+    let authority = target.to_string();
+    let mut request = Request::builder()
+        .method(method)
+        .uri(format!("https://{authority}{BASE}/{call}"))
+        .header(header::HOST, authority)
+        .header(header::USER_AGENT, concat!("atp/", env!("CARGO_PKG_VERSION")));
+    if !body.is_empty() {
+        request = request.header(header::CONTENT_TYPE, CONTENT_TYPE);
+    }
+    request
+        .body(Full::new(body))
+        .map_err(|error| SendError::NotWritten(DialError::Connect(format!("no request can be made: {error}"))))
+}
+
+async fn read(response: Response<hyper::body::Incoming>) -> Result<Reply, SendError> {
+    let (parts, body) = response.into_parts();
+    let body = match Limited::new(body, MAX_ANSWER_BYTES).collect().await {
+        Ok(body) => body.to_bytes().to_vec(),
+        // The status has been read: a cut or endless body does not take that back.
+        Err(_) => Vec::new(),
+    };
+    Ok(Reply {
+        status: parts.status.as_u16(),
+        retry_after: text(&parts.headers, &header::RETRY_AFTER).and_then(|text| text.trim().parse().ok()),
+        date: text(&parts.headers, &header::DATE).and_then(http_date),
+        body,
+    })
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &header::HeaderName) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}
+
+/// An HTTP date as Unix seconds (RFC 9110 §5.6.7).
+fn http_date(text: &str) -> Option<i64> {
+    let since = httpdate::parse_http_date(text).ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
+    i64::try_from(since.as_secs()).ok()
+}

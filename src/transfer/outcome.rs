@@ -1,0 +1,113 @@
+//! How an attempt can end.
+
+use std::time::Duration;
+
+use crate::env::dial::DialError;
+use crate::error::Fault;
+use crate::proto::status::Reason;
+
+/// What an attempt came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// The peer has it.
+    Delivered,
+    /// The peer says it has seen it, which can only mean an earlier attempt whose answer was lost.
+    Inferred,
+    /// It has not, or we do not know.
+    Failed(Failure),
+}
+
+/// Whether another attempt makes sense.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Again {
+    /// Yes, on the schedule, not before the peer's own `Retry-After` if it named one.
+    Later(Option<Duration>),
+    /// Yes, but only for an hour: keys and policies take that long to spread, not longer.
+    ForAnHour,
+    /// No.
+    Never,
+}
+
+/// Why an attempt failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// Wire code: the peer's, or our own finding's.
+    pub code: String,
+    /// One sentence, safe to show to the sender.
+    pub text: String,
+    /// Everything else we know, for the log.
+    pub detail: Option<String>,
+    /// `host:port` of the target. `None`: none was chosen yet.
+    pub remote: Option<String>,
+    /// Whether to try again.
+    pub again: Again,
+    /// Whether the request was written and no answer came: the peer may have the message.
+    pub unanswered: bool,
+    /// Whether what was written had the author's own `to`, `cc` and nonce.
+    pub native: bool,
+    /// Whether the peer found the stamp too old, so that the next attempt should carry a new one.
+    pub stale: bool,
+    /// Whether a reference peer remembers the nonce although it refused the message, so that the next attempt
+    /// should carry another one.
+    pub rename: bool,
+}
+
+impl Failure {
+    /// An own finding that is worth another try.
+    pub fn temporary(reason: Reason, text: impl Into<String>) -> Failure {
+        Failure {
+            code: reason.code().into(),
+            text: text.into(),
+            detail: None,
+            remote: None,
+            again: Again::Later(None),
+            unanswered: false,
+            native: true,
+            stale: false,
+            rename: false,
+        }
+    }
+
+    /// An own finding that no other try will change.
+    pub fn permanent(code: &str, text: impl Into<String>) -> Failure {
+        let text = text.into();
+        Failure { code: code.into(), again: Again::Never, ..Failure::temporary(Reason::NoAnswer, text) }
+    }
+
+    /// Adds what only the log should see.
+    #[must_use]
+    pub fn because(self, detail: impl ToString) -> Failure {
+        Failure { detail: Some(detail.to_string()), ..self }
+    }
+
+    /// Says at which target it happened.
+    #[must_use]
+    pub fn at(self, remote: impl Into<String>) -> Failure {
+        Failure { remote: Some(remote.into()), ..self }
+    }
+}
+
+impl From<Fault> for Failure {
+    fn from(fault: Fault) -> Failure {
+        let again = if fault.reason.is_temporary() { Again::Later(fault.retry_after) } else { Again::Never };
+        Failure {
+            again,
+            code: fault.reason.code().into(),
+            detail: fault.private,
+            ..Failure::temporary(fault.reason, fault.public)
+        }
+    }
+}
+
+impl From<DialError> for Failure {
+    fn from(error: DialError) -> Failure {
+        let (reason, text) = match &error {
+            DialError::Connect(_) => (Reason::NoAnswer, "The recipient's server cannot be reached."),
+            DialError::TimedOut(_) => (Reason::NoAnswer, "The recipient's server does not answer."),
+            DialError::Tls(_) => {
+                (Reason::TlsTrouble, "The recipient's server offers no TLS connection we can trust.")
+            }
+        };
+        Failure::temporary(reason, text).because(error)
+    }
+}

@@ -1,0 +1,145 @@
+//! Which shape, stamp and canonical form an attempt takes (`docs/protocol.md` §3, §4, §10).
+
+use super::outcome::Failure;
+use super::profile::Profile;
+use crate::proto::address::Address;
+use crate::proto::routing::{CopyNonce, Shape};
+use crate::proto::status::Reason;
+
+/// What the attempt needs to know of its row.
+#[derive(Debug, Clone, Copy)]
+pub struct Situation<'a> {
+    /// The author's `to`.
+    pub to: &'a Address,
+    /// For whom this copy is.
+    pub recipient: &'a Address,
+    /// The author's stamp, Unix seconds.
+    pub stamped_at: i64,
+    /// Whether an earlier attempt found the stamp stale.
+    pub restamp: bool,
+    /// Whether the copy travels under its second derived nonce.
+    pub renamed: bool,
+    /// Whether another copy of the message goes to the same domain and keeps the author's nonce.
+    pub further_copy: bool,
+    /// Whether an earlier attempt ended unanswered, and if so, whether it had the author's `to`, `cc` and nonce.
+    pub unanswered_native: Option<bool>,
+}
+
+/// What the attempt sends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Plan {
+    /// The shape on the wire.
+    pub shape: Shape,
+    /// Whether the copy has the author's own `to`, `cc` and nonce.
+    pub native: bool,
+    /// The stamp, Unix seconds.
+    pub stamp: i64,
+}
+
+/// Plans an attempt at `now` (Unix seconds).
+///
+/// # Errors
+/// A [`Failure`] if no copy may be sent to this peer now (or ever).
+pub fn plan(row: &Situation<'_>, profile: &Profile, now: i64) -> Result<Plan, Failure> {
+    let native = match row.unanswered_native {
+        // The peer may have that copy: a later one must look the same to be known for it.
+        Some(native) => native,
+        None => profile.rcpt,
+    };
+    if native && !profile.rcpt && row.to != row.recipient {
+        return Err(Failure::temporary(
+            Reason::NoAnswer,
+            "An earlier attempt may have delivered the message, and the server there no longer takes it in the \
+             same form.",
+        ));
+    }
+    let nonce = match (native, row.renamed, row.further_copy) {
+        (true, ..) | (false, false, false) => CopyNonce::Author,
+        (false, true, _) => CopyNonce::Retry,
+        (false, false, true) => CopyNonce::Copy,
+    };
+    let shape =
+        Shape { rcpt: native && profile.rcpt, fields: profile.fields, reference: profile.reference, nonce };
+    Ok(Plan { shape, native, stamp: stamp(row, profile, now)? })
+}
+
+fn stamp(row: &Situation<'_>, profile: &Profile, now: i64) -> Result<i64, Failure> {
+    if profile.reference || row.restamp {
+        return Ok(now);
+    }
+    let too_old = profile.max_message_age_seconds.is_some_and(|age| now.saturating_sub(row.stamped_at) >= age);
+    match (too_old, row.unanswered_native) {
+        (false, _) => Ok(row.stamped_at),
+        (true, None) => Ok(now),
+        (true, Some(_)) => Err(Failure::permanent(
+            Reason::Expired.code(),
+            "The message became too old for the recipient's server; an earlier attempt may have delivered it.",
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transfer::outcome::Again;
+
+    const OURS: Profile = Profile {
+        reference: false,
+        rcpt: true,
+        fields: true,
+        max_payload_bytes: None,
+        max_message_age_seconds: Some(1000),
+    };
+    const REFERENCE: Profile =
+        Profile { reference: true, rcpt: false, fields: false, max_payload_bytes: None, max_message_age_seconds: None };
+
+    fn with<T>(change: impl FnOnce(&mut Situation<'_>), use_it: impl FnOnce(&Situation<'_>) -> T) -> T {
+        let to = Address::parse("to@x.test").unwrap();
+        let cc = Address::parse("cc@x.test").unwrap();
+        let mut row = Situation {
+            to: &to,
+            recipient: &cc,
+            stamped_at: 0,
+            restamp: false,
+            renamed: false,
+            further_copy: true,
+            unanswered_native: None,
+        };
+        change(&mut row);
+        use_it(&row)
+    }
+
+    #[test]
+    fn a_peer_like_us_gets_the_authors_message() {
+        let plan = with(|_| {}, |row| plan(row, &OURS, 999)).unwrap();
+        let shape = Shape { rcpt: true, fields: true, reference: false, nonce: CopyNonce::Author };
+        assert_eq!(plan, Plan { shape, native: true, stamp: 0 });
+    }
+
+    #[test]
+    fn the_reference_gets_rewritten_copies_stamped_now() {
+        let copy = with(|_| {}, |row| plan(row, &REFERENCE, 5)).unwrap();
+        let shape = Shape { rcpt: false, fields: false, reference: true, nonce: CopyNonce::Copy };
+        assert_eq!(copy, Plan { shape, native: false, stamp: 5 });
+        let first = with(|row| row.further_copy = false, |row| plan(row, &REFERENCE, 5)).unwrap();
+        assert_eq!(first.shape.nonce, CopyNonce::Author);
+        let renamed = with(|row| row.renamed = true, |row| plan(row, &REFERENCE, 5)).unwrap();
+        assert_eq!(renamed.shape.nonce, CopyNonce::Retry);
+    }
+
+    #[test]
+    fn an_unanswered_attempt_fixes_the_shape() {
+        let waits = with(|row| row.unanswered_native = Some(true), |row| plan(row, &REFERENCE, 5)).unwrap_err();
+        assert_eq!(waits.again, Again::Later(None));
+        let kept = with(|row| row.unanswered_native = Some(false), |row| plan(row, &OURS, 5)).unwrap();
+        assert_eq!(kept.shape, Shape { rcpt: false, fields: true, reference: false, nonce: CopyNonce::Copy });
+        }
+
+    #[test]
+    fn a_stamp_too_old_is_renewed_unless_the_peer_may_have_it() {
+        assert_eq!(with(|_| {}, |row| plan(row, &OURS, 1000)).unwrap().stamp, 1000);
+        assert_eq!(with(|row| row.restamp = true, |row| plan(row, &OURS, 7)).unwrap().stamp, 7);
+        let bounced = with(|row| row.unanswered_native = Some(true), |row| plan(row, &OURS, 1000)).unwrap_err();
+        assert_eq!(bounced.again, Again::Never);
+    }
+}

@@ -1,0 +1,16 @@
+//! The published Python reference as our peer: its server and ours exchange mail, its command line and
+//! client library use our server, and our command line uses its server.
+//!
+//! The reference runs in a virtual environment that [`python`] builds under `target/` on first use. Every
+//! test starts its own servers on loopback and drives real binaries; nothing in here imports our crate.
+
+mod cli;
+mod payloads;
+mod process;
+mod python;
+mod servers;
+
+mod both_ways;
+mod copies_and_fields;
+mod their_library;
+mod whole_command_line;
