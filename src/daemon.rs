@@ -21,9 +21,9 @@ use crate::config::Config;
 use crate::config::home::{Home, NodeDir};
 use crate::counters::Counters;
 use crate::discover::Discovery;
-use crate::env::{BoxFuture, Env};
 use crate::env::local::LocalDirectory;
 use crate::env::peers::Peers;
+use crate::env::{BoxFuture, Env};
 use crate::pipeline::Pipeline;
 use crate::pipeline::families::Families;
 use crate::proto::address::Domain;
@@ -133,7 +133,12 @@ async fn build(
     set_once(&app.pipeline.handover, handover);
     serving.spawn(runner.run(stopping.clone()));
     serving.spawn(control.serve(routes::control(Arc::clone(&app)), stopping.clone()));
-    serving.spawn(listen::serve(listener, Arc::clone(&tls.config), routes::public(Arc::clone(&app)), stopping));
+    serving.spawn(listen::serve(
+        listener,
+        Arc::clone(&tls.config),
+        routes::public(Arc::clone(&app)),
+        stopping,
+    ));
     let chores = chores::start(&app, &env, keys, &neighbours);
     announce(config, home, node, address);
     Ok(Daemon {
@@ -167,7 +172,8 @@ impl Daemon {
         tracing::info!(grace = ?self.grace, "stopping");
         self.stop.send_replace(true);
         self.chores.shutdown().await;
-        let drained = tokio::time::timeout(self.grace, async { while self.serving.join_next().await.is_some() {} });
+        let drained =
+            tokio::time::timeout(self.grace, async { while self.serving.join_next().await.is_some() {} });
         if drained.await.is_err() {
             tracing::warn!("stopped before everything in flight was finished; the queue takes it up again");
         }

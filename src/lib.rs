@@ -10,9 +10,9 @@ pub mod cli;
 pub mod config;
 pub mod counters;
 pub mod daemon;
+pub mod deliver;
 #[cfg(feature = "demo")]
 pub mod demo;
-pub mod deliver;
 pub mod discover;
 pub mod dns_records;
 pub mod env;

@@ -8,7 +8,8 @@ use crate::config::checked::{Log, LogFormat};
 /// A second call in one process changes nothing.
 pub fn start(log: Log) {
     let level = log.level.as_str();
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(format!("atp={level},warn")));
+    let filter =
+        EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(format!("atp={level},warn")));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let result = match log.format {
         LogFormat::Text => builder.with_target(false).try_init(),

@@ -85,7 +85,10 @@ impl Pipeline {
     /// [`Fault`] as `docs/protocol.md` §7 and §9 say; then nothing was stored.
     pub async fn submit(&self, message: Message, author: &Address) -> Result<Accepted, Fault> {
         if message.from() != author {
-            return Err(Fault::new(Reason::Forbidden, "The credential belongs to another agent than the sender."));
+            return Err(Fault::new(
+                Reason::Forbidden,
+                "The credential belongs to another agent than the sender.",
+            ));
         }
         let now = self.env.clock.now();
         let submission = Submission::new(message, &self.limits, now)?;
@@ -94,7 +97,9 @@ impl Pipeline {
             store: &self.store,
             env: &self.env,
             domains: &self.domains,
-            max_message_age: std::time::Duration::from_secs(self.limits.max_message_age_seconds.unsigned_abs()),
+            max_message_age: std::time::Duration::from_secs(
+                self.limits.max_message_age_seconds.unsigned_abs(),
+            ),
             first_wait: self.schedule.wait_after(1),
         };
         match admission.admit(&submission, &unknown).await? {
@@ -152,7 +157,8 @@ impl Pipeline {
             Ok(targets) => targets,
             Err(failure) => return Outcome::Failed(failure),
         };
-        let mut last = Failure::temporary(Reason::NoAnswer, "The recipient's server has no address we can use.");
+        let mut last =
+            Failure::temporary(Reason::NoAnswer, "The recipient's server has no address we can use.");
         for target in &targets {
             match self.attempt_at(target, row, message).await {
                 Ok(outcome) => return outcome,
@@ -187,7 +193,8 @@ impl Pipeline {
     async fn attempt_at(&self, target: &Target, row: &Row, message: &Message) -> Result<Outcome, Failure> {
         let profile = self.client.profile(target).await?;
         let at = |failure: Failure| failure.at(target.to_string());
-        let plan = plan::plan(&situation(row, message), &profile, self.env.clock.now().seconds()).map_err(at)?;
+        let plan =
+            plan::plan(&situation(row, message), &profile, self.env.clock.now().seconds()).map_err(at)?;
         let signed = self.sign(row, message, &plan).map_err(at)?;
         let too_large = profile.max_payload_bytes.is_some_and(|max| signed.bytes().len() as u64 > max);
         if too_large {
@@ -203,7 +210,9 @@ impl Pipeline {
             Ok(Meaning::Delivered) => Ok(Outcome::Delivered),
             Ok(Meaning::Replay { clocks_agree }) => Ok(replay(row, clocks_agree, target)),
             Ok(Meaning::Failed(failure)) => Ok(Outcome::Failed(failure)),
-            Err(failure) if failure.unanswered => Ok(Outcome::Failed(Failure { native: plan.native, ..failure })),
+            Err(failure) if failure.unanswered => {
+                Ok(Outcome::Failed(Failure { native: plan.native, ..failure }))
+            }
             Err(failure) => Err(failure),
         }
     }
@@ -211,7 +220,9 @@ impl Pipeline {
     fn sign(&self, row: &Row, message: &Message, plan: &Plan) -> Result<Signed, Failure> {
         let domain = row.sender.domain();
         let signer = self.signers.get(domain).ok_or_else(|| {
-            Failure::from(Fault::internal(format_args!("no key for {domain}, which is no domain of this daemon")))
+            Failure::from(Fault::internal(format_args!(
+                "no key for {domain}, which is no domain of this daemon"
+            )))
         })?;
         let form = if plan.shape.reference { CanonicalForm::Reference } else { CanonicalForm::Rfc8785 };
         let unsigned = routing::write(message, &row.recipient, plan.shape, plan.stamp);

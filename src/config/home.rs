@@ -119,7 +119,8 @@ impl Home {
     /// The one domain this home holds state of. `None`: there are several, or none.
     pub fn only_domain(&self) -> Option<Domain> {
         let entries = std::fs::read_dir(self.root.join("domains")).ok()?;
-        let mut domains = entries.flatten().filter_map(|entry| Domain::parse(entry.file_name().to_str()?).ok());
+        let mut domains =
+            entries.flatten().filter_map(|entry| Domain::parse(entry.file_name().to_str()?).ok());
         domains.next().filter(|_| domains.next().is_none())
     }
 

@@ -22,7 +22,10 @@ pub(super) fn admin_token(config: &Config, node: &NodeDir, rng: &dyn Rng) -> Res
             let text = zeroize::Zeroizing::new(String::from_utf8_lossy(&bytes).into_owned());
             let token = Secret::from(text.trim());
             if token.is_empty() {
-                return Err(StartError::Other(format!("{} is empty; remove it to have a token made", path.display())));
+                return Err(StartError::Other(format!(
+                    "{} is empty; remove it to have a token made",
+                    path.display()
+                )));
             }
             Ok(token)
         }

@@ -38,7 +38,8 @@ pub fn bounce(rng: &dyn Rng, now: UnixMillis, original: &Message, failed: &Faile
     if original.from().is_automaton() {
         return None;
     }
-    let subject: Option<String> = original.subject().map(|text| text.chars().take(MAX_SUBJECT_CHARS).collect());
+    let subject: Option<String> =
+        original.subject().map(|text| text.chars().take(MAX_SUBJECT_CHARS).collect());
     let mut random = [0; 6];
     rng.fill(&mut random);
     let remote = failed.remote.map_or_else(String::new, |remote| format!(" (said by, or at, {remote})"));

@@ -13,7 +13,8 @@ use crate::spool::contract::{Mail, Page};
 /// # Errors
 /// [`Fault`] if a stored message cannot be read any more.
 pub fn page(page: &Page, after: u64) -> Result<Value, Fault> {
-    let messages = page.mail.iter().map(|mail| author(mail).map(Value::Object)).collect::<Result<Vec<_>, _>>()?;
+    let messages =
+        page.mail.iter().map(|mail| author(mail).map(Value::Object)).collect::<Result<Vec<_>, _>>()?;
     let received: Vec<Value> = page.mail.iter().map(received).collect();
     // A reader that asks again with this cursor misses nothing and sees nothing twice.
     let last_id = page.mail.last().map_or(after, |mail| mail.cursor);

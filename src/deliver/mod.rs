@@ -66,9 +66,12 @@ pub async fn deliver(
             Ok(Delivered::Now)
         }
         DeliveryOutcome::Already => Ok(Delivered::Before),
-        DeliveryOutcome::Conflict => {
-            Err(Fault::new(Reason::Conflict, "Another message with this sender, nonce and recipient was delivered before."))
+        DeliveryOutcome::Conflict => Err(Fault::new(
+            Reason::Conflict,
+            "Another message with this sender, nonce and recipient was delivered before.",
+        )),
+        DeliveryOutcome::UnknownAgent => {
+            Err(Fault::new(Reason::UnknownAgent, "There is no such agent here."))
         }
-        DeliveryOutcome::UnknownAgent => Err(Fault::new(Reason::UnknownAgent, "There is no such agent here.")),
     }
 }

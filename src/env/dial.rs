@@ -87,7 +87,6 @@ pub trait Dial: Send + Sync {
         None
     }
 
-
     /// Connects, performs the TLS handshake and judges the certificate, all within a bounded time.
     fn dial<'a>(&'a self, endpoint: &'a Endpoint) -> BoxFuture<'a, Result<Connection, DialError>>;
 }

@@ -40,7 +40,11 @@ impl Pipeline {
         tracing::info!(
             nonce = %row.nonce, to = %row.recipient, attempt = row.attempts, micros, inferred, "transferred"
         );
-        let text = if inferred { "delivered, inferred from the peer's refusal to take it twice" } else { "delivered" };
+        let text = if inferred {
+            "delivered, inferred from the peer's refusal to take it twice"
+        } else {
+            "delivered"
+        };
         let step = Step { at: now, remote: None, code: "250 2.0.0".into(), text: text.into() };
         Settlement::Delivered { ending, step }
     }
@@ -148,7 +152,10 @@ fn expired(row: &Row, last: &Step) -> Step {
     let may = if row.unanswered.is_some() { " It may have been delivered all the same." } else { "" };
     Step {
         code: Reason::Expired.code().into(),
-        text: format!("The message could not be delivered in time.{may} The last attempt: {} {}", last.code, last.text),
+        text: format!(
+            "The message could not be delivered in time.{may} The last attempt: {} {}",
+            last.code, last.text
+        ),
         ..last.clone()
     }
 }

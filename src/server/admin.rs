@@ -99,7 +99,10 @@ pub async fn agents(
 ) -> Answer {
     app.operator(operator.map(|Extension(mark)| mark), &headers)?;
     let agents = app.accounts.list().await?;
-    json_answer(StatusCode::OK, json!({ "agents": agents.iter().map(Address::to_string).collect::<Vec<_>>() }))
+    json_answer(
+        StatusCode::OK,
+        json!({ "agents": agents.iter().map(Address::to_string).collect::<Vec<_>>() }),
+    )
 }
 
 /// Removes an agent and its mailbox. Only on the control socket.

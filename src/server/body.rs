@@ -24,7 +24,8 @@ const DISCARD_TIMEOUT: Duration = Duration::from_secs(5);
 /// # Errors
 /// [`Reason::TooLarge`] over the limit, [`Reason::Malformed`] if it breaks off or takes too long.
 pub async fn read(headers: &HeaderMap, mut body: Body, limit: usize) -> Result<Bytes, Fault> {
-    let declared = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    let declared =
+        headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if declared.is_some_and(|declared| declared > limit as u64) {
         return too_large(body, 0).await;
     }

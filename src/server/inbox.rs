@@ -35,7 +35,11 @@ pub async fn operator(State(app): State<Arc<App>>, Query(parameters): Query<Para
     let named = parameters.get("agent").and_then(|text| Address::parse(text).ok());
     match named.filter(Address::is_operator_mailbox) {
         Some(agent) => page(&app, agent, &parameters).await,
-        None => Err(Fault::new(Reason::UnknownAgent, "The operator's mailboxes are postmaster, abuse and security.").into()),
+        None => Err(Fault::new(
+            Reason::UnknownAgent,
+            "The operator's mailboxes are postmaster, abuse and security.",
+        )
+        .into()),
     }
 }
 

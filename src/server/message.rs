@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
-use axum::Extension;
 use serde_json::json;
 
 use super::answer::{Answer, json_answer};
@@ -51,5 +51,8 @@ pub async fn post(
         Accepted::Before => "already_accepted",
     };
     let timestamp = app.pipeline.env.clock.now().seconds();
-    json_answer(StatusCode::ACCEPTED, json!({ "status": status, "nonce": nonce.as_str(), "timestamp": timestamp }))
+    json_answer(
+        StatusCode::ACCEPTED,
+        json!({ "status": status, "nonce": nonce.as_str(), "timestamp": timestamp }),
+    )
 }

@@ -55,7 +55,8 @@ fn refusal(reason: Reason, text: &'static str) -> Refusal {
 
 async fn refuse_while_stopping(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     if *app.stopping.borrow() {
-        return refusal(Reason::ShuttingDown, "The server is shutting down; please try again.").into_response();
+        return refusal(Reason::ShuttingDown, "The server is shutting down; please try again.")
+            .into_response();
     }
     next.run(request).await
 }

@@ -70,7 +70,10 @@ impl Admission<'_> {
                 Acceptance::Accepted { rows } => return Ok(Admitted::Now(rows)),
                 Acceptance::Already => return Ok(Admitted::Before),
                 Acceptance::Conflict => {
-                    return Err(Fault::new(Reason::Conflict, "This nonce was used for another message before."));
+                    return Err(Fault::new(
+                        Reason::Conflict,
+                        "This nonce was used for another message before.",
+                    ));
                 }
                 Acceptance::Changed => {}
             }

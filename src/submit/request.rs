@@ -27,7 +27,10 @@ impl Submission {
     /// [`Reason::TooLarge`] if signing could make it too large to transfer.
     pub fn new(message: Message, limits: &SubmissionLimits, now: UnixMillis) -> Result<Submission, Fault> {
         if message.object().get("routing").and_then(|routing| routing.get("atp")).is_some() {
-            return Err(Fault::new(Reason::Malformed, "The field routing.atp is the server's, not the agent's."));
+            return Err(Fault::new(
+                Reason::Malformed,
+                "The field routing.atp is the server's, not the agent's.",
+            ));
         }
         let age = now.seconds().saturating_sub(message.timestamp());
         if age > limits.max_message_age_seconds {

@@ -120,7 +120,12 @@ fn no_answer() -> Failure {
     Failure::temporary(Reason::NoAnswer, "The recipient's server did not answer.")
 }
 
-fn request(target: &Target, method: Method, call: &str, body: Bytes) -> Result<Request<Full<Bytes>>, SendError> {
+fn request(
+    target: &Target,
+    method: Method,
+    call: &str,
+    body: Bytes,
+) -> Result<Request<Full<Bytes>>, SendError> {
     let authority = target.to_string();
     let mut request = Request::builder()
         .method(method)
@@ -130,9 +135,9 @@ fn request(target: &Target, method: Method, call: &str, body: Bytes) -> Result<R
     if !body.is_empty() {
         request = request.header(header::CONTENT_TYPE, CONTENT_TYPE);
     }
-    request
-        .body(Full::new(body))
-        .map_err(|error| SendError::NotWritten(DialError::Connect(format!("no request can be made: {error}"))))
+    request.body(Full::new(body)).map_err(|error| {
+        SendError::NotWritten(DialError::Connect(format!("no request can be made: {error}")))
+    })
 }
 
 async fn read(response: Response<hyper::body::Incoming>) -> Result<Reply, SendError> {

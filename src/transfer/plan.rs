@@ -67,7 +67,8 @@ fn stamp(row: &Situation<'_>, profile: &Profile, now: i64) -> Result<i64, Failur
     if profile.reference || row.restamp {
         return Ok(now);
     }
-    let too_old = profile.max_message_age_seconds.is_some_and(|age| now.saturating_sub(row.stamped_at) >= age);
+    let too_old =
+        profile.max_message_age_seconds.is_some_and(|age| now.saturating_sub(row.stamped_at) >= age);
     match (too_old, row.unanswered_native) {
         (false, _) => Ok(row.stamped_at),
         (true, None) => Ok(now),
@@ -90,8 +91,13 @@ mod tests {
         max_payload_bytes: None,
         max_message_age_seconds: Some(1000),
     };
-    const REFERENCE: Profile =
-        Profile { reference: true, rcpt: false, fields: false, max_payload_bytes: None, max_message_age_seconds: None };
+    const REFERENCE: Profile = Profile {
+        reference: true,
+        rcpt: false,
+        fields: false,
+        max_payload_bytes: None,
+        max_message_age_seconds: None,
+    };
 
     fn with<T>(change: impl FnOnce(&mut Situation<'_>), use_it: impl FnOnce(&Situation<'_>) -> T) -> T {
         let to = Address::parse("to@x.test").unwrap();
@@ -129,17 +135,19 @@ mod tests {
 
     #[test]
     fn an_unanswered_attempt_fixes_the_shape() {
-        let waits = with(|row| row.unanswered_native = Some(true), |row| plan(row, &REFERENCE, 5)).unwrap_err();
+        let waits =
+            with(|row| row.unanswered_native = Some(true), |row| plan(row, &REFERENCE, 5)).unwrap_err();
         assert_eq!(waits.again, Again::Later(None));
         let kept = with(|row| row.unanswered_native = Some(false), |row| plan(row, &OURS, 5)).unwrap();
         assert_eq!(kept.shape, Shape { rcpt: false, fields: true, reference: false, nonce: CopyNonce::Copy });
-        }
+    }
 
     #[test]
     fn a_stamp_too_old_is_renewed_unless_the_peer_may_have_it() {
         assert_eq!(with(|_| {}, |row| plan(row, &OURS, 1000)).unwrap().stamp, 1000);
         assert_eq!(with(|row| row.restamp = true, |row| plan(row, &OURS, 7)).unwrap().stamp, 7);
-        let bounced = with(|row| row.unanswered_native = Some(true), |row| plan(row, &OURS, 1000)).unwrap_err();
+        let bounced =
+            with(|row| row.unanswered_native = Some(true), |row| plan(row, &OURS, 1000)).unwrap_err();
         assert_eq!(bounced.again, Again::Never);
     }
 }

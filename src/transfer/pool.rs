@@ -70,7 +70,11 @@ impl Pool {
     ///
     /// # Errors
     /// [`SendError`], which says whether anything was written.
-    pub async fn send(&self, endpoint: &Endpoint, request: Outgoing) -> Result<Response<Incoming>, SendError> {
+    pub async fn send(
+        &self,
+        endpoint: &Endpoint,
+        request: Outgoing,
+    ) -> Result<Response<Incoming>, SendError> {
         let request = match self.send_kept_http1(endpoint, request).await {
             Ok(result) => return result,
             Err(request) => request,

@@ -49,7 +49,10 @@ pub fn read(reply: &Reply, now: i64) -> Meaning {
     let body: Option<Value> = serde_json::from_slice(&reply.body).ok();
     let error = body.as_ref().and_then(|body| body.get("error")).and_then(Value::as_str);
     let Some(error) = error else {
-        let text = format!("The recipient's server gave an answer that is none of its protocol (HTTP {}).", reply.status);
+        let text = format!(
+            "The recipient's server gave an answer that is none of its protocol (HTTP {}).",
+            reply.status
+        );
         return Meaning::Failed(Failure {
             again: Again::Later(wait(reply)),
             ..Failure::temporary(Reason::NoAnswer, text)
@@ -58,8 +61,7 @@ pub fn read(reply: &Reply, now: i64) -> Meaning {
     let code = body.as_ref().and_then(|body| body.get("error_code")).and_then(Value::as_str);
     let code = code.filter(|code| is_code(code));
     if reply.status == 400 && code.is_none() && error == "Replay detected" {
-        let clocks_agree =
-            reply.date.is_some_and(|date| date.abs_diff(now) <= MAX_CLOCK_DIFFERENCE_SECONDS);
+        let clocks_agree = reply.date.is_some_and(|date| date.abs_diff(now) <= MAX_CLOCK_DIFFERENCE_SECONDS);
         return Meaning::Replay { clocks_agree };
     }
     let again = match code {
@@ -167,7 +169,14 @@ mod tests {
 
     #[test]
     fn what_is_not_our_protocol_is_tried_again() {
-        for (status, body) in [(400, "<html>"), (404, "{}"), (403, "[1]"), (302, ""), (502, "Bad Gateway"), (400, "{\"error\":1}")] {
+        for (status, body) in [
+            (400, "<html>"),
+            (404, "{}"),
+            (403, "[1]"),
+            (302, ""),
+            (502, "Bad Gateway"),
+            (400, "{\"error\":1}"),
+        ] {
             assert_eq!(again(status, body), Again::Later(None), "{status} {body}");
         }
     }
