@@ -1,4 +1,4 @@
-//! Configuration: the TOML file ([`file`]), what the command line says instead ([`Overrides`]), both checked
+//! Configuration: the TOML file ([`mod@file`]), what the command line says instead ([`Overrides`]), both checked
 //! into the types the daemon uses ([`checked`]), and where state is kept on disk ([`home`]).
 
 use std::net::{IpAddr, SocketAddr};
