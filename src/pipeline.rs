@@ -19,6 +19,7 @@ use crate::proto::address::{Address, Domain};
 use crate::proto::message::Message;
 use crate::proto::routing;
 use crate::proto::status::Reason;
+use crate::proto::time::UnixMillis;
 use crate::sign::{CanonicalForm, Signed, Signer};
 use crate::spool::contract::Store;
 use crate::spool::due::Handover;
@@ -128,8 +129,9 @@ impl Pipeline {
         }
     }
 
-    /// Carries one leased row through its attempt, and writes down what came of it.
-    pub async fn outbound(&self, row: Row) {
+    /// Carries one leased row through its attempt, and writes down what came of it. Says when the row is due
+    /// again; `None`: it has ended, or its lease brings it back.
+    pub async fn outbound(&self, row: Row) -> Option<UnixMillis> {
         self.counters.attempts_begun.add();
         let started = Instant::now();
         let (outcome, message) = match self.read(&row).await {
@@ -138,11 +140,15 @@ impl Pipeline {
         };
         let micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
         let settlement = self.settlement(&row, message.as_ref(), outcome, micros);
-        if let Err(error) = self.store.settle(row.id, self.env.clock.now(), settlement).await {
+        let due = settlement.due();
+        let settled = self.store.settle(row.id, self.env.clock.now(), settlement).await;
+        self.counters.attempts_ended.add();
+        if let Err(error) = settled {
             // The lease brings the row back; the peer knows the message by its identity.
             tracing::error!(nonce = %row.nonce, %error, "queue: the end of an attempt could not be stored");
+            return None;
         }
-        self.counters.attempts_ended.add();
+        due
     }
 
     async fn read(&self, row: &Row) -> Result<Message, Failure> {

@@ -18,6 +18,7 @@ use super::entry::{Row, RowId};
 use super::retry::Schedule;
 use crate::env::Env;
 use crate::proto::address::Domain;
+use crate::proto::time::UnixMillis;
 
 /// Rows that may wait in memory to be taken in by the runner.
 const MAX_HANDED_OVER: usize = 4096;
@@ -73,7 +74,7 @@ pub struct Runner<A> {
     lanes: HashMap<Domain, Lane>,
     /// Lanes that may start another attempt, in turn.
     ready: VecDeque<Domain>,
-    under_way: JoinSet<()>,
+    under_way: JoinSet<Option<UnixMillis>>,
     /// Which row and lane each task stands for: known here even if the task panics.
     tasks: HashMap<task::Id, (RowId, Domain)>,
     waiting: usize,
@@ -88,7 +89,8 @@ struct Lane {
     listed: bool,
 }
 
-/// Makes a runner and the way to hand rows to it. `attempt` carries one row through its attempt and settles it.
+/// Makes a runner and the way to hand rows to it. `attempt` carries one row through its attempt and settles it;
+/// it says when the row is due again, if it is.
 pub fn runner<A, F>(
     store: Arc<dyn Store>,
     env: Env,
@@ -97,7 +99,7 @@ pub fn runner<A, F>(
 ) -> (Runner<A>, Handover)
 where
     A: Fn(Row) -> F + Send,
-    F: Future<Output = ()> + Send + 'static,
+    F: Future<Output = Option<UnixMillis>> + Send + 'static,
 {
     let (sender, receiver) = mpsc::channel(MAX_HANDED_OVER);
     // A restart may have left rows behind, so the first look goes to the disk.
@@ -123,7 +125,7 @@ where
 impl<A, F> Runner<A>
 where
     A: Fn(Row) -> F + Send,
-    F: Future<Output = ()> + Send + 'static,
+    F: Future<Output = Option<UnixMillis>> + Send + 'static,
 {
     /// Runs until `stop` turns true; then starts nothing more and waits for what is under way. Dropping the
     /// future abandons that: the rows' leases bring them back.
@@ -137,7 +139,11 @@ where
             tokio::select! {
                 biased;
                 _ = stop.changed() => {}
-                Some(ended) = self.under_way.join_next_with_id(), if !self.under_way.is_empty() => self.ended(ended),
+                Some(ended) = self.under_way.join_next_with_id(), if !self.under_way.is_empty() => {
+                    if let Some(due) = self.ended(ended) {
+                        look_at = look_at.min(Instant::now() + due.since(self.env.clock.now()));
+                    }
+                }
                 Some(row) = self.handed_over.recv(), if self.waiting < MAX_HEADS => self.enlist(row),
                 () = self.shared.wake.notified() => look_at = Instant::now(),
                 () = tokio::time::sleep_until(look_at) => {}
@@ -251,15 +257,19 @@ where
         }
     }
 
-    fn ended(&mut self, ended: Result<(task::Id, ()), task::JoinError>) {
-        let task = match ended {
-            Ok((task, ())) => task,
+    /// Makes room for the next attempt. Says when the row that was attempted is due again, if it is.
+    fn ended(
+        &mut self,
+        ended: Result<(task::Id, Option<UnixMillis>), task::JoinError>,
+    ) -> Option<UnixMillis> {
+        let (task, due) = match ended {
+            Ok(ended) => ended,
             Err(error) => {
                 tracing::error!(%error, "queue: an attempt panicked; its row comes back when its lease ends");
-                error.id()
+                (error.id(), None)
             }
         };
-        let Some((id, domain)) = self.tasks.remove(&task) else { return };
+        let (id, domain) = self.tasks.remove(&task)?;
         self.active.remove(&id);
         if let Some(lane) = self.lanes.get_mut(&domain) {
             lane.under_way -= 1;
@@ -270,5 +280,93 @@ where
                 self.ready.push_back(domain);
             }
         }
+        due
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::env::clock::Clock;
+    use crate::env::rng::SystemRng;
+    use crate::proto::address::Address;
+    use crate::proto::nonce::Nonce;
+    use crate::spool::contract::{Acceptance, Fate, NewRecipient, NewSubmission, Settlement};
+    use crate::spool::entry::Step;
+    use crate::spool::store;
+    use crate::testing::Unreachable;
+    use crate::testing::disk::MemoryDisk;
+    use crate::testing::resolver::ScriptedResolver;
+
+    /// The wall clock follows tokio's time.
+    struct Elapsed(Instant);
+
+    impl Clock for Elapsed {
+        fn now(&self) -> UnixMillis {
+            UnixMillis(0).plus(self.0.elapsed())
+        }
+    }
+
+    fn env() -> Env {
+        Env {
+            clock: Arc::new(Elapsed(Instant::now())),
+            dns: Arc::new(ScriptedResolver::default()),
+            dial: Arc::new(Unreachable),
+            rng: Arc::new(SystemRng),
+        }
+    }
+
+    async fn queued_row(store: &dyn Store) -> Vec<Row> {
+        let submission = NewSubmission {
+            from: Address::parse("me@a.test").unwrap(),
+            nonce: Nonce::parse("msg-1").unwrap(),
+            digest: [0; 32],
+            message: Bytes::from_static(b"{}"),
+            at: UnixMillis(0),
+            expires: UnixMillis(u64::MAX / 2),
+            first_lease: UnixMillis(1000),
+            recipients: vec![NewRecipient {
+                address: Address::parse("you@b.test").unwrap(),
+                fate: Fate::Remote,
+            }],
+        };
+        match store.accept(submission).await.unwrap() {
+            Acceptance::Accepted { rows } => rows,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_row_put_back_is_attempted_when_it_is_due_not_at_the_next_routine_look() {
+        let (store, committer, _health) = store::open(Arc::new(MemoryDisk::default())).unwrap();
+        tokio::spawn(committer.run());
+        let (store, env): (Arc<dyn Store>, _) = (Arc::new(store), env());
+        let attempts: Arc<Mutex<Vec<u64>>> = Arc::default();
+        let (noted, settling, clock) = (Arc::clone(&attempts), Arc::clone(&store), Arc::clone(&env.clock));
+        let attempt = move |row: Row| {
+            let now = clock.now();
+            noted.lock().unwrap().push(now.0);
+            let due = now.plus(Duration::from_secs(2));
+            let step = Step { at: now, remote: None, code: "450 4.4.1".into(), text: String::new() };
+            let retry = Settlement::Retry { due, step, unanswered: None, restamp: false, renamed: false };
+            let settled = Arc::clone(&settling);
+            async move {
+                settled.settle(row.id, now, retry).await.unwrap();
+                Some(due)
+            }
+        };
+        let (runner, handover) = runner(Arc::clone(&store), env, Arc::default(), attempt);
+        let (stop, stopping) = watch::channel(false);
+        let running = tokio::spawn(runner.run(stopping));
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        handover.rows(queued_row(&*store).await);
+        tokio::time::sleep(Duration::from_secs(7)).await;
+        stop.send_replace(true);
+        running.await.unwrap();
+        assert_eq!(*attempts.lock().unwrap(), [100, 2100, 4100, 6100]);
     }
 }
