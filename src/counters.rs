@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::proto::status::Reason;
+
 /// One number that only grows.
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
@@ -9,7 +11,12 @@ pub struct Counter(AtomicU64);
 impl Counter {
     /// One more.
     pub fn add(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
+        self.add_many(1);
+    }
+
+    /// So many more.
+    pub fn add_many(&self, number: u64) {
+        self.0.fetch_add(number, Ordering::Relaxed);
     }
 
     /// The number.
@@ -51,4 +58,52 @@ pub struct Counters {
     pub credentials_accepted: Counter,
     /// Credentials refused.
     pub credentials_refused: Counter,
+}
+
+impl Counters {
+    /// A transfer has passed every check of policy and signature.
+    pub fn verified(&self) {
+        self.ats_passed.add();
+        self.atk_passed.add();
+    }
+
+    /// A transfer was refused by a check; those before it, in the order of `docs/protocol.md` §7, were passed.
+    pub fn refused(&self, reason: Reason) {
+        match reason {
+            Reason::AtsDenied | Reason::AtsBroken => self.ats_refused.add(),
+            Reason::AtkLookup => self.ats_passed.add(),
+            Reason::BadSignature | Reason::BadKey => {
+                self.ats_passed.add();
+                self.atk_refused.add();
+            }
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_counts_for_the_check_that_made_it_and_those_before() {
+        for (reason, wanted) in [
+            (Reason::Stale, [0, 0, 0, 0]),
+            (Reason::AtsLookup, [0, 0, 0, 0]),
+            (Reason::AtsDenied, [0, 1, 0, 0]),
+            (Reason::AtsBroken, [0, 1, 0, 0]),
+            (Reason::AtkLookup, [1, 0, 0, 0]),
+            (Reason::BadSignature, [1, 0, 0, 1]),
+            (Reason::BadKey, [1, 0, 0, 1]),
+        ] {
+            let counters = Counters::default();
+            counters.refused(reason);
+            let Counters { ats_passed, ats_refused, atk_passed, atk_refused, .. } = &counters;
+            assert_eq!(
+                [ats_passed, ats_refused, atk_passed, atk_refused].map(Counter::get),
+                wanted,
+                "{reason:?}"
+            );
+        }
+    }
 }

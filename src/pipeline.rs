@@ -104,8 +104,16 @@ impl Pipeline {
             first_wait: self.schedule.wait_after(1),
         };
         match admission.admit(&submission, &unknown).await? {
-            Admitted::Before => Ok(Accepted::Before),
-            Admitted::Now(rows) => {
+            Admitted::Before => {
+                self.counters.repeated.add();
+                Ok(Accepted::Before)
+            }
+            Admitted::Now { rows, delivered } => {
+                self.counters.received.add();
+                self.counters.delivered.add_many(delivered);
+                if !rows.is_empty() {
+                    self.counters.forwarded.add();
+                }
                 let message = submission.message();
                 tracing::info!(nonce = %message.nonce(), from = %author, to = %message.to(), queued = rows.len(), "accepted");
                 if let Some(handover) = self.handover.get() {
@@ -121,11 +129,20 @@ impl Pipeline {
     /// # Errors
     /// [`Fault`] as `docs/protocol.md` §7 and §9 say; then nothing was stored.
     pub async fn inbound(&self, received: Received) -> Result<Accepted, Fault> {
-        let verified = self.verifier.verify(received).await?;
+        let verified = self.verifier.verify(received).await;
+        let verified = verified.inspect_err(|fault| self.counters.refused(fault.reason))?;
+        self.counters.verified();
         let age = std::time::Duration::from_secs(self.limits.max_message_age_seconds.unsigned_abs());
         match deliver::deliver(&self.store, &verified, age).await? {
-            Delivered::Now => Ok(Accepted::Now),
-            Delivered::Before => Ok(Accepted::Before),
+            Delivered::Now => {
+                self.counters.received.add();
+                self.counters.delivered.add();
+                Ok(Accepted::Now)
+            }
+            Delivered::Before => {
+                self.counters.repeated.add();
+                Ok(Accepted::Before)
+            }
         }
     }
 
