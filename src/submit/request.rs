@@ -20,7 +20,7 @@ pub struct Submission {
 
 impl Submission {
     /// Checks what is special to submissions and brings the message into the form it is stored in: no
-    /// signature, addresses lower-cased.
+    /// signature, addresses lower-cased, no empty `cc`, no `routing` that is null.
     ///
     /// # Errors
     /// [`Reason::Malformed`] for `routing.atp`, [`Reason::Stale`] for a timestamp too old or ahead,
@@ -81,8 +81,14 @@ fn normalised(message: Message) -> Result<Message, Fault> {
     object.remove("signature");
     object.insert("from".into(), Value::String(from));
     object.insert("to".into(), Value::String(to));
-    if object.contains_key("cc") {
+    // Absent and empty mean the same; readers get the form that every peer gets.
+    if cc.is_empty() {
+        object.remove("cc");
+    } else {
         object.insert("cc".into(), Value::Array(cc));
+    }
+    if object.get("routing").is_some_and(Value::is_null) {
+        object.remove("routing");
     }
     Message::from_object(object).map_err(|error| malformed(&error))
 }
