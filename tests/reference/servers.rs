@@ -8,11 +8,14 @@ use tempfile::TempDir;
 
 use crate::cli::Cli;
 use crate::process::{Server, free_port, until};
+use crate::wire::Wire;
 
 /// What every agent of these tests logs in with.
 pub const PASSWORD: &str = "correct horse";
 /// The operator's token on both servers.
 pub const ADMIN_TOKEN: &str = "operator-token";
+/// Of ours: retries soon enough for a test, the second not before a test has had time to act.
+const CONFIG: &str = "[queue]\nschedule = [\"1s\", \"4s\"]\n";
 
 /// One domain: its server and the command line of the same make.
 pub struct Node {
@@ -58,23 +61,42 @@ impl Node {
 pub struct Pair {
     pub ours: Node,
     pub theirs: Node,
+    /// The reference's public key, base64.
+    pub theirs_key: String,
     dir: TempDir,
 }
 
 impl Pair {
-    /// Starts ours, which makes its key, then the reference, which reads all its files only at start.
+    /// Starts both.
     pub fn start(python: &Path) -> Pair {
-        let dir = TempDir::new().expect("a temporary directory");
-        let (our_port, their_port) = (free_port(), free_port());
-        let reference = Reference::prepare(python, dir.path().join("reference"), "ref.test");
-        let ours = start_ours(dir.path(), our_port, &[("ref.test", their_port, &reference.key)]);
+        let their_port = free_port();
+        Pair::start_with(python, their_port, their_port)
+    }
 
-        let state = dir.path().join("ours");
-        let state = state.to_str().expect("a UTF-8 path");
-        let show = ["keys", "show", "--public", "--domain", "ours.test", "--state-dir", state, "--json"];
-        let key = ours.cli.json(&show)["public_key"].as_str().expect("a key").to_owned();
-        let theirs = reference.start(their_port, &[("ours.test", our_port, &key)]);
-        Pair { ours, theirs, dir }
+    /// Starts both, ours knowing the reference by the end of a wire.
+    pub fn start_over_wire(python: &Path) -> (Pair, Wire) {
+        let their_port = free_port();
+        let wire = Wire::to(their_port);
+        (Pair::start_with(python, their_port, wire.port), wire)
+    }
+
+    /// Starts ours, which makes its key, then the reference, which reads all its files only at start.
+    fn start_with(python: &Path, their_port: u16, known_port: u16) -> Pair {
+        let dir = TempDir::new().expect("a temporary directory");
+        let our_port = free_port();
+        let reference = Reference::prepare(python, dir.path().join("reference"), "ref.test");
+        let ours = start_ours(dir.path(), our_port, &[("ref.test", known_port, &reference.key)]);
+        let theirs_key = reference.key.clone();
+        let our_key = our_key(&ours.cli, dir.path());
+        let theirs = reference.start(their_port, &[("ours.test", our_port, &our_key)]);
+        Pair { ours, theirs, theirs_key, dir }
+    }
+
+    /// Kills our server and starts it again over what it left on disk.
+    pub fn crash_and_restart_ours(&mut self) {
+        let port = self.ours.server.port();
+        self.ours.server.kill();
+        self.ours.server = run_ours(&self.ours.cli, self.dir.path(), port);
     }
 
     /// A place for files of the test.
@@ -88,12 +110,32 @@ impl Pair {
     }
 }
 
-/// Starts a server of ours that knows `peers` by domain, port and public key.
+/// Starts a server of ours in `dir` that knows `peers` by domain, port and public key.
 pub fn start_ours(dir: &Path, port: u16, peers: &[(&str, u16, &str)]) -> Node {
-    let state = dir.join("ours");
-    fs::create_dir(&state).expect("a state directory");
-    let (peers_file, records_file) = write_directory(dir, "ours", peers);
+    let state = our_state(dir);
+    fs::create_dir_all(&state).expect("a state directory");
+    fs::write(dir.join("ours.toml"), CONFIG).expect("a configuration");
+    write_directory(dir, "ours", peers);
     let cli = Cli::ours(&state);
+    let server = run_ours(&cli, dir, port);
+    Node { domain: "ours.test", server, cli }
+}
+
+/// Where our server of `start_ours` keeps its state.
+pub fn our_state(dir: &Path) -> PathBuf {
+    dir.join("ours")
+}
+
+/// The public key of our server, base64.
+pub fn our_key(cli: &Cli, dir: &Path) -> String {
+    let state = path_text(our_state(dir));
+    let show = ["keys", "show", "--public", "--domain", "ours.test", "--state-dir", &state, "--json"];
+    cli.json(&show)["public_key"].as_str().expect("a key").to_owned()
+}
+
+fn run_ours(cli: &Cli, dir: &Path, port: u16) -> Server {
+    let [config, peers, records] =
+        ["ours.toml", "ours-peers.toml", "ours-records.toml"].map(|name| path_text(dir.join(name)));
     let command = cli.server(&[
         "server",
         "start",
@@ -104,23 +146,27 @@ pub fn start_ours(dir: &Path, port: u16, peers: &[(&str, u16, &str)]) -> Node {
         "--port",
         &port.to_string(),
         "--state-dir",
-        state.to_str().expect("a UTF-8 path"),
+        &path_text(our_state(dir)),
+        "--config",
+        &config,
         "--peers",
-        &peers_file,
+        &peers,
         "--dns-override",
-        &records_file,
+        &records,
         "--admin-token",
         ADMIN_TOKEN,
     ]);
     let server = Server::start("our server", command, port, dir.join("ours.log"));
-    Node { domain: "ours.test", server, cli }
+    let status = ["status", "--server", &server.address(), "--no-verify", "--admin-token", ADMIN_TOKEN];
+    until("our server at work", &[&server], || cli.run(&status).success.then_some(()));
+    server
 }
 
 /// A reference with its home and key, not yet started.
 pub struct Reference {
     domain: &'static str,
     home: PathBuf,
-    cli: Cli,
+    pub cli: Cli,
     certificate: [String; 2],
     /// Its public key, base64.
     pub key: String,
@@ -143,6 +189,11 @@ impl Reference {
         let key = shown.lines().find_map(|line| line.strip_prefix("Public key (base64): "));
         let key = key.unwrap_or_else(|| panic!("no key in {shown:?}")).trim().to_owned();
         Reference { domain, home, cli, certificate, key }
+    }
+
+    /// Where it keeps its private key.
+    pub fn private_key(&self) -> PathBuf {
+        self.home.join(".atp/keys/default.key")
     }
 
     /// Starts it, knowing `peers` by domain, port and public key.
@@ -175,6 +226,10 @@ impl Reference {
     }
 }
 
+fn path_text(path: PathBuf) -> String {
+    path.into_os_string().into_string().expect("a UTF-8 path")
+}
+
 /// Writes `peers.toml` and `dns_override.toml`, which both programs read in the same format (ours alone
 /// looks at `verify`).
 fn write_directory(dir: &Path, name: &str, peers: &[(&str, u16, &str)]) -> (String, String) {
@@ -188,7 +243,7 @@ fn write_directory(dir: &Path, name: &str, peers: &[(&str, u16, &str)]) -> (Stri
     let write = |kind: &str, text: String| {
         let path = dir.join(format!("{name}-{kind}.toml"));
         fs::write(&path, text).expect("a directory file");
-        path.to_str().expect("a UTF-8 path").to_owned()
+        path_text(path)
     };
     (write("peers", addresses), write("records", records))
 }
