@@ -6,7 +6,7 @@ use crate::spool::contract::{Settlement, StoreError};
 use crate::spool::entry::{self, Row, RowId, SentRecord, Step, Unanswered};
 use crate::spool::keys;
 use crate::spool::retry::Schedule;
-use crate::spool::state::{self, Ending, Event, State};
+use crate::spool::state::{self, Ending, Event};
 
 /// How long a sender can ask after the last of its recipients has ended, in seconds.
 const REMEMBER_ENDED_SECONDS: u64 = 72 * 3600;
