@@ -28,6 +28,7 @@ use crate::pipeline::Pipeline;
 use crate::pipeline::families::Families;
 use crate::proto::address::Domain;
 use crate::proto::limits::SIGNING_ROOM_BYTES;
+use crate::proto::time::UnixMillis;
 use crate::server::state::App;
 use crate::server::tls;
 use crate::server::{control, listen, routes};
@@ -238,7 +239,7 @@ fn app(
     }
 }
 
-type Attempt = BoxFuture<'static, ()>;
+type Attempt = BoxFuture<'static, Option<UnixMillis>>;
 
 fn queue(app: &Arc<App>, env: &Env) -> (due::Runner<impl Fn(Row) -> Attempt + Send + use<>>, Handover) {
     let pipeline = Arc::clone(&app.pipeline);

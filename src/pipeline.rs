@@ -19,6 +19,7 @@ use crate::proto::address::{Address, Domain};
 use crate::proto::message::Message;
 use crate::proto::routing;
 use crate::proto::status::Reason;
+use crate::proto::time::UnixMillis;
 use crate::sign::{CanonicalForm, Signed, Signer};
 use crate::spool::contract::Store;
 use crate::spool::due::Handover;
@@ -128,8 +129,9 @@ impl Pipeline {
         }
     }
 
-    /// Carries one leased row through its attempt, and writes down what came of it.
-    pub async fn outbound(&self, row: Row) {
+    /// Carries one leased row through its attempt, and writes down what came of it. Says when the row is due
+    /// again; `None`: it has ended, or its lease will bring it back.
+    pub async fn outbound(&self, row: Row) -> Option<UnixMillis> {
         self.counters.attempts_begun.add();
         let started = Instant::now();
         let (outcome, message) = match self.read(&row).await {
@@ -138,11 +140,15 @@ impl Pipeline {
         };
         let micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
         let settlement = self.settlement(&row, message.as_ref(), outcome, micros);
-        if let Err(error) = self.store.settle(row.id, self.env.clock.now(), settlement).await {
-            // The lease brings the row back; the peer knows the message by its identity.
-            tracing::error!(nonce = %row.nonce, %error, "queue: the end of an attempt could not be stored");
-        }
+        let due = settlement.due();
+        let settled = self.store.settle(row.id, self.env.clock.now(), settlement).await;
         self.counters.attempts_ended.add();
+        // If the end could not be stored, the peer knows the message by its identity when it comes again.
+        settled
+            .inspect_err(|error| {
+                tracing::error!(nonce = %row.nonce, %error, "queue: the end of an attempt could not be stored");
+            })
+            .map_or(row.state.due(), |()| due)
     }
 
     async fn read(&self, row: &Row) -> Result<Message, Failure> {
@@ -253,3 +259,6 @@ fn replay(row: &Row, clocks_agree: bool, target: &Target) -> Outcome {
     let failure = Failure::temporary(Reason::NoAnswer, text).at(target.to_string());
     Outcome::Failed(Failure { rename: clocks_agree && !row.renamed, ..failure })
 }
+
+#[cfg(test)]
+mod tests;
