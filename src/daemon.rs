@@ -260,6 +260,10 @@ fn announce(config: &Config, home: &Home, node: &NodeDir, address: SocketAddr) {
     let domains: Vec<&str> = config.domains().iter().map(Domain::as_str).collect();
     tracing::info!(domains = domains.join(","), %address, state = %home.root().display(), "listening");
     tracing::info!(path = %node.admin_token().display(), "the operator's token is kept there");
+    if config.server.certificate.is_none() {
+        let path = home.domain(config.first_domain()).tls();
+        tracing::info!(path = %path.display(), "a certificate of our own making is kept there; peers trust it only on this machine");
+    }
     for domain in config.domains() {
         tracing::info!(%domain, path = %home.domain(domain).keys().display(), "the signing keys are kept there");
         if !domain.is_special_use() {
