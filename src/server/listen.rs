@@ -81,8 +81,9 @@ pub async fn serve(
             },
         };
         let (acceptor, router, watcher) = (acceptor.clone(), router.clone(), graceful.watcher());
+        let stop = stop.clone();
         tokio::spawn(async move {
-            if let Err(reason) = connection(stream, peer, acceptor, router, watcher).await {
+            if let Err(reason) = connection(stream, peer, acceptor, router, watcher, stop).await {
                 tracing::debug!(%peer, reason, "a connection ended");
             }
             drop(place);
@@ -98,13 +99,17 @@ async fn connection(
     acceptor: TlsAcceptor,
     router: Router,
     watcher: Watcher,
+    mut stop: watch::Receiver<bool>,
 ) -> Result<(), String> {
     let ends = Ends { peer, local: stream.local_addr().map_err(|error| error.to_string())? };
     stream.set_nodelay(true).map_err(|error| error.to_string())?;
-    let stream = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream))
-        .await
-        .map_err(|_| "TLS: no handshake in time".to_owned())?
-        .map_err(|error| format!("TLS: {error}"))?;
+    let stream = tokio::select! {
+        // Nothing has been asked yet, so nothing is lost.
+        _ = stop.wait_for(|stop| *stop) => return Err("stopped during the handshake".into()),
+        stream = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)) => stream
+            .map_err(|_| "TLS: no handshake in time".to_owned())?
+            .map_err(|error| format!("TLS: {error}"))?,
+    };
     let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(ends);
         router.clone().call(request)
