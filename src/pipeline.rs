@@ -14,6 +14,7 @@ use crate::counters::Counters;
 use crate::deliver::{self, Delivered};
 use crate::discover::{Discovery, Target};
 use crate::env::Env;
+use crate::env::clock::micros_since;
 use crate::error::Fault;
 use crate::proto::address::{Address, Domain};
 use crate::proto::message::Message;
@@ -103,11 +104,18 @@ impl Pipeline {
             ),
             first_wait: self.schedule.wait_after(1),
         };
+        let message = submission.message();
+        tracing::debug!(
+            nonce = %message.nonce(), from = %author, to = %message.to(), kind = message.kind(), "submitted"
+        );
+        let started = Instant::now();
         match admission.admit(&submission, &unknown).await? {
             Admitted::Before => Ok(Accepted::Before),
             Admitted::Now(rows) => {
-                let message = submission.message();
-                tracing::info!(nonce = %message.nonce(), from = %author, to = %message.to(), queued = rows.len(), "accepted");
+                let (queued, micros) = (rows.len(), micros_since(started));
+                tracing::info!(
+                    nonce = %message.nonce(), from = %author, to = %message.to(), queued, micros, "accepted"
+                );
                 if let Some(handover) = self.handover.get() {
                     handover.rows(rows);
                 }
@@ -138,8 +146,7 @@ impl Pipeline {
             Ok(message) => (self.attempt(&row, &message).await, Some(message)),
             Err(failure) => (Outcome::Failed(failure), None),
         };
-        let micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
-        let settlement = self.settlement(&row, message.as_ref(), outcome, micros);
+        let settlement = self.settlement(&row, message.as_ref(), outcome, micros_since(started));
         let due = settlement.due();
         let settled = self.store.settle(row.id, self.env.clock.now(), settlement).await;
         self.counters.attempts_ended.add();
@@ -233,7 +240,11 @@ impl Pipeline {
         let form = if plan.shape.reference { CanonicalForm::Reference } else { CanonicalForm::Rfc8785 };
         let unsigned = routing::write(message, &row.recipient, plan.shape, plan.stamp);
         let signer = Arc::clone(&signer.borrow());
-        Ok(signer.sign(unsigned, form, self.env.clock.now())?)
+        let started = Instant::now();
+        let signed = signer.sign(unsigned, form, self.env.clock.now())?;
+        let (bytes, micros) = (signed.bytes().len(), micros_since(started));
+        tracing::debug!(nonce = %row.nonce, key = %signed.key_id(), form = form.as_str(), bytes, micros, "signed");
+        Ok(signed)
     }
 }
 

@@ -12,6 +12,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::{self, JoinSet};
 use tokio::time::Instant;
+use tracing::Instrument;
 
 use super::contract::{Store, StoreError};
 use super::entry::{Row, RowId};
@@ -252,7 +253,7 @@ where
                 self.ready.push_back(domain.clone());
             }
             let id = row.id;
-            let task = self.under_way.spawn((self.attempt)(row));
+            let task = self.under_way.spawn((self.attempt)(row).in_current_span());
             self.tasks.insert(task.id(), (id, domain));
         }
     }
