@@ -205,7 +205,7 @@ impl Pipeline {
     /// may be tried.
     async fn attempt_at(&self, target: &Target, row: &Row, message: &Message) -> Result<Outcome, Failure> {
         let profile = self.client.profile(target).await?;
-        let at = |failure: Failure| failure.at(target.to_string());
+        let at = |failure: Failure| failure.at(target);
         let plan =
             plan::plan(&situation(row, message), &profile, self.env.clock.now().seconds()).map_err(at)?;
         let signed = self.sign(row, message, &plan).map_err(at)?;
@@ -220,7 +220,7 @@ impl Pipeline {
             self.store.note_unanswered(row.id, note).await.map_err(|error| at(Fault::from(error).into()))?;
         }
         match self.client.transfer(target, &signed).await {
-            Ok(Meaning::Delivered) => Ok(Outcome::Delivered),
+            Ok(Meaning::Delivered) => Ok(Outcome::Delivered(target.into())),
             Ok(Meaning::Replay { clocks_agree }) => Ok(replay(row, clocks_agree, target)),
             Ok(Meaning::Failed(failure)) => Ok(Outcome::Failed(failure)),
             Err(failure) if failure.unanswered => {
@@ -264,10 +264,10 @@ fn situation<'a>(row: &'a Row, message: &'a Message) -> Situation<'a> {
 fn replay(row: &Row, clocks_agree: bool, target: &Target) -> Outcome {
     let earlier_unanswered = row.unanswered.is_some();
     if clocks_agree && earlier_unanswered {
-        return Outcome::Inferred;
+        return Outcome::Inferred(target.into());
     }
     let text = "The recipient's server says it has seen this message, but it has not accepted it from us.";
-    let failure = Failure::temporary(Reason::NoAnswer, text).at(target.to_string());
+    let failure = Failure::temporary(Reason::NoAnswer, text).at(target);
     Outcome::Failed(Failure { rename: clocks_agree && !row.renamed, ..failure })
 }
 

@@ -93,8 +93,8 @@ pub enum Fate {
     Unknown {
         /// The bounce, a message. `None`: the author is an automaton that gets no answers.
         bounce: Option<Bytes>,
-        /// Why, for those who ask later: code and sentence.
-        failure: (String, String),
+        /// Why, for those who ask later.
+        step: Step,
     },
 }
 

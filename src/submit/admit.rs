@@ -12,7 +12,7 @@ use crate::proto::limits::IDENTITY_GRACE_SECONDS;
 use crate::proto::status::Reason;
 use crate::proto::time::UnixMillis;
 use crate::spool::contract::{Acceptance, Fate, NewRecipient, NewSubmission, Store};
-use crate::spool::entry::Row;
+use crate::spool::entry::{Row, Step};
 
 /// How often the recipients are looked up anew because one of them went away in between.
 const MAX_LOOKS: usize = 3;
@@ -101,8 +101,14 @@ impl Admission<'_> {
             } else if message.cc().is_empty() {
                 return Err(Fault::new(Reason::UnknownAgent, NO_SUCH_AGENT));
             } else {
-                let failure = (Reason::UnknownAgent.code().to_owned(), NO_SUCH_AGENT.to_owned());
-                Fate::Unknown { bounce: bounce(address), failure }
+                let step = Step {
+                    at: self.env.clock.now(),
+                    remote: None,
+                    tls: None,
+                    code: Reason::UnknownAgent.code().into(),
+                    text: NO_SUCH_AGENT.into(),
+                };
+                Fate::Unknown { bounce: bounce(address), step }
             };
             recipients.push(NewRecipient { address: address.clone(), fate });
         }

@@ -83,7 +83,8 @@ impl World {
             Box::pin(async move {
                 attempts.lock().unwrap().push((row.id, started.elapsed().as_secs()));
                 let now = env.clock.now();
-                let step = Step { at: now, remote: None, code: String::new(), text: String::new() };
+                let step =
+                    Step { at: now, remote: None, tls: None, code: String::new(), text: String::new() };
                 let settlement = if row.attempts >= last {
                     Settlement::Delivered { ending: Ending::Delivered, step }
                 } else {
