@@ -1,4 +1,5 @@
 //! Tests from outside the crate: one module per subject, one binary.
 
+mod architecture;
 #[cfg(feature = "demo")]
 mod dns;
