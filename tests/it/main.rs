@@ -3,3 +3,4 @@
 mod architecture;
 #[cfg(feature = "demo")]
 mod dns;
+mod fuzz_seeds;

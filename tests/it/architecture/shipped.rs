@@ -8,7 +8,8 @@ use std::process::{Command, Output};
 
 use super::source::program;
 
-const DOCUMENTS: [&str; 4] = ["README.md", "CONTRIBUTING.md", "docs/protocol.md", "systemd/atp.service"];
+const DOCUMENTS: [&str; 5] =
+    ["README.md", "CONTRIBUTING.md", "docs/protocol.md", "systemd/atp.service", "Dockerfile"];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).to_owned()
