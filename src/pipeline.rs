@@ -14,11 +14,13 @@ use crate::counters::Counters;
 use crate::deliver::{self, Delivered};
 use crate::discover::{Discovery, Target};
 use crate::env::Env;
+use crate::env::clock::micros_since;
 use crate::error::Fault;
 use crate::proto::address::{Address, Domain};
 use crate::proto::message::Message;
 use crate::proto::routing;
 use crate::proto::status::Reason;
+use crate::proto::time::UnixMillis;
 use crate::sign::{CanonicalForm, Signed, Signer};
 use crate::spool::contract::Store;
 use crate::spool::due::Handover;
@@ -102,11 +104,18 @@ impl Pipeline {
             ),
             first_wait: self.schedule.wait_after(1),
         };
+        let message = submission.message();
+        tracing::debug!(
+            nonce = %message.nonce(), from = %author, to = %message.to(), kind = message.kind(), "submitted"
+        );
+        let started = Instant::now();
         match admission.admit(&submission, &unknown).await? {
             Admitted::Before => Ok(Accepted::Before),
             Admitted::Now(rows) => {
-                let message = submission.message();
-                tracing::info!(nonce = %message.nonce(), from = %author, to = %message.to(), queued = rows.len(), "accepted");
+                let (queued, micros) = (rows.len(), micros_since(started));
+                tracing::info!(
+                    nonce = %message.nonce(), from = %author, to = %message.to(), queued, micros, "accepted"
+                );
                 if let Some(handover) = self.handover.get() {
                     handover.rows(rows);
                 }
@@ -128,21 +137,25 @@ impl Pipeline {
         }
     }
 
-    /// Carries one leased row through its attempt, and writes down what came of it.
-    pub async fn outbound(&self, row: Row) {
+    /// Carries one leased row through its attempt, and writes down what came of it. Says when the row is due
+    /// again; `None`: it has ended, or its lease will bring it back.
+    pub async fn outbound(&self, row: Row) -> Option<UnixMillis> {
         self.counters.attempts_begun.add();
         let started = Instant::now();
         let (outcome, message) = match self.read(&row).await {
             Ok(message) => (self.attempt(&row, &message).await, Some(message)),
             Err(failure) => (Outcome::Failed(failure), None),
         };
-        let micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
-        let settlement = self.settlement(&row, message.as_ref(), outcome, micros);
-        if let Err(error) = self.store.settle(row.id, self.env.clock.now(), settlement).await {
-            // The lease brings the row back; the peer knows the message by its identity.
-            tracing::error!(nonce = %row.nonce, %error, "queue: the end of an attempt could not be stored");
-        }
+        let settlement = self.settlement(&row, message.as_ref(), outcome, micros_since(started));
+        let due = settlement.due();
+        let settled = self.store.settle(row.id, self.env.clock.now(), settlement).await;
         self.counters.attempts_ended.add();
+        // If the end could not be stored, the peer knows the message by its identity when it comes again.
+        settled
+            .inspect_err(|error| {
+                tracing::error!(nonce = %row.nonce, %error, "queue: the end of an attempt could not be stored");
+            })
+            .map_or(row.state.due(), |()| due)
     }
 
     async fn read(&self, row: &Row) -> Result<Message, Failure> {
@@ -227,7 +240,11 @@ impl Pipeline {
         let form = if plan.shape.reference { CanonicalForm::Reference } else { CanonicalForm::Rfc8785 };
         let unsigned = routing::write(message, &row.recipient, plan.shape, plan.stamp);
         let signer = Arc::clone(&signer.borrow());
-        Ok(signer.sign(unsigned, form, self.env.clock.now())?)
+        let started = Instant::now();
+        let signed = signer.sign(unsigned, form, self.env.clock.now())?;
+        let (bytes, micros) = (signed.bytes().len(), micros_since(started));
+        tracing::debug!(nonce = %row.nonce, key = %signed.key_id(), form = form.as_str(), bytes, micros, "signed");
+        Ok(signed)
     }
 }
 
@@ -253,3 +270,6 @@ fn replay(row: &Row, clocks_agree: bool, target: &Target) -> Outcome {
     let failure = Failure::temporary(Reason::NoAnswer, text).at(target.to_string());
     Outcome::Failed(Failure { rename: clocks_agree && !row.renamed, ..failure })
 }
+
+#[cfg(test)]
+mod tests;

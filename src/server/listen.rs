@@ -15,10 +15,14 @@ use rustls::ServerConfig;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
+use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 use tower::Service;
+use tracing::{Instrument, Span};
 
 use super::state::Ends;
+use crate::env::clock::micros_since;
+use crate::env::tls::Negotiated;
 
 /// Connections open at once; more wait in the kernel.
 const MAX_CONNECTIONS: usize = 4096;
@@ -81,12 +85,14 @@ pub async fn serve(
             },
         };
         let (acceptor, router, watcher) = (acceptor.clone(), router.clone(), graceful.watcher());
-        tokio::spawn(async move {
-            if let Err(reason) = connection(stream, peer, acceptor, router, watcher).await {
+        let stop = stop.clone();
+        let serve = async move {
+            if let Err(reason) = connection(stream, peer, acceptor, router, watcher, stop).await {
                 tracing::debug!(%peer, reason, "a connection ended");
             }
             drop(place);
-        });
+        };
+        tokio::spawn(serve.in_current_span());
     }
     drop(listener);
     graceful.shutdown().await;
@@ -98,16 +104,25 @@ async fn connection(
     acceptor: TlsAcceptor,
     router: Router,
     watcher: Watcher,
+    mut stop: watch::Receiver<bool>,
 ) -> Result<(), String> {
     let ends = Ends { peer, local: stream.local_addr().map_err(|error| error.to_string())? };
     stream.set_nodelay(true).map_err(|error| error.to_string())?;
-    let stream = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream))
-        .await
-        .map_err(|_| "TLS: no handshake in time".to_owned())?
-        .map_err(|error| format!("TLS: {error}"))?;
+    let started = Instant::now();
+    let stream = tokio::select! {
+        // Nothing has been asked yet, so nothing is lost.
+        _ = stop.wait_for(|stop| *stop) => return Err("stopped during the handshake".into()),
+        stream = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)) => stream
+            .map_err(|_| "TLS: no handshake in time".to_owned())?
+            .map_err(|error| format!("TLS: {error}"))?,
+    };
+    let Negotiated { version, group, alpn } = Negotiated::of(stream.get_ref().1);
+    tracing::debug!(%peer, tls = version, group, alpn, micros = micros_since(started), "connection");
+    let server = Span::current();
     let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(ends);
-        router.clone().call(request)
+        // hyper runs each HTTP/2 request as a task of its own.
+        router.clone().call(request).instrument(server.clone())
     });
     let builder = http();
     let connection = builder.serve_connection(TokioIo::new(stream), service);

@@ -175,6 +175,16 @@ pub enum Settlement {
     },
 }
 
+impl Settlement {
+    /// When the row is due again. `None`: never.
+    pub fn due(&self) -> Option<UnixMillis> {
+        match self {
+            Settlement::Retry { due, .. } => Some(*due),
+            Settlement::Delivered { .. } | Settlement::Bounced { .. } => None,
+        }
+    }
+}
+
 /// The rows that want attention.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DueRows {

@@ -6,7 +6,7 @@ use crate::spool::contract::{Settlement, StoreError};
 use crate::spool::entry::{self, Row, RowId, SentRecord, Step, Unanswered};
 use crate::spool::keys;
 use crate::spool::retry::Schedule;
-use crate::spool::state::{self, Ending, Event, State};
+use crate::spool::state::{self, Ending, Event};
 
 /// How long a sender can ask after the last of its recipients has ended, in seconds.
 const REMEMBER_ENDED_SECONDS: u64 = 72 * 3600;
@@ -22,10 +22,11 @@ impl Writer {
         let before = row.clone();
         let due = row.state.due().unwrap_or(now);
         if due > now {
-            // Found again after a restart, before its time: from now on the index of due rows has it.
-            row.state = State::Queued { due };
-            row.deferred = true;
-            self.replace_row(&before, &row)?;
+            if !row.deferred {
+                // Found again after a restart, before its time: from now on the index of due rows has it.
+                row.deferred = true;
+                self.replace_row(&before, &row)?;
+            }
             return Ok(None);
         }
         let until = now.plus(schedule.wait_after(row.attempts + 1));
