@@ -39,6 +39,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "agents",
             "config",
             "counters",
+            "env",
             "error",
             "pipeline",
             "proto",
