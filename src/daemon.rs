@@ -272,10 +272,11 @@ fn announce(config: &Config, home: &Home, node: &NodeDir, address: SocketAddr) {
     for domain in config.domains() {
         tracing::info!(%domain, path = %home.domain(domain).keys().display(), "the signing keys are kept there");
         if !domain.is_special_use() {
+            let state = home.root().display();
             tracing::info!(
                 %domain,
-                "publish the records of `atp dns generate --domain {domain} --ip <public address>`, \
-                 then run `atp dns check --domain {domain}`"
+                "publish the records of `atp dns generate --state-dir {state} --domain {domain} --ip <public address>`, \
+                 then run `atp dns check --state-dir {state} --domain {domain}`"
             );
         }
     }
