@@ -35,6 +35,11 @@ pub async fn post(
     let nonce = message.nonce().clone();
     let domain = message.from().domain().clone();
     let accepted = if app.pipeline.domains.contains(&domain) {
+        if bytes.len() > app.pipeline.limits.max_bytes {
+            return Err(
+                Fault::new(Reason::TooLarge, "The message is larger than this server forwards.").into()
+            );
+        }
         let author = app.agent(&headers, &domain).await?;
         app.pipeline.submit(message, &author).await?
     } else {
