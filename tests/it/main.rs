@@ -1,4 +1,8 @@
 //! Tests from outside the crate: one module per subject, one binary.
 
 #[cfg(feature = "demo")]
+mod answers;
+#[cfg(feature = "demo")]
 mod dns;
+#[cfg(feature = "demo")]
+mod support;
