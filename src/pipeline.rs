@@ -110,8 +110,12 @@ impl Pipeline {
         );
         let started = Instant::now();
         match admission.admit(&submission, &unknown).await? {
-            Admitted::Before => Ok(Accepted::Before),
-            Admitted::Now(rows) => {
+            Admitted::Before => {
+                self.counters.repeated.add();
+                Ok(Accepted::Before)
+            }
+            Admitted::Now { rows, delivered } => {
+                self.counters.accepted(delivered, !rows.is_empty());
                 let (queued, micros) = (rows.len(), micros_since(started));
                 tracing::info!(
                     nonce = %message.nonce(), from = %author, to = %message.to(), queued, micros, "accepted"
@@ -129,11 +133,19 @@ impl Pipeline {
     /// # Errors
     /// [`Fault`] as `docs/protocol.md` §7 and §9 say; then nothing was stored.
     pub async fn inbound(&self, received: Received) -> Result<Accepted, Fault> {
-        let verified = self.verifier.verify(received).await?;
+        let verified = self.verifier.verify(received).await;
+        self.counters.verified(verified.as_ref().map_err(|fault| fault.reason));
+        let verified = verified?;
         let age = std::time::Duration::from_secs(self.limits.max_message_age_seconds.unsigned_abs());
         match deliver::deliver(&self.store, &verified, age).await? {
-            Delivered::Now => Ok(Accepted::Now),
-            Delivered::Before => Ok(Accepted::Before),
+            Delivered::Now => {
+                self.counters.accepted(1, false);
+                Ok(Accepted::Now)
+            }
+            Delivered::Before => {
+                self.counters.repeated.add();
+                Ok(Accepted::Before)
+            }
         }
     }
 

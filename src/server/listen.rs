@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::Request;
+use axum::http::{HeaderValue, header};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -121,12 +122,21 @@ async fn connection(
     let server = Span::current();
     let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(ends);
+        name_host(&mut request);
         // hyper runs each HTTP/2 request as a task of its own.
         router.clone().call(request).instrument(server.clone())
     });
     let builder = http();
     let connection = builder.serve_connection(TokioIo::new(stream), service);
     watcher.watch(connection).await.map_err(|error| error.to_string())
+}
+
+/// HTTP/2 names the host in `:authority`, which counts like `Host` (RFC 9113 §8.3.1).
+fn name_host(request: &mut Request<Incoming>) {
+    let authority = request.uri().authority().and_then(|host| HeaderValue::from_str(host.as_str()).ok());
+    if let Some(host) = authority {
+        request.headers_mut().entry(header::HOST).or_insert(host);
+    }
 }
 
 /// HTTP/1.1 or HTTP/2, whichever the client opens with: its ALPN may name neither (`docs/protocol.md` §6).

@@ -37,6 +37,9 @@ pub async fn post(
     let domain = message.from().domain().clone();
     let take = async {
         if app.pipeline.domains.contains(&domain) {
+            if bytes.len() > app.pipeline.limits.max_bytes {
+                return Err(Fault::new(Reason::TooLarge, "The message is larger than this server forwards."));
+            }
             let author = app.agent(&headers, &domain).await?;
             return app.pipeline.submit(message, &author).await;
         }
