@@ -76,7 +76,12 @@ pub struct Daemon {
 pub async fn run(config: &Config, home: &Home) -> Result<(), StartError> {
     let mut terminate = signal(SignalKind::terminate()).map_err(StartError::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::Signals)?;
-    let mut daemon = start(config, home).await?;
+    let mut daemon = tokio::select! {
+        started = start(config, home) => started?,
+        // It may be waiting for the store of a server that is stopping.
+        _ = terminate.recv() => return Ok(()),
+        _ = interrupt.recv() => return Ok(()),
+    };
     let failed = tokio::select! {
         _ = terminate.recv() => None,
         _ = interrupt.recv() => None,
@@ -102,24 +107,27 @@ async fn assemble(config: &Config, home: &Home) -> Result<Daemon, StartError> {
         tracing::info!("{notice}");
     }
     let node = home.node(config.first_domain());
+    // The store's lock comes first: what follows must not disturb a server that is running.
+    let store = store::open(&node.store()).await?;
     node.announce(config.domains())?;
     let listener = listen::bind(config.listen_host(), config.server.port)
         .map_err(|error| StartError::bind(config.listen_host(), config.server.port, error))?;
     let local = LocalDirectory::new(home.root());
     let outside = outside::Outside::new(config, &local)?;
-    build(config, home, &node, listener, local, outside).await
+    build(config, home, &node, store, listener, local, outside).await
 }
 
 async fn build(
     config: &Config,
     home: &Home,
     node: &NodeDir,
+    store: store::Opened,
     listener: TcpListener,
     local: LocalDirectory,
     outside: outside::Outside,
 ) -> Result<Daemon, StartError> {
     let outside::Outside { env, peers } = outside;
-    let (store, committer, store_health) = store::open(&node.store()).await?;
+    let store::Opened { store, committer, health: store_health } = store;
     let tls = match &config.server.certificate {
         Some(files) => tls::from_files(files)?,
         None => tls::own(&home.domain(config.first_domain()).tls(), config.domains())?,

@@ -6,24 +6,50 @@ use axum::body::Body;
 use axum::http::{HeaderMap, header};
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
-use tokio::time::{Instant, timeout_at};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::error::Fault;
 use crate::proto::status::Reason;
 
 /// How long a body may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long one that is arriving when the server is told to stop may still take.
+const STOPPING_BODY_TIMEOUT: Duration = Duration::from_secs(3);
 /// Bytes of an over-large body that are read and thrown away, so that the answer arrives before the
 /// connection closes.
 const MAX_DISCARDED_BYTES: usize = 4 * 1024 * 1024;
 /// How long that may take.
 const DISCARD_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The whole body, at most `limit` bytes.
+/// The whole body, at most `limit` bytes. `stopping` turns true when the server is told to stop.
 ///
 /// # Errors
-/// [`Reason::TooLarge`] over the limit, [`Reason::Malformed`] if it breaks off or takes too long.
-pub async fn read(headers: &HeaderMap, mut body: Body, limit: usize) -> Result<Bytes, Fault> {
+/// [`Reason::TooLarge`] over the limit, [`Reason::Malformed`] if it breaks off or takes too long,
+/// [`Reason::ShuttingDown`] if the server cannot wait for it any longer.
+pub async fn read(
+    headers: &HeaderMap,
+    body: Body,
+    limit: usize,
+    stopping: &watch::Receiver<bool>,
+) -> Result<Bytes, Fault> {
+    let mut stopping = stopping.clone();
+    let cut_off = async {
+        // An error means that the server is gone altogether.
+        let _ = stopping.wait_for(|stopping| *stopping).await;
+        sleep(STOPPING_BODY_TIMEOUT).await;
+    };
+    tokio::select! {
+        biased;
+        bytes = arriving(headers, body, limit) => bytes,
+        () = cut_off => {
+            let text = "The server is shutting down and cannot wait for the body; please try again.";
+            Err(Fault::new(Reason::ShuttingDown, text))
+        }
+    }
+}
+
+async fn arriving(headers: &HeaderMap, mut body: Body, limit: usize) -> Result<Bytes, Fault> {
     let declared =
         headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if declared.is_some_and(|declared| declared > limit as u64) {

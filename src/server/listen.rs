@@ -15,7 +15,8 @@ use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use rustls::ServerConfig;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 use tower::Service;
@@ -69,34 +70,34 @@ pub async fn serve(
     mut stop: watch::Receiver<bool>,
 ) {
     let acceptor = TlsAcceptor::from(tls);
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let graceful = GracefulShutdown::new();
+    let mut connections = JoinSet::new();
     while !*stop.borrow() {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { break };
-        let (stream, peer) = tokio::select! {
+        tokio::select! {
             biased;
             _ = stop.changed() => break,
-            accepted = listener.accept() => match accepted {
-                Ok(accepted) => accepted,
+            Some(_) = connections.join_next(), if !connections.is_empty() => {}
+            accepted = listener.accept(), if connections.len() < MAX_CONNECTIONS => match accepted {
+                Ok((stream, peer)) => {
+                    let (acceptor, router, stop) = (acceptor.clone(), router.clone(), stop.clone());
+                    let watcher = graceful.watcher();
+                    let serve = async move {
+                        if let Err(reason) = connection(stream, peer, acceptor, router, stop, watcher).await {
+                            tracing::debug!(%peer, reason, "a connection ended");
+                        }
+                    };
+                    connections.spawn(serve.in_current_span());
+                }
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
-                    continue;
                 }
             },
-        };
-        let (acceptor, router, watcher) = (acceptor.clone(), router.clone(), graceful.watcher());
-        let stop = stop.clone();
-        let serve = async move {
-            if let Err(reason) = connection(stream, peer, acceptor, router, watcher, stop).await {
-                tracing::debug!(%peer, reason, "a connection ended");
-            }
-            drop(place);
-        };
-        tokio::spawn(serve.in_current_span());
+        }
     }
     drop(listener);
     graceful.shutdown().await;
+    while connections.join_next().await.is_some() {}
 }
 
 async fn connection(
@@ -104,8 +105,8 @@ async fn connection(
     peer: SocketAddr,
     acceptor: TlsAcceptor,
     router: Router,
-    watcher: Watcher,
     mut stop: watch::Receiver<bool>,
+    watcher: Watcher,
 ) -> Result<(), String> {
     let ends = Ends { peer, local: stream.local_addr().map_err(|error| error.to_string())? };
     stream.set_nodelay(true).map_err(|error| error.to_string())?;

@@ -30,7 +30,7 @@ pub async fn post(
     headers: HeaderMap,
     request: Body,
 ) -> Answer {
-    let bytes = body::read(&headers, request, app.max_transfer_bytes).await?;
+    let bytes = body::read(&headers, request, app.max_transfer_bytes, &app.stopping).await?;
     let message = Message::parse(&bytes)
         .map_err(|error| Fault::new(Reason::Malformed, format!("This is not a message: {error}.")))?;
     let nonce = message.nonce().clone();
