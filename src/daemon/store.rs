@@ -8,6 +8,7 @@ use std::time::Duration;
 use backoff::ExponentialBackoff;
 use backoff::backoff::Backoff;
 use tokio::sync::{oneshot, watch};
+use tracing::{Instrument, Span};
 
 use super::StartError;
 use crate::config::private;
@@ -31,8 +32,9 @@ impl CommitterThread {
     fn start(committer: Committer) -> Result<CommitterThread, std::io::Error> {
         let runtime = tokio::runtime::Builder::new_current_thread().build()?;
         let (sender, ended) = oneshot::channel();
+        let server = Span::current();
         let thread = std::thread::Builder::new().name("committer".into()).spawn(move || {
-            runtime.block_on(committer.run());
+            runtime.block_on(committer.run().instrument(server));
             let _ = sender.send(());
         })?;
         Ok(CommitterThread { ended, thread: Some(thread) })

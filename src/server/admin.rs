@@ -128,7 +128,7 @@ fn sent(record: &SentRecord, rows: &[Row]) -> Value {
     let first = record.recipients.first();
     let retry_count = record.recipients.iter().map(|recipient| recipient.attempts).max().unwrap_or(0);
     let next = rows.iter().filter_map(|row| row.state.due()).min();
-    let error = record.recipients.iter().find_map(|recipient| recipient.failure.as_ref());
+    let error = record.recipients.iter().find_map(error_of);
     json!({
         "nonce": record.nonce.as_str(),
         "from": record.from.to_string(),
@@ -138,7 +138,7 @@ fn sent(record: &SentRecord, rows: &[Row]) -> Value {
         "updated_at": record.updated.seconds(),
         "retry_count": retry_count.saturating_sub(1),
         "next_retry_at": next.map(|due| due.seconds()),
-        "error": error.map(|(code, text)| format!("{code} {text}")),
+        "error": error,
         "recipients": record.recipients.iter().map(|recipient| recipient_of(recipient, rows)).collect::<Vec<_>>(),
     })
 }
@@ -152,6 +152,7 @@ fn recipient_of(recipient: &SentRecipient, rows: &[Row]) -> Value {
         (None, Some(RowState::Leased { .. })) => "delivering",
         (None, _) => "queued",
     };
+    let last = recipient.last.as_ref();
     let trail = row.map(|row| {
         let steps = row.trail.iter();
         steps
@@ -163,9 +164,17 @@ fn recipient_of(recipient: &SentRecipient, rows: &[Row]) -> Value {
         "state": state,
         "attempts": row.map_or(recipient.attempts, |row| row.attempts),
         "next_attempt": row.and_then(|row| row.state.due()).map(|due| due.seconds()),
-        "error": recipient.failure.as_ref().map(|(code, text)| format!("{code} {text}")),
+        "error": error_of(recipient),
+        "remote": last.and_then(|step| step.remote.as_deref()),
+        "tls": last.and_then(|step| step.tls.as_deref()),
         "trail": trail,
     })
+}
+
+/// The last failure, unless the recipient has got it after all.
+fn error_of(recipient: &SentRecipient) -> Option<String> {
+    let failed = !matches!(recipient.ending, Some(Ending::Delivered | Ending::DeliveredInferred));
+    recipient.last.as_ref().filter(|_| failed).map(|step| format!("{} {}", step.code, step.text))
 }
 
 /// One word for all recipients: what is still open counts first, then what failed.

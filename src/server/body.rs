@@ -53,7 +53,7 @@ async fn arriving(headers: &HeaderMap, mut body: Body, limit: usize) -> Result<B
     let declared =
         headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if declared.is_some_and(|declared| declared > limit as u64) {
-        return too_large(body, 0).await;
+        return Err(too_large(body, 0));
     }
     let deadline = Instant::now() + BODY_TIMEOUT;
     let mut bytes = BytesMut::new();
@@ -65,7 +65,7 @@ async fn arriving(headers: &HeaderMap, mut body: Body, limit: usize) -> Result<B
             Some(Ok(frame)) => {
                 let Ok(data) = frame.into_data() else { continue };
                 if bytes.len() + data.len() > limit {
-                    return too_large(body, bytes.len() + data.len()).await;
+                    return Err(too_large(body, bytes.len() + data.len()));
                 }
                 bytes.extend_from_slice(&data);
             }
@@ -73,8 +73,14 @@ async fn arriving(headers: &HeaderMap, mut body: Body, limit: usize) -> Result<B
     }
 }
 
-/// Throws the rest away within bounds, then refuses.
-async fn too_large(mut body: Body, seen: usize) -> Result<Bytes, Fault> {
+/// Refuses at once; meanwhile the rest is read and thrown away, within bounds, for a client that writes all
+/// before it reads. The connection stays open for as long.
+fn too_large(body: Body, seen: usize) -> Fault {
+    tokio::spawn(discard(body, seen));
+    Fault::new(Reason::TooLarge, "The body is larger than this server takes.")
+}
+
+async fn discard(mut body: Body, seen: usize) {
     let deadline = Instant::now() + DISCARD_TIMEOUT;
     let mut discarded = seen;
     while discarded < MAX_DISCARDED_BYTES {
@@ -83,7 +89,6 @@ async fn too_large(mut body: Body, seen: usize) -> Result<Bytes, Fault> {
             _ => break,
         }
     }
-    Err(Fault::new(Reason::TooLarge, "The body is larger than this server takes."))
 }
 
 fn broken(how: &str) -> Fault {
