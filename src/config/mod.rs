@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::secret::Secret;
 
+mod check;
 pub mod checked;
 pub mod file;
 pub mod home;
@@ -90,7 +91,7 @@ pub fn load(path: Option<&Path>, overrides: Overrides) -> Result<Config, ConfigE
     if let Some(directory) = path.and_then(Path::parent) {
         resolve_paths(&mut file, directory);
     }
-    checked::check(file, overrides, path)
+    check::check(file, overrides, path)
 }
 
 fn read(path: &Path) -> Result<file::File, ConfigError> {
