@@ -15,9 +15,6 @@ pub mod units;
 
 pub use checked::Config;
 
-/// The port of ATP servers.
-pub const DEFAULT_PORT: u16 = 7443;
-
 /// What the command line says instead of the file. `None` and empty: the file decides.
 /// Paths are relative to the working directory.
 #[derive(Debug, Clone, Default)]
