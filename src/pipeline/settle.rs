@@ -56,7 +56,7 @@ impl Pipeline {
             nonce = %row.nonce, to = %row.recipient, attempt = row.attempts, code = failure.code,
             remote = failure.via.as_ref().map(|via| via.remote.as_str()), reason = failure.text, detail = failure.detail, "attempt failed"
         );
-        let step = step(failure.via.clone(), now, failure.code.clone(), failure.text.clone());
+        let step = step(failure.via.as_deref().cloned(), now, failure.code.clone(), failure.text.clone());
         let deadline = row.accepted_at.plus(self.schedule.give_up_after);
         let over = match failure.again {
             Again::Never => true,

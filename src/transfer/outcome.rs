@@ -60,7 +60,7 @@ pub struct Failure {
     /// Everything else we know, for the log.
     pub detail: Option<String>,
     /// Where it went. `None`: no target was chosen yet.
-    pub via: Option<Via>,
+    pub via: Option<Box<Via>>,
     /// Whether to try again.
     pub again: Again,
     /// Whether the request was written and no answer came: the peer may have the message.
@@ -105,7 +105,7 @@ impl Failure {
     /// Says at which target it happened.
     #[must_use]
     pub fn at(self, target: &Target) -> Failure {
-        Failure { via: Some(target.into()), ..self }
+        Failure { via: Some(Box::new(target.into())), ..self }
     }
 }
 
