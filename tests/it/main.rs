@@ -5,4 +5,8 @@ mod answers;
 #[cfg(feature = "demo")]
 mod dns;
 #[cfg(feature = "demo")]
+mod malformed;
+#[cfg(feature = "demo")]
+mod mutations;
+#[cfg(feature = "demo")]
 mod support;
