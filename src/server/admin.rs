@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::Extension;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
@@ -109,9 +110,14 @@ pub async fn agents(
 ///
 /// # Errors
 /// [`Reason::UnknownAgent`] if there is none.
-pub async fn remove_agent(State(app): State<Arc<App>>, Path(address): Path<String>) -> Answer {
-    let address = Address::parse(&address)
-        .map_err(|error| Fault::new(Reason::NameMalformed, format!("This is no address: {error}.")))?;
+pub async fn remove_agent(
+    State(app): State<Arc<App>>,
+    address: Result<Path<String>, PathRejection>,
+) -> Answer {
+    let malformed = |text: String| Fault::new(Reason::NameMalformed, text);
+    let Path(address) = address.map_err(|_| malformed("The path is not UTF-8.".into()))?;
+    let address =
+        Address::parse(&address).map_err(|error| malformed(format!("This is no address: {error}.")))?;
     app.accounts.remove(&address).await?;
     tracing::info!(agent = %address, "removed");
     json_answer(StatusCode::OK, json!({ "status": "removed", "agent_id": address.to_string() }))

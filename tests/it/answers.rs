@@ -2,6 +2,8 @@
 
 #[path = "answers/limits.rs"]
 mod limits;
+#[path = "answers/operator.rs"]
+mod operator;
 #[path = "answers/paths.rs"]
 mod paths;
 #[path = "answers/policies.rs"]

@@ -7,4 +7,8 @@ mod architecture;
 mod dns;
 mod fuzz_seeds;
 #[cfg(feature = "demo")]
+mod malformed;
+#[cfg(feature = "demo")]
+mod mutations;
+#[cfg(feature = "demo")]
 mod support;

@@ -1,6 +1,7 @@
 //! A plain HTTPS client that believes every certificate: HTTP/2, HTTP/1.1, and HTTP/1.1 by the byte.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use hyper::{HeaderMap, Method, Request};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::UnixStream;
 use tokio::sync::Mutex;
 
 /// Where all calls are.
@@ -142,7 +144,16 @@ pub enum Client {
 
 impl Client {
     pub async fn http1(address: SocketAddr) -> Client {
-        let (sender, connection) = http1::handshake(TokioIo::new(connect(address).await)).await.unwrap();
+        Client::over(connect(address).await).await
+    }
+
+    /// HTTP/1.1 over a socket of the operator.
+    pub async fn control(socket: &Path) -> Client {
+        Client::over(UnixStream::connect(socket).await.unwrap()).await
+    }
+
+    async fn over(io: impl Io + 'static) -> Client {
+        let (sender, connection) = http1::handshake(TokioIo::new(io)).await.unwrap();
         tokio::spawn(connection);
         Client::Http1(Arc::new(Mutex::new(sender)))
     }

@@ -1,11 +1,16 @@
 //! A daemon on loopback with a home and DNS of its own.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::ops::ControlFlow;
 
-use atp::config::home::Home;
+use atp::config::home::{Home, NodeDir};
 use atp::config::{self, Overrides};
 use atp::daemon::{self, Daemon};
 use atp::demo::dns_server::ZoneServer;
+use atp::env::disk::Disk as _;
+use atp::env::sled_disk::SledDisk;
+use atp::proto::address::Domain;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -14,6 +19,9 @@ use super::zone::Zone;
 
 /// The domains of every node: an ordinary one, and one where everybody may register.
 pub const DOMAINS: &str = r#"domains = ["ours.example", "ours.test"]"#;
+const FIRST_DOMAIN: &str = "ours.example";
+/// The state directory in a node's temporary one.
+const STATE: &str = "home";
 /// The operator's token.
 pub const TOKEN: &str = "operator-token";
 /// The password of every agent these tests register.
@@ -52,7 +60,7 @@ impl Node {
         );
         std::fs::write(&file, text).unwrap();
         let config = config::load(Some(&file), Overrides::default()).unwrap();
-        let state = Home::locate(Some(home.path().join("home"))).unwrap();
+        let state = Home::locate(Some(home.path().join(STATE))).unwrap();
         let daemon = daemon::start(&config, &state).await.unwrap();
         let client = Client::http2(daemon.address()).await;
         Node { daemon, home, names, client }
@@ -65,6 +73,11 @@ impl Node {
     /// A connection that is shared by all who ask.
     pub fn client(&self) -> Client {
         self.client.clone()
+    }
+
+    /// A connection to the control socket.
+    pub async fn control(&self) -> Client {
+        Client::control(&node_dir(&self.home).control_socket()).await
     }
 
     pub async fn send(&self, call: Call) -> Reply {
@@ -116,4 +129,22 @@ impl Node {
     pub fn into_daemon(self) -> (Daemon, (TempDir, ZoneServer)) {
         (self.daemon, (self.home, self.names))
     }
+}
+
+/// How many records of each kind (the first byte of their keys) the store in a home holds. Its daemon must have
+/// stopped.
+pub fn records(home: &TempDir) -> BTreeMap<u8, usize> {
+    let store = node_dir(home).store();
+    let mut counts = BTreeMap::new();
+    let mut count = |key: &[u8], _: &[u8]| {
+        *counts.entry(key[0]).or_default() += 1;
+        ControlFlow::Continue(())
+    };
+    SledDisk::open(&store).unwrap().scan(b"", b"", &mut count).unwrap();
+    counts
+}
+
+fn node_dir(home: &TempDir) -> NodeDir {
+    let home = Home::locate(Some(home.path().join(STATE))).unwrap();
+    home.node(&Domain::parse(FIRST_DOMAIN).unwrap())
 }
