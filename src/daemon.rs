@@ -14,6 +14,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
+use tracing::Instrument;
 
 use crate::agents::Accounts;
 use crate::agents::passwords::{Cost, Passwords};
@@ -75,7 +76,12 @@ pub struct Daemon {
 pub async fn run(config: &Config, home: &Home) -> Result<(), StartError> {
     let mut terminate = signal(SignalKind::terminate()).map_err(StartError::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::Signals)?;
-    let mut daemon = start(config, home).await?;
+    let mut daemon = tokio::select! {
+        started = start(config, home) => started?,
+        // It may be waiting for the store of a server that is stopping.
+        _ = terminate.recv() => return Ok(()),
+        _ = interrupt.recv() => return Ok(()),
+    };
     let failed = tokio::select! {
         _ = terminate.recv() => None,
         _ = interrupt.recv() => None,
@@ -85,34 +91,43 @@ pub async fn run(config: &Config, home: &Home) -> Result<(), StartError> {
     failed.map_or(Ok(()), |error| Err(StartError::Store(error)))
 }
 
-/// Builds a server with the real outside world and starts it. It listens when this returns.
+/// Builds a server with the real outside world and starts it. It listens when this returns. Everything it does
+/// happens in the span `server` of [`observe`](crate::observe).
 ///
 /// # Errors
 /// [`StartError`], one line saying what to do.
 pub async fn start(config: &Config, home: &Home) -> Result<Daemon, StartError> {
+    let server = tracing::debug_span!("server", domain = %config.first_domain());
+    assemble(config, home).instrument(server).await
+}
+
+async fn assemble(config: &Config, home: &Home) -> Result<Daemon, StartError> {
     home.create()?;
     if let Some(notice) = home.foreign_notice() {
         tracing::info!("{notice}");
     }
     let node = home.node(config.first_domain());
+    // The store's lock comes first: what follows must not disturb a server that is running.
+    let store = store::open(&node.store()).await?;
     node.announce(config.domains())?;
     let listener = listen::bind(config.listen_host(), config.server.port)
         .map_err(|error| StartError::bind(config.listen_host(), config.server.port, error))?;
     let local = LocalDirectory::new(home.root());
     let outside = outside::Outside::new(config, &local)?;
-    build(config, home, &node, listener, local, outside).await
+    build(config, home, &node, store, listener, local, outside).await
 }
 
 async fn build(
     config: &Config,
     home: &Home,
     node: &NodeDir,
+    store: store::Opened,
     listener: TcpListener,
     local: LocalDirectory,
     outside: outside::Outside,
 ) -> Result<Daemon, StartError> {
     let outside::Outside { env, peers } = outside;
-    let (store, committer, store_health) = store::open(&node.store()).await?;
+    let store::Opened { store, committer, health: store_health } = store;
     let tls = match &config.server.certificate {
         Some(files) => tls::from_files(files)?,
         None => tls::own(&home.domain(config.first_domain()).tls(), config.domains())?,
@@ -132,14 +147,11 @@ async fn build(
     let mut serving = JoinSet::new();
     let (runner, handover) = queue(&app, &env);
     set_once(&app.pipeline.handover, handover);
-    serving.spawn(runner.run(stopping.clone()));
-    serving.spawn(control.serve(routes::control(Arc::clone(&app)), stopping.clone()));
-    serving.spawn(listen::serve(
-        listener,
-        Arc::clone(&tls.config),
-        routes::public(Arc::clone(&app)),
-        stopping,
-    ));
+    serving.spawn(runner.run(stopping.clone()).in_current_span());
+    let operator = control.serve(routes::control(Arc::clone(&app)), stopping.clone());
+    serving.spawn(operator.in_current_span());
+    let public = routes::public(Arc::clone(&app));
+    serving.spawn(listen::serve(listener, Arc::clone(&tls.config), public, stopping).in_current_span());
     let chores = chores::start(&app, &env, keys, &neighbours);
     announce(config, home, node, address);
     Ok(Daemon {
@@ -243,9 +255,10 @@ type Attempt = BoxFuture<'static, Option<UnixMillis>>;
 
 fn queue(app: &Arc<App>, env: &Env) -> (due::Runner<impl Fn(Row) -> Attempt + Send + use<>>, Handover) {
     let pipeline = Arc::clone(&app.pipeline);
-    let attempt = move |row| -> Attempt {
+    let attempt = move |row: Row| -> Attempt {
         let pipeline = Arc::clone(&pipeline);
-        Box::pin(async move { pipeline.outbound(row).await })
+        let span = tracing::debug_span!("message", nonce = %row.nonce);
+        Box::pin(async move { pipeline.outbound(row).await }.instrument(span))
     };
     due::runner(Arc::clone(&app.pipeline.store), env.clone(), Arc::clone(&app.pipeline.schedule), attempt)
 }
@@ -260,13 +273,18 @@ fn announce(config: &Config, home: &Home, node: &NodeDir, address: SocketAddr) {
     let domains: Vec<&str> = config.domains().iter().map(Domain::as_str).collect();
     tracing::info!(domains = domains.join(","), %address, state = %home.root().display(), "listening");
     tracing::info!(path = %node.admin_token().display(), "the operator's token is kept there");
+    if config.server.certificate.is_none() {
+        let path = home.domain(config.first_domain()).tls();
+        tracing::info!(path = %path.display(), "a certificate of our own making is kept there; peers trust it only on this machine");
+    }
     for domain in config.domains() {
         tracing::info!(%domain, path = %home.domain(domain).keys().display(), "the signing keys are kept there");
         if !domain.is_special_use() {
+            let state = home.root().display();
             tracing::info!(
                 %domain,
-                "publish the records of `atp dns generate --domain {domain} --ip <public address>`, \
-                 then run `atp dns check --domain {domain}`"
+                "publish the records of `atp dns generate --state-dir {state} --domain {domain} --ip <public address>`, \
+                 then run `atp dns check --state-dir {state} --domain {domain}`"
             );
         }
     }

@@ -1,4 +1,30 @@
-//! Where log lines go and how they look.
+//! Where log lines go and how they look, and what the events of a message's way are called.
+//!
+//! Times are in `micros`, microseconds. Everything a daemon does happens in the span `server{domain}` (its first
+//! domain), everything it does for one message in the span `message{nonce}` inside that; both are of level debug.
+//! What anybody outside may build on is in this table: `atp demo` draws its picture from these events alone.
+//!
+//! | event | level | says | fields |
+//! |---|---|---|---|
+//! | `connection` | debug | a client has connected | `peer`, `tls`, `group`, `alpn`, `micros` of the handshake |
+//! | `authenticated` | debug | a credential is good | `agent`, `micros` |
+//! | `submitted` | debug | a submission has the right form | `nonce`, `from`, `to`, `kind` |
+//! | `synced` | debug | a group of store jobs is on disk | `jobs`, `micros` of flush and fdatasync |
+//! | `accepted` | info | a submission is on disk | `nonce`, `from`, `to`, `queued` rows, `micros` |
+//! | `dns` | debug | a name was looked up | `name`, `kind`, `answer`, `micros` |
+//! | `route` | debug | where a domain's servers are | `domain`, `source`, `targets`, `micros` |
+//! | `connected` | debug | a connection to a peer | `address`, `host`, `tls`, `group`, `alpn`, `micros` |
+//! | `profile` | debug | what a peer speaks | `target`, `speaks`, `max_payload_bytes`, `micros` |
+//! | `signed` | debug | a message is signed | `nonce`, `key`, `form`, `bytes`, `micros` |
+//! | `answered` | debug | a peer's answer to a transfer | `target`, `status`, `micros` |
+//! | `ats` | debug, info if refused | may that address send for that domain | `nonce`, `domain`, `source`, `verdict`, `micros` |
+//! | `atk` | debug, info if refused | does the signature hold | `nonce`, `domain`, `verdict`, `micros`; if so `key`, `form` |
+//! | `delivered` | info | a message is in a mailbox, on disk | `nonce`, `from`, `to`, `cursor`, `micros` |
+//! | `transferred` | info | an attempt has succeeded | `nonce`, `to`, `attempt`, `micros` of all of it, `inferred` |
+//! | `attempt failed` | warn | an attempt has failed | `nonce`, `to`, `attempt`, `code`, `reason`, `remote`, `detail` |
+//! | `bounced` | warn | a message was returned | `nonce`, `from`, `to`, `code`, `reason` |
+//! | `refused` | info, error if our fault | a request was refused | `code`, `reason`, `detail` |
+//! | `read` | debug | a mailbox was read | `agent`, `messages` |
 
 use std::io::IsTerminal;
 

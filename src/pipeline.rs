@@ -14,6 +14,7 @@ use crate::counters::Counters;
 use crate::deliver::{self, Delivered};
 use crate::discover::{Discovery, Target};
 use crate::env::Env;
+use crate::env::clock::micros_since;
 use crate::error::Fault;
 use crate::proto::address::{Address, Domain};
 use crate::proto::message::Message;
@@ -103,19 +104,22 @@ impl Pipeline {
             ),
             first_wait: self.schedule.wait_after(1),
         };
+        let message = submission.message();
+        tracing::debug!(
+            nonce = %message.nonce(), from = %author, to = %message.to(), kind = message.kind(), "submitted"
+        );
+        let started = Instant::now();
         match admission.admit(&submission, &unknown).await? {
             Admitted::Before => {
                 self.counters.repeated.add();
                 Ok(Accepted::Before)
             }
             Admitted::Now { rows, delivered } => {
-                self.counters.received.add();
-                self.counters.delivered.add_many(delivered);
-                if !rows.is_empty() {
-                    self.counters.forwarded.add();
-                }
-                let message = submission.message();
-                tracing::info!(nonce = %message.nonce(), from = %author, to = %message.to(), queued = rows.len(), "accepted");
+                self.counters.accepted(delivered, !rows.is_empty());
+                let (queued, micros) = (rows.len(), micros_since(started));
+                tracing::info!(
+                    nonce = %message.nonce(), from = %author, to = %message.to(), queued, micros, "accepted"
+                );
                 if let Some(handover) = self.handover.get() {
                     handover.rows(rows);
                 }
@@ -130,13 +134,12 @@ impl Pipeline {
     /// [`Fault`] as `docs/protocol.md` §7 and §9 say; then nothing was stored.
     pub async fn inbound(&self, received: Received) -> Result<Accepted, Fault> {
         let verified = self.verifier.verify(received).await;
-        let verified = verified.inspect_err(|fault| self.counters.refused(fault.reason))?;
-        self.counters.verified();
+        self.counters.verified(verified.as_ref().map_err(|fault| fault.reason));
+        let verified = verified?;
         let age = std::time::Duration::from_secs(self.limits.max_message_age_seconds.unsigned_abs());
         match deliver::deliver(&self.store, &verified, age).await? {
             Delivered::Now => {
-                self.counters.received.add();
-                self.counters.delivered.add();
+                self.counters.accepted(1, false);
                 Ok(Accepted::Now)
             }
             Delivered::Before => {
@@ -147,7 +150,7 @@ impl Pipeline {
     }
 
     /// Carries one leased row through its attempt, and writes down what came of it. Says when the row is due
-    /// again; `None`: it has ended, or its lease brings it back.
+    /// again; `None`: it has ended, or its lease will bring it back.
     pub async fn outbound(&self, row: Row) -> Option<UnixMillis> {
         self.counters.attempts_begun.add();
         let started = Instant::now();
@@ -155,17 +158,16 @@ impl Pipeline {
             Ok(message) => (self.attempt(&row, &message).await, Some(message)),
             Err(failure) => (Outcome::Failed(failure), None),
         };
-        let micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
-        let settlement = self.settlement(&row, message.as_ref(), outcome, micros);
+        let settlement = self.settlement(&row, message.as_ref(), outcome, micros_since(started));
         let due = settlement.due();
         let settled = self.store.settle(row.id, self.env.clock.now(), settlement).await;
         self.counters.attempts_ended.add();
-        if let Err(error) = settled {
-            // The lease brings the row back; the peer knows the message by its identity.
-            tracing::error!(nonce = %row.nonce, %error, "queue: the end of an attempt could not be stored");
-            return None;
-        }
-        due
+        // If the end could not be stored, the peer knows the message by its identity when it comes again.
+        settled
+            .inspect_err(|error| {
+                tracing::error!(nonce = %row.nonce, %error, "queue: the end of an attempt could not be stored");
+            })
+            .map_or(row.state.due(), |()| due)
     }
 
     async fn read(&self, row: &Row) -> Result<Message, Failure> {
@@ -215,7 +217,7 @@ impl Pipeline {
     /// may be tried.
     async fn attempt_at(&self, target: &Target, row: &Row, message: &Message) -> Result<Outcome, Failure> {
         let profile = self.client.profile(target).await?;
-        let at = |failure: Failure| failure.at(target.to_string());
+        let at = |failure: Failure| failure.at(target);
         let plan =
             plan::plan(&situation(row, message), &profile, self.env.clock.now().seconds()).map_err(at)?;
         let signed = self.sign(row, message, &plan).map_err(at)?;
@@ -230,7 +232,7 @@ impl Pipeline {
             self.store.note_unanswered(row.id, note).await.map_err(|error| at(Fault::from(error).into()))?;
         }
         match self.client.transfer(target, &signed).await {
-            Ok(Meaning::Delivered) => Ok(Outcome::Delivered),
+            Ok(Meaning::Delivered) => Ok(Outcome::Delivered(target.into())),
             Ok(Meaning::Replay { clocks_agree }) => Ok(replay(row, clocks_agree, target)),
             Ok(Meaning::Failed(failure)) => Ok(Outcome::Failed(failure)),
             Err(failure) if failure.unanswered => {
@@ -250,7 +252,11 @@ impl Pipeline {
         let form = if plan.shape.reference { CanonicalForm::Reference } else { CanonicalForm::Rfc8785 };
         let unsigned = routing::write(message, &row.recipient, plan.shape, plan.stamp);
         let signer = Arc::clone(&signer.borrow());
-        Ok(signer.sign(unsigned, form, self.env.clock.now())?)
+        let started = Instant::now();
+        let signed = signer.sign(unsigned, form, self.env.clock.now())?;
+        let (bytes, micros) = (signed.bytes().len(), micros_since(started));
+        tracing::debug!(nonce = %row.nonce, key = %signed.key_id(), form = form.as_str(), bytes, micros, "signed");
+        Ok(signed)
     }
 }
 
@@ -270,9 +276,12 @@ fn situation<'a>(row: &'a Row, message: &'a Message) -> Situation<'a> {
 fn replay(row: &Row, clocks_agree: bool, target: &Target) -> Outcome {
     let earlier_unanswered = row.unanswered.is_some();
     if clocks_agree && earlier_unanswered {
-        return Outcome::Inferred;
+        return Outcome::Inferred(target.into());
     }
     let text = "The recipient's server says it has seen this message, but it has not accepted it from us.";
-    let failure = Failure::temporary(Reason::NoAnswer, text).at(target.to_string());
+    let failure = Failure::temporary(Reason::NoAnswer, text).at(target);
     Outcome::Failed(Failure { rename: clocks_agree && !row.renamed, ..failure })
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 use tokio::time::sleep;
+use tracing::Instrument;
 
 use super::keys::Keys;
 use super::local::Neighbours;
@@ -27,10 +28,10 @@ const IDLE_EVERY: Duration = Duration::from_secs(30);
 
 pub(super) fn start(app: &Arc<App>, env: &Env, keys: Keys, neighbours: &Neighbours) -> JoinSet<()> {
     let mut chores = JoinSet::new();
-    chores.spawn(forget(Arc::clone(&app.pipeline), Arc::clone(&env.clock)));
-    chores.spawn(follow_keys(keys, neighbours.clone()));
-    chores.spawn(watch_families(Arc::clone(&app.pipeline), Arc::clone(&env.dial)));
-    chores.spawn(close_idle(Arc::clone(&app.pipeline)));
+    chores.spawn(forget(Arc::clone(&app.pipeline), Arc::clone(&env.clock)).in_current_span());
+    chores.spawn(follow_keys(keys, neighbours.clone()).in_current_span());
+    chores.spawn(watch_families(Arc::clone(&app.pipeline), Arc::clone(&env.dial)).in_current_span());
+    chores.spawn(close_idle(Arc::clone(&app.pipeline)).in_current_span());
     chores
 }
 

@@ -6,6 +6,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
+use crate::env::clock::micros_since;
 use crate::error::Fault;
 use crate::proto::limits::IDENTITY_GRACE_SECONDS;
 use crate::proto::status::Reason;
@@ -57,12 +60,12 @@ pub async fn deliver(
         restore: restored.author.object() != verified.message().object(),
         message: verified.bytes().clone(),
     };
+    let started = Instant::now();
     match store.deliver(delivery).await? {
         DeliveryOutcome::Delivered { cursor } => {
-            tracing::info!(
-                nonce = %restored.nonce(), from = %verified.message().from(), to = %restored.recipient, cursor,
-                "delivered"
-            );
+            let (from, to) = (verified.message().from(), &restored.recipient);
+            let micros = micros_since(started);
+            tracing::info!(nonce = %restored.nonce(), %from, %to, cursor, micros, "delivered");
             Ok(Delivered::Now)
         }
         DeliveryOutcome::Already => Ok(Delivered::Before),

@@ -14,8 +14,11 @@ mod route;
 use std::fmt;
 use std::net::SocketAddr;
 
+use tokio::time::Instant;
+
 use self::lookup::Miss;
 use crate::env::Env;
+use crate::env::clock::micros_since;
 use crate::env::dial::Trust;
 use crate::env::dns::DnsTrouble;
 use crate::env::local::{LocalDirectory, LocalEntry};
@@ -25,9 +28,6 @@ use crate::proto::address::Domain;
 use crate::proto::status::Reason;
 
 pub use crate::env::dial::Family;
-
-/// The port of a server whose record names none.
-const DEFAULT_PORT: u16 = 7443;
 
 /// Where a route comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +42,19 @@ pub enum RouteSource {
     AgentSvcb,
     /// SRV at `_atp._tcp.<domain>`.
     Srv,
+}
+
+impl RouteSource {
+    /// Where it comes from, for logs.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            RouteSource::Peers => "peers file",
+            RouteSource::Local => "local directory",
+            RouteSource::Svcb => "SVCB _atp",
+            RouteSource::AgentSvcb => "SVCB _agent",
+            RouteSource::Srv => "SRV",
+        }
+    }
 }
 
 /// The servers of a domain, in the order they are to be tried. There is at least one.
@@ -99,6 +112,14 @@ impl Discovery {
     /// [`Reason::NoRoute`], permanent, if the domain has no server; [`Reason::DnsTrouble`], temporary, if
     /// that could not be found out now.
     pub async fn route(&self, domain: &Domain, avoid: Option<Family>) -> Result<Route, Fault> {
+        let started = Instant::now();
+        let route = self.find(domain, avoid).await?;
+        let (source, micros) = (route.source.as_str(), micros_since(started));
+        tracing::debug!(%domain, source, targets = summary(&route.targets), micros, "route");
+        Ok(route)
+    }
+
+    async fn find(&self, domain: &Domain, avoid: Option<Family>) -> Result<Route, Fault> {
         if let Some(peer) = self.peers.get(domain) {
             return self.peer_route(domain, peer, avoid).await;
         }
@@ -156,6 +177,15 @@ impl Discovery {
         };
         Ok(Route { source: RouteSource::Peers, targets: vec![target] })
     }
+}
+
+/// The targets in one line, for logs.
+fn summary(targets: &[Target]) -> String {
+    let one = |target: &Target| {
+        let addresses: Vec<_> = target.addresses.iter().map(|address| address.ip().to_string()).collect();
+        format!("{target} at {}", addresses.join(", "))
+    };
+    targets.iter().map(one).collect::<Vec<_>>().join("; ")
 }
 
 fn local_route(entry: LocalEntry) -> Route {

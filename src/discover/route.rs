@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use tokio::task::JoinSet;
+use tracing::Instrument;
 
 use super::Target;
 use super::lookup::{Miss, Service};
@@ -28,10 +29,11 @@ pub(super) async fn to_targets(
     let mut asked = JoinSet::new();
     for (place, service) in services.into_iter().enumerate() {
         let env = env.clone();
-        asked.spawn(async move {
+        let ask = async move {
             let found = addresses(&env, &service.host, service.port, &service.hints, avoid).await;
             (place, service, found)
-        });
+        };
+        asked.spawn(ask.in_current_span());
     }
     let mut answers = asked.join_all().await;
     answers.sort_by_key(|(place, ..)| *place);

@@ -2,12 +2,19 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use tokio::time::Instant;
+
 use crate::proto::time::UnixMillis;
 
 /// Wall-clock time. Timers come from tokio.
 pub trait Clock: Send + Sync {
     /// Now.
     fn now(&self) -> UnixMillis;
+}
+
+/// How long something has taken so far, in microseconds: what events say.
+pub fn micros_since(start: Instant) -> u64 {
+    u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX)
 }
 
 /// The machine's clock.

@@ -1,6 +1,7 @@
 //! The real [`Dial`]: TCP, then TLS 1.3 through rustls (`docs/protocol.md` §6).
 
 mod judge;
+mod negotiated;
 mod reason;
 
 use std::collections::HashMap;
@@ -14,13 +15,16 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
 
 use self::judge::Judge;
 use super::BoxFuture;
+use super::clock::micros_since;
 use super::dial::{Connection, Dial, DialError, Endpoint, Family, Trust};
 use crate::proto::svcb::PROTOCOLS;
+
+pub use self::negotiated::Negotiated;
 
 /// Longest time a TCP connection may take.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -90,6 +94,7 @@ impl TlsDial {
     async fn connect(&self, endpoint: &Endpoint) -> Result<Connection, DialError> {
         let config = self.config(&endpoint.trust)?;
         let name = server_name(&endpoint.name)?;
+        let started = Instant::now();
         let tcp = timeout(CONNECT_TIMEOUT, TcpStream::connect(endpoint.address))
             .await
             .map_err(|_| DialError::TimedOut("connecting"))?
@@ -99,6 +104,10 @@ impl TlsDial {
             .await
             .map_err(|_| DialError::TimedOut("negotiating TLS"))?
             .map_err(|error| DialError::Tls(reason::of(&error, &endpoint.name)))?;
+        let negotiated = Negotiated::of(tls.get_ref().1);
+        let Negotiated { version, group, alpn } = &negotiated;
+        let (address, host, micros) = (endpoint.address, &endpoint.name, micros_since(started));
+        tracing::debug!(%address, host, tls = version, group, alpn, micros, "connected");
         let alpn = tls.get_ref().1.alpn_protocol().map(<[u8]>::to_vec);
         Ok(Connection { io: Box::new(tls), alpn })
     }

@@ -1,5 +1,6 @@
 //! Service binding records as ATP reads them (RFC 9460; `docs/protocol.md` §5).
 
+use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// One SVCB record, parameters decoded.
@@ -71,6 +72,22 @@ impl Svcb {
             Some(alpn) if !alpn.iter().any(spoken) => Err(Skip::Alpn),
             _ => Ok(()),
         }
+    }
+}
+
+/// What matters of a record, much as in zone text (RFC 9460 §2.1), for logs: protocols that are not printable
+/// are escaped.
+impl fmt::Display for Svcb {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}.", self.priority, self.target)?;
+        if let Some(port) = self.port {
+            write!(f, " port={port}")?;
+        }
+        if let Some(alpn) = &self.alpn {
+            let protocols: Vec<_> = alpn.iter().map(|id| id.escape_ascii().to_string()).collect();
+            write!(f, " alpn={}", protocols.join(","))?;
+        }
+        Ok(())
     }
 }
 

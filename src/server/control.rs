@@ -13,6 +13,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tower::Service;
+use tracing::Instrument;
 
 use super::state::Operator;
 
@@ -58,7 +59,7 @@ impl ControlSocket {
                     if let Ok((stream, _)) = accepted
                         && self.is_operator(&stream)
                     {
-                        calls.spawn(call(stream, router.clone()));
+                        calls.spawn(call(stream, router.clone()).in_current_span());
                     }
                 }
             }

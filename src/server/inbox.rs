@@ -50,8 +50,9 @@ async fn page(app: &App, agent: Address, parameters: &Parameters) -> Answer {
     }
     let limit = usize::try_from(limit).unwrap_or(MAX_PAGE).min(MAX_PAGE);
     let after = number(parameters, "after_id")?.unwrap_or(0);
-    let page = app.pipeline.store.mailbox(agent, after, limit, MAX_PAGE_BYTES).await?;
+    let page = app.pipeline.store.mailbox(agent.clone(), after, limit, MAX_PAGE_BYTES).await?;
     let page = page.ok_or_else(|| Fault::new(Reason::UnknownAgent, "There is no such agent here."))?;
+    tracing::debug!(%agent, messages = page.mail.len(), "read");
     json_answer(StatusCode::OK, mailbox::page(&page, after)?)
 }
 

@@ -7,6 +7,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use serde_json::json;
+use tracing::Instrument;
 
 use super::answer::{Answer, json_answer};
 use super::body;
@@ -29,23 +30,28 @@ pub async fn post(
     headers: HeaderMap,
     request: Body,
 ) -> Answer {
-    let bytes = body::read(&headers, request, app.max_transfer_bytes).await?;
+    let bytes = body::read(&headers, request, app.max_transfer_bytes, &app.stopping).await?;
     let message = Message::parse(&bytes)
         .map_err(|error| Fault::new(Reason::Malformed, format!("This is not a message: {error}.")))?;
     let nonce = message.nonce().clone();
     let domain = message.from().domain().clone();
-    let accepted = if app.pipeline.domains.contains(&domain) {
-        let author = app.agent(&headers, &domain).await?;
-        app.pipeline.submit(message, &author).await?
-    } else {
+    let take = async {
+        if app.pipeline.domains.contains(&domain) {
+            if bytes.len() > app.pipeline.limits.max_bytes {
+                return Err(Fault::new(Reason::TooLarge, "The message is larger than this server forwards."));
+            }
+            let author = app.agent(&headers, &domain).await?;
+            return app.pipeline.submit(message, &author).await;
+        }
         // Agents and peers come by TLS; nobody transfers over the control socket.
         let Some(Extension(ends)) = ends else {
-            return Err(Fault::new(Reason::Forbidden, "Transfers are not taken here.").into());
+            return Err(Fault::new(Reason::Forbidden, "Transfers are not taken here."));
         };
         let source = ends.peer.ip().to_canonical();
         let at = app.pipeline.env.clock.now();
-        app.pipeline.inbound(Received { message, bytes, source, at }).await?
+        app.pipeline.inbound(Received { message, bytes, source, at }).await
     };
+    let accepted = take.instrument(tracing::debug_span!("message", %nonce)).await?;
     let status = match accepted {
         Accepted::Now => "accepted",
         Accepted::Before => "already_accepted",

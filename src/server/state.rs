@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use crate::agents::{Accounts, Credential};
 use crate::config::checked::RegistrationMode;
 use crate::counters::Counters;
+use crate::env::clock::micros_since;
 use crate::error::Fault;
 use crate::pipeline::Pipeline;
 use crate::proto::address::{Address, Domain};
@@ -72,6 +73,7 @@ impl App {
     /// # Errors
     /// [`Reason::BadCredential`] without a valid credential.
     pub async fn agent(&self, headers: &HeaderMap, short_names_in: &Domain) -> Result<Address, Fault> {
+        let started = Instant::now();
         let result = match headers.get(header::AUTHORIZATION) {
             None => Err(Fault::new(Reason::BadCredential, "This call needs an agent's credential.")),
             Some(value) => match Credential::parse(value.as_bytes(), short_names_in) {
@@ -80,7 +82,10 @@ impl App {
             },
         };
         match &result {
-            Ok(_) => self.counters.credentials_accepted.add(),
+            Ok(agent) => {
+                tracing::debug!(%agent, micros = micros_since(started), "authenticated");
+                self.counters.credentials_accepted.add();
+            }
             Err(_) => self.counters.credentials_refused.add(),
         }
         result

@@ -23,6 +23,16 @@ pub enum CanonicalForm {
     Reference,
 }
 
+impl CanonicalForm {
+    /// `rfc8785` or `reference`, as logs name it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            CanonicalForm::Rfc8785 => "rfc8785",
+            CanonicalForm::Reference => "reference",
+        }
+    }
+}
+
 /// A signed message as it goes over the wire. Only [`Signer::sign`] makes one.
 #[derive(Debug, Clone)]
 pub struct Signed {

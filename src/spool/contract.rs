@@ -93,8 +93,8 @@ pub enum Fate {
     Unknown {
         /// The bounce, a message. `None`: the author is an automaton that gets no answers.
         bounce: Option<Bytes>,
-        /// Why, for those who ask later: code and sentence.
-        failure: (String, String),
+        /// Why, for those who ask later.
+        step: Step,
     },
 }
 
@@ -176,7 +176,7 @@ pub enum Settlement {
 }
 
 impl Settlement {
-    /// When the row is due again. `None`: it has ended.
+    /// When the row is due again. `None`: never.
     pub fn due(&self) -> Option<UnixMillis> {
         match self {
             Settlement::Retry { due, .. } => Some(*due),

@@ -12,6 +12,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::{self, JoinSet};
 use tokio::time::Instant;
+use tracing::Instrument;
 
 use super::contract::{Store, StoreError};
 use super::entry::{Row, RowId};
@@ -89,8 +90,8 @@ struct Lane {
     listed: bool,
 }
 
-/// Makes a runner and the way to hand rows to it. `attempt` carries one row through its attempt and settles it;
-/// it says when the row is due again, if it is.
+/// Makes a runner and the way to hand rows to it. `attempt` carries one row through its attempt, settles it,
+/// and says when it is due again.
 pub fn runner<A, F>(
     store: Arc<dyn Store>,
     env: Env,
@@ -252,12 +253,12 @@ where
                 self.ready.push_back(domain.clone());
             }
             let id = row.id;
-            let task = self.under_way.spawn((self.attempt)(row));
+            let task = self.under_way.spawn((self.attempt)(row).in_current_span());
             self.tasks.insert(task.id(), (id, domain));
         }
     }
 
-    /// Makes room for the next attempt. Says when the row that was attempted is due again, if it is.
+    /// Gives an attempt's place free. Says when its row is due again; `None`: it is not.
     fn ended(
         &mut self,
         ended: Result<(task::Id, Option<UnixMillis>), task::JoinError>,
@@ -266,7 +267,9 @@ where
             Ok(ended) => ended,
             Err(error) => {
                 tracing::error!(%error, "queue: an attempt panicked; its row comes back when its lease ends");
-                (error.id(), None)
+                // When that is, the disk knows; it may never have been put back before.
+                self.shared.spilled.store(true, Ordering::Release);
+                (error.id(), Some(self.env.clock.now()))
             }
         };
         let (id, domain) = self.tasks.remove(&task)?;
@@ -285,88 +288,4 @@ where
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Mutex;
-
-    use bytes::Bytes;
-
-    use super::*;
-    use crate::env::clock::Clock;
-    use crate::env::rng::SystemRng;
-    use crate::proto::address::Address;
-    use crate::proto::nonce::Nonce;
-    use crate::spool::contract::{Acceptance, Fate, NewRecipient, NewSubmission, Settlement};
-    use crate::spool::entry::Step;
-    use crate::spool::store;
-    use crate::testing::Unreachable;
-    use crate::testing::disk::MemoryDisk;
-    use crate::testing::resolver::ScriptedResolver;
-
-    /// The wall clock follows tokio's time.
-    struct Elapsed(Instant);
-
-    impl Clock for Elapsed {
-        fn now(&self) -> UnixMillis {
-            UnixMillis(0).plus(self.0.elapsed())
-        }
-    }
-
-    fn env() -> Env {
-        Env {
-            clock: Arc::new(Elapsed(Instant::now())),
-            dns: Arc::new(ScriptedResolver::default()),
-            dial: Arc::new(Unreachable),
-            rng: Arc::new(SystemRng),
-        }
-    }
-
-    async fn queued_row(store: &dyn Store) -> Vec<Row> {
-        let submission = NewSubmission {
-            from: Address::parse("me@a.test").unwrap(),
-            nonce: Nonce::parse("msg-1").unwrap(),
-            digest: [0; 32],
-            message: Bytes::from_static(b"{}"),
-            at: UnixMillis(0),
-            expires: UnixMillis(u64::MAX / 2),
-            first_lease: UnixMillis(1000),
-            recipients: vec![NewRecipient {
-                address: Address::parse("you@b.test").unwrap(),
-                fate: Fate::Remote,
-            }],
-        };
-        match store.accept(submission).await.unwrap() {
-            Acceptance::Accepted { rows } => rows,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_row_put_back_is_attempted_when_it_is_due_not_at_the_next_routine_look() {
-        let (store, committer, _health) = store::open(Arc::new(MemoryDisk::default())).unwrap();
-        tokio::spawn(committer.run());
-        let (store, env): (Arc<dyn Store>, _) = (Arc::new(store), env());
-        let attempts: Arc<Mutex<Vec<u64>>> = Arc::default();
-        let (noted, settling, clock) = (Arc::clone(&attempts), Arc::clone(&store), Arc::clone(&env.clock));
-        let attempt = move |row: Row| {
-            let now = clock.now();
-            noted.lock().unwrap().push(now.0);
-            let due = now.plus(Duration::from_secs(2));
-            let step = Step { at: now, remote: None, code: "450 4.4.1".into(), text: String::new() };
-            let retry = Settlement::Retry { due, step, unanswered: None, restamp: false, renamed: false };
-            let settled = Arc::clone(&settling);
-            async move {
-                settled.settle(row.id, now, retry).await.unwrap();
-                Some(due)
-            }
-        };
-        let (runner, handover) = runner(Arc::clone(&store), env, Arc::default(), attempt);
-        let (stop, stopping) = watch::channel(false);
-        let running = tokio::spawn(runner.run(stopping));
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        handover.rows(queued_row(&*store).await);
-        tokio::time::sleep(Duration::from_secs(7)).await;
-        stop.send_replace(true);
-        running.await.unwrap();
-        assert_eq!(*attempts.lock().unwrap(), [100, 2100, 4100, 6100]);
-    }
-}
+mod tests;

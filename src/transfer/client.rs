@@ -7,13 +7,14 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Method, Request, Response};
+use tokio::time::Instant;
 
 use super::outcome::Failure;
 use super::pool::{Pool, SendError};
 use super::profile::{Profile, Profiles};
 use super::reply::{self, Meaning, Reply};
 use crate::discover::Target;
-use crate::env::clock::Clock;
+use crate::env::clock::{Clock, micros_since};
 use crate::env::dial::{Dial, DialError, Endpoint};
 use crate::proto::status::Reason;
 use crate::sign::Signed;
@@ -48,14 +49,17 @@ impl Client {
         if let Some(profile) = self.profiles.get(&name) {
             return Ok(profile);
         }
+        let started = Instant::now();
         let reply = match self.exchange(target, Method::GET, "capabilities", Bytes::new()).await {
             Ok(reply) => reply,
-            Err(SendError::NotWritten(error)) => return Err(Failure::from(error).at(name)),
-            Err(SendError::Broken(error)) => return Err(no_answer().because(error).at(name)),
+            Err(SendError::NotWritten(error)) => return Err(Failure::from(error).at(target)),
+            Err(SendError::Broken(error)) => return Err(no_answer().because(error).at(target)),
         };
-        let profile = Profile::read(&reply).map_err(|failure| failure.at(&name))?;
+        let profile = Profile::read(&reply).map_err(|failure| failure.at(target))?;
         self.profiles.keep(&name, profile);
-        tracing::debug!(target = %name, ?profile, "profile");
+        let speaks = if profile.reference { "reference" } else { "atp" };
+        let (max_payload_bytes, micros) = (profile.max_payload_bytes, micros_since(started));
+        tracing::debug!(target = name, speaks, max_payload_bytes, micros, "profile");
         Ok(profile)
     }
 
@@ -64,11 +68,16 @@ impl Client {
     /// # Errors
     /// A temporary [`Failure`] if there is no answer; its `unanswered` says whether the request was written.
     pub async fn transfer(&self, target: &Target, message: &Signed) -> Result<Meaning, Failure> {
+        let started = Instant::now();
         match self.exchange(target, Method::POST, "message", message.bytes().clone()).await {
-            Ok(reply) => Ok(self.understand(target, &reply)),
-            Err(SendError::NotWritten(error)) => Err(Failure::from(error).at(target.to_string())),
+            Ok(reply) => {
+                let (status, micros) = (reply.status, micros_since(started));
+                tracing::debug!(target = %target, status, micros, "answered");
+                Ok(self.understand(target, &reply))
+            }
+            Err(SendError::NotWritten(error)) => Err(Failure::from(error).at(target)),
             Err(SendError::Broken(error)) => {
-                Err(Failure { unanswered: true, ..no_answer().because(error) }.at(target.to_string()))
+                Err(Failure { unanswered: true, ..no_answer().because(error) }.at(target))
             }
         }
     }
@@ -84,7 +93,7 @@ impl Client {
             self.profiles.forget(&target.to_string());
         }
         match reply::read(reply, self.clock.now().seconds()) {
-            Meaning::Failed(failure) => Meaning::Failed(failure.at(target.to_string())),
+            Meaning::Failed(failure) => Meaning::Failed(failure.at(target)),
             meaning => meaning,
         }
     }

@@ -22,6 +22,7 @@ use tokio::time::Instant;
 use tracing::{debug, info};
 
 use crate::env::Env;
+use crate::env::clock::micros_since;
 use crate::env::dns::{Record, Resolver};
 use crate::error::Fault;
 use crate::proto::address::{Address, Domain};
@@ -157,10 +158,10 @@ impl Verifier {
             Ok(AtsVerdict::Neutral) if self.settings.refuse_neutral => Err(AtsFailure::NeutralRefused),
             verdict => verdict,
         };
-        let micros = micros_since(started);
+        let (source, micros) = (received.source.to_canonical(), micros_since(started));
         match &verdict {
-            Ok(verdict) => debug!(%nonce, %domain, verdict = verdict.as_str(), micros, "ats"),
-            Err(failure) => info!(%nonce, %domain, verdict = %failure, micros, "ats"),
+            Ok(verdict) => debug!(%nonce, %domain, %source, verdict = verdict.as_str(), micros, "ats"),
+            Err(failure) => info!(%nonce, %domain, %source, verdict = %failure, micros, "ats"),
         }
         verdict.map_err(|failure| ats_fault(&failure, domain, received.source))
     }
@@ -171,7 +172,9 @@ impl Verifier {
         let verdict = self.find_key_and_verify(received).await;
         let micros = micros_since(started);
         match &verdict {
-            Ok((form, _)) => debug!(%nonce, %domain, verdict = form.as_str(), micros, "atk"),
+            Ok((form, key)) => {
+                debug!(%nonce, %domain, %key, form = form.as_str(), verdict = "pass", micros, "atk");
+            }
             Err(fault) => info!(%nonce, %domain, verdict = %fault, micros, "atk"),
         }
         verdict.map(|(_, key_id)| key_id)
@@ -193,10 +196,6 @@ fn texts(records: Vec<Record>) -> Vec<Vec<u8>> {
         _ => None,
     };
     records.into_iter().filter_map(text).collect()
-}
-
-fn micros_since(started: Instant) -> u64 {
-    u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX)
 }
 
 impl From<Stale> for Fault {

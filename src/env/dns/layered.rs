@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use super::overrides::Overrides;
 use super::{Answer, DnsTrouble, Kind, Record, Resolver};
 use crate::env::BoxFuture;
+use crate::env::clock::micros_since;
 use crate::env::local::LocalDirectory;
 use crate::proto::address::Domain;
 
@@ -77,9 +78,8 @@ impl<R: Resolver> Resolver for LayeredResolver<R> {
             let name = name.to_ascii_lowercase();
             let begun = Instant::now();
             let outcome = self.find(&name, kind).await;
-            let micros = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
-            let answer = summary(&outcome);
-            tracing::debug!(name, ?kind, answer, micros, "dns");
+            let micros = micros_since(begun);
+            tracing::debug!(name, kind = kind.as_str(), answer = summary(&outcome), micros, "dns");
             outcome
         })
     }
@@ -105,8 +105,7 @@ fn without_dns(name: &str, kind: Kind) -> Answer {
 
 fn summary(outcome: &Result<Answer, DnsTrouble>) -> String {
     match outcome {
-        Ok(answer) if answer.records.is_empty() => "absent".to_owned(),
-        Ok(answer) => format!("{} records", answer.records.len()),
+        Ok(answer) => answer.summary(),
         Err(trouble) => trouble.to_string(),
     }
 }

@@ -1,5 +1,6 @@
 //! Names: what the daemon asks DNS, and what an answer is.
 
+use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
@@ -11,6 +12,11 @@ pub mod overrides;
 
 use super::BoxFuture;
 use crate::proto::svcb::Svcb;
+
+/// Records of an answer that its summary shows.
+const MAX_SHOWN_RECORDS: usize = 4;
+/// Bytes of a TXT record that are shown.
+const MAX_SHOWN_TEXT_BYTES: usize = 160;
 
 /// The record types ATP asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -25,6 +31,19 @@ pub enum Kind {
     A,
     /// IPv6 address.
     Aaaa,
+}
+
+impl Kind {
+    /// The type's name in zone text.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Kind::Svcb => "SVCB",
+            Kind::Srv => "SRV",
+            Kind::Txt => "TXT",
+            Kind::A => "A",
+            Kind::Aaaa => "AAAA",
+        }
+    }
 }
 
 /// One record of an answer.
@@ -52,6 +71,25 @@ pub enum Record {
     Aaaa(Ipv6Addr),
 }
 
+/// As in zone text, without quotes; bytes that are not printable ASCII are escaped, long texts cut.
+impl fmt::Display for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Record::Svcb(svcb) => write!(f, "{svcb}"),
+            Record::Srv { priority, weight, port, target } => {
+                write!(f, "{priority} {weight} {port} {target}.")
+            }
+            Record::Txt(text) => {
+                let shown = text.get(..MAX_SHOWN_TEXT_BYTES);
+                write!(f, "{}", shown.unwrap_or(text).escape_ascii())?;
+                f.write_str(if shown.is_some() { "…" } else { "" })
+            }
+            Record::A(address) => write!(f, "{address}"),
+            Record::Aaaa(address) => write!(f, "{address}"),
+        }
+    }
+}
+
 /// What DNS said.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
@@ -67,6 +105,17 @@ impl Answer {
     /// "There is no such record", to be kept for `ttl`.
     pub fn absent(ttl: Duration) -> Answer {
         Answer { records: Vec::new(), ttl, secure: false }
+    }
+
+    /// The records in one line, for logs.
+    pub fn summary(&self) -> String {
+        if self.records.is_empty() {
+            return "absent".to_owned();
+        }
+        let shown: Vec<_> = self.records.iter().take(MAX_SHOWN_RECORDS).map(Record::to_string).collect();
+        let more = self.records.len() - shown.len();
+        let more = if more == 0 { String::new() } else { format!("; {more} more") };
+        shown.join("; ") + &more
     }
 }
 
@@ -97,4 +146,35 @@ pub enum DnsTrouble {
 pub trait Resolver: Send + Sync {
     /// Looks up `name` (no trailing dot). An absent name is an [`Answer`] without records, not an error.
     fn lookup<'a>(&'a self, name: &'a str, kind: Kind) -> BoxFuture<'a, Result<Answer, DnsTrouble>>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_in_one_line_is_safe_to_log() {
+        let answer = |records| Answer { records, ttl: Duration::ZERO, secure: false }.summary();
+        let svcb = Svcb {
+            priority: 1,
+            target: "atp.a.example".into(),
+            alpn: Some(vec![b"h2".to_vec(), b"\x1b[2J".to_vec()]),
+            port: Some(7443),
+            ..Svcb::default()
+        };
+        let srv = Record::Srv { priority: 1, weight: 2, port: 3, target: "x.example".into() };
+        for (records, want) in [
+            (vec![], "absent"),
+            (vec![Record::Svcb(svcb)], "1 atp.a.example. port=7443 alpn=h2,\\x1b[2J"),
+            (vec![Record::Svcb(Svcb::default())], "0 ."),
+            (vec![srv], "1 2 3 x.example."),
+            (vec![Record::Txt(b"v=atp1\x1b\n\xff".to_vec())], "v=atp1\\x1b\\n\\xff"),
+            (vec![Record::A(Ipv4Addr::LOCALHOST); 6], "127.0.0.1; 127.0.0.1; 127.0.0.1; 127.0.0.1; 2 more"),
+            (vec![Record::Aaaa(Ipv6Addr::LOCALHOST)], "::1"),
+        ] {
+            assert_eq!(answer(records), want);
+        }
+        let long = answer(vec![Record::Txt(vec![b'x'; 5000])]);
+        assert_eq!(long.chars().count(), MAX_SHOWN_TEXT_BYTES + 1);
+    }
 }

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
 
 use super::contract::{
     Acceptance, Answer, Counts, DeliveryOutcome, DueRows, Mail, NewDelivery, NewSubmission, Page, Settlement,
@@ -18,6 +19,7 @@ use super::contract::{
 use super::entry::{AccountRecord, Body, RecordError, Row, RowId, Unanswered};
 use super::keys;
 use super::retry::Schedule;
+use crate::env::clock::micros_since;
 use crate::env::disk::{Disk, DiskError, Write};
 use crate::proto::address::Address;
 use crate::proto::nonce::Nonce;
@@ -140,7 +142,7 @@ impl Committer {
         let mut group = Vec::with_capacity(MAX_GROUP);
         while self.jobs.recv_many(&mut group, MAX_GROUP).await > 0 {
             let replies: Vec<Reply> = group.drain(..).map(|job| job(&mut self.writer)).collect();
-            let result = self.writer.sync();
+            let result = self.writer.sync(replies.len());
             if result.is_ok() {
                 self.visible.store(self.writer.next_number - 1, Ordering::Release);
             }
@@ -201,13 +203,16 @@ impl Writer {
         Ok(())
     }
 
-    fn sync(&mut self) -> Result<(), StoreError> {
+    /// Puts on disk what a group of `jobs` has written.
+    fn sync(&mut self, jobs: usize) -> Result<(), StoreError> {
         if let Some(error) = &self.failed {
             return Err(error.clone());
         }
         if self.dirty {
+            let started = Instant::now();
             self.disk.sync().map_err(|error| self.fail(error))?;
             self.dirty = false;
+            tracing::debug!(jobs, micros = micros_since(started), "synced");
         }
         Ok(())
     }

@@ -83,7 +83,7 @@ fn rows(acceptance: Acceptance) -> Vec<Row> {
 }
 
 fn step(code: &str) -> Step {
-    Step { at: T0, remote: None, code: code.into(), text: "because".into() }
+    Step { at: T0, remote: None, tls: None, code: code.into(), text: "because".into() }
 }
 
 fn retry(due: UnixMillis) -> Settlement {
@@ -242,7 +242,7 @@ async fn a_row_is_leased_when_due_and_its_story_is_told() {
     store.settle(row.id, at, retry(at.plus(Duration::from_secs(5)))).await.unwrap();
     let trace = store.trace(Nonce::parse("n1").unwrap()).await.unwrap();
     let (sent, rows) = &trace.sent[0];
-    assert_eq!(sent.recipients[0].failure, Some(("450 4.4.1".into(), "because".into())));
+    assert_eq!(sent.recipients[0].last, Some(step("450 4.4.1")));
     assert_eq!(rows[0].trail, [step("450 4.4.1")]);
 
     let delivered = Settlement::Delivered { ending: Ending::DeliveredInferred, step: step("250 2.0.0") };
