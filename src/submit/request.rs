@@ -96,3 +96,27 @@ fn normalised(message: Message) -> Result<Message, Fault> {
 fn malformed(error: &dyn std::fmt::Display) -> Fault {
     Fault::new(Reason::Malformed, error.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Map, json};
+
+    use super::*;
+
+    #[test]
+    fn what_is_stored_has_the_form_that_peers_get() {
+        let written = json!({
+            "from": "Me@A.test", "to": "YOU@a.test", "timestamp": 1000, "nonce": "msg-1", "type": "message",
+            "payload": {}, "cc": [], "routing": null, "signature": null, "context_id": "kept",
+        });
+        let message = Message::parse(written.to_string().as_bytes()).unwrap();
+        let limits = SubmissionLimits { max_bytes: 1000, max_message_age_seconds: 60 };
+        let submission = Submission::new(message, &limits, UnixMillis::from_seconds(1000)).unwrap();
+        let stored: Map<String, Value> = serde_json::from_slice(&submission.bytes()).unwrap();
+        let wanted = json!({
+            "from": "me@a.test", "to": "you@a.test", "timestamp": 1000, "nonce": "msg-1", "type": "message",
+            "payload": {}, "context_id": "kept",
+        });
+        assert_eq!(Value::Object(stored), wanted);
+    }
+}

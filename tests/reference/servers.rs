@@ -35,9 +35,9 @@ impl Node {
         args.iter().copied().chain(["--server", &server, "--no-verify"]).map(str::to_owned).collect()
     }
 
-    /// Registers an agent with the node's own command line.
+    /// Registers an agent.
     pub fn register(&self, name: &str) -> String {
-        self.cli.ok(&self.at(&["agent", "register", name, "-p", PASSWORD]));
+        self.quick().ok(&self.at(&["agent", "register", name, "-p", PASSWORD]));
         self.address_of(name)
     }
 
@@ -45,7 +45,7 @@ impl Node {
     pub fn send(&self, from: &str, to: &str, payload: &Path) -> String {
         let payload = payload.to_str().expect("a UTF-8 path");
         let args = ["send", to, "--from", from, "-P", PASSWORD, "--payload", payload, "--output", "json"];
-        let sent = self.cli.json(&self.at(&args));
+        let sent = self.quick().json(&self.at(&args));
         assert_eq!(sent["status"], "accepted", "{sent}");
         sent["nonce"].as_str().expect("a nonce").to_owned()
     }
@@ -53,7 +53,12 @@ impl Node {
     /// What lies in an agent's mailbox.
     pub fn mailbox(&self, agent: &str) -> Vec<Value> {
         let args = ["recv", "--agent-id", agent, "-P", PASSWORD, "--output", "json"];
-        self.cli.json(&self.at(&args)).as_array().expect("a list of messages").clone()
+        self.quick().json(&self.at(&args)).as_array().expect("a list of messages").clone()
+    }
+
+    /// Our command line, whosever the server: theirs takes a second to start.
+    fn quick(&self) -> Cli {
+        Cli::ours(self.cli.home())
     }
 }
 
@@ -175,19 +180,22 @@ pub struct Reference {
 impl Reference {
     /// Makes the home, the key and a certificate, by the reference's own means.
     pub fn prepare(python: &Path, home: PathBuf, domain: &'static str) -> Reference {
-        const MAKE: &str = "import sys; from atp.security.tls import TLSConfig; \
-                            TLSConfig.generate_self_signed_cert(*sys.argv[1:])";
-        fs::create_dir_all(home.join(".atp")).expect("a home");
-        let certificate = ["tls.crt", "tls.key"].map(|name| home.join(name).to_string_lossy().into_owned());
+        const MAKE: &str = "import pathlib, sys\n\
+                            from atp.security.tls import TLSConfig\n\
+                            from atp.storage.keys import KeyStorage\n\
+                            TLSConfig.generate_self_signed_cert(*sys.argv[2:])\n\
+                            keys = KeyStorage(pathlib.Path(sys.argv[1]))\n\
+                            keys.generate()\n\
+                            print(keys.get_public_key_b64())";
+        let keys = home.join(".atp/keys");
+        fs::create_dir_all(&keys).expect("a home");
+        let certificate = ["tls.crt", "tls.key"].map(|name| path_text(home.join(name)));
         let [cert, key] = &certificate;
-        let made = assert_cmd::Command::new(python).args(["-c", MAKE, cert, key, domain]).ok();
-        made.unwrap_or_else(|e| panic!("no certificate for the reference: {e}"));
-
+        let mut make = assert_cmd::Command::new(python);
+        let made = make.args(["-c", MAKE, &path_text(keys), cert, key, domain]).ok();
+        let made = made.unwrap_or_else(|e| panic!("no key and certificate for the reference: {e}"));
+        let key = String::from_utf8(made.stdout).expect("base64").trim().to_owned();
         let cli = Cli::theirs(python, &home);
-        cli.ok(&["keys", "generate"]);
-        let shown = cli.ok(&["keys", "show", "--public"]);
-        let key = shown.lines().find_map(|line| line.strip_prefix("Public key (base64): "));
-        let key = key.unwrap_or_else(|| panic!("no key in {shown:?}")).trim().to_owned();
         Reference { domain, home, cli, certificate, key }
     }
 
