@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::proto::status::Reason;
+
 /// One number that only grows.
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
@@ -9,7 +11,12 @@ pub struct Counter(AtomicU64);
 impl Counter {
     /// One more.
     pub fn add(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
+        self.add_many(1);
+    }
+
+    /// That many more.
+    pub fn add_many(&self, count: u64) {
+        self.0.fetch_add(count, Ordering::Relaxed);
     }
 
     /// The number.
@@ -51,4 +58,29 @@ pub struct Counters {
     pub credentials_accepted: Counter,
     /// Credentials refused.
     pub credentials_refused: Counter,
+}
+
+impl Counters {
+    /// A message was accepted: `delivered` copies went into mailboxes here, others may have been `queued`.
+    pub fn accepted(&self, delivered: u64, queued: bool) {
+        self.received.add();
+        self.delivered.add_many(delivered);
+        self.forwarded.add_many(u64::from(queued));
+    }
+
+    /// A transfer was judged. What is refused before DNS is asked counts nowhere.
+    pub fn verified<T>(&self, verdict: Result<T, Reason>) {
+        match verdict {
+            Ok(_) => {
+                self.ats_passed.add();
+                self.atk_passed.add();
+            }
+            Err(Reason::AtsDenied | Reason::AtsBroken | Reason::AtsLookup) => self.ats_refused.add(),
+            Err(Reason::BadSignature | Reason::BadKey | Reason::AtkLookup) => {
+                self.ats_passed.add();
+                self.atk_refused.add();
+            }
+            Err(_) => {}
+        }
+    }
 }

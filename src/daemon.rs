@@ -29,6 +29,7 @@ use crate::pipeline::Pipeline;
 use crate::pipeline::families::Families;
 use crate::proto::address::Domain;
 use crate::proto::limits::SIGNING_ROOM_BYTES;
+use crate::proto::time::UnixMillis;
 use crate::server::state::App;
 use crate::server::tls;
 use crate::server::{control, listen, routes};
@@ -75,7 +76,12 @@ pub struct Daemon {
 pub async fn run(config: &Config, home: &Home) -> Result<(), StartError> {
     let mut terminate = signal(SignalKind::terminate()).map_err(StartError::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::Signals)?;
-    let mut daemon = start(config, home).await?;
+    let mut daemon = tokio::select! {
+        started = start(config, home) => started?,
+        // It may be waiting for the store of a server that is stopping.
+        _ = terminate.recv() => return Ok(()),
+        _ = interrupt.recv() => return Ok(()),
+    };
     let failed = tokio::select! {
         _ = terminate.recv() => None,
         _ = interrupt.recv() => None,
@@ -101,24 +107,27 @@ async fn assemble(config: &Config, home: &Home) -> Result<Daemon, StartError> {
         tracing::info!("{notice}");
     }
     let node = home.node(config.first_domain());
+    // The store's lock comes first: what follows must not disturb a server that is running.
+    let store = store::open(&node.store()).await?;
     node.announce(config.domains())?;
     let listener = listen::bind(config.listen_host(), config.server.port)
         .map_err(|error| StartError::bind(config.listen_host(), config.server.port, error))?;
     let local = LocalDirectory::new(home.root());
     let outside = outside::Outside::new(config, &local)?;
-    build(config, home, &node, listener, local, outside).await
+    build(config, home, &node, store, listener, local, outside).await
 }
 
 async fn build(
     config: &Config,
     home: &Home,
     node: &NodeDir,
+    store: store::Opened,
     listener: TcpListener,
     local: LocalDirectory,
     outside: outside::Outside,
 ) -> Result<Daemon, StartError> {
     let outside::Outside { env, peers } = outside;
-    let (store, committer, store_health) = store::open(&node.store()).await?;
+    let store::Opened { store, committer, health: store_health } = store;
     let tls = match &config.server.certificate {
         Some(files) => tls::from_files(files)?,
         None => tls::own(&home.domain(config.first_domain()).tls(), config.domains())?,
@@ -242,7 +251,7 @@ fn app(
     }
 }
 
-type Attempt = BoxFuture<'static, ()>;
+type Attempt = BoxFuture<'static, Option<UnixMillis>>;
 
 fn queue(app: &Arc<App>, env: &Env) -> (due::Runner<impl Fn(Row) -> Attempt + Send + use<>>, Handover) {
     let pipeline = Arc::clone(&app.pipeline);
@@ -264,13 +273,18 @@ fn announce(config: &Config, home: &Home, node: &NodeDir, address: SocketAddr) {
     let domains: Vec<&str> = config.domains().iter().map(Domain::as_str).collect();
     tracing::info!(domains = domains.join(","), %address, state = %home.root().display(), "listening");
     tracing::info!(path = %node.admin_token().display(), "the operator's token is kept there");
+    if config.server.certificate.is_none() {
+        let path = home.domain(config.first_domain()).tls();
+        tracing::info!(path = %path.display(), "a certificate of our own making is kept there; peers trust it only on this machine");
+    }
     for domain in config.domains() {
         tracing::info!(%domain, path = %home.domain(domain).keys().display(), "the signing keys are kept there");
         if !domain.is_special_use() {
+            let state = home.root().display();
             tracing::info!(
                 %domain,
-                "publish the records of `atp dns generate --domain {domain} --ip <public address>`, \
-                 then run `atp dns check --domain {domain}`"
+                "publish the records of `atp dns generate --state-dir {state} --domain {domain} --ip <public address>`, \
+                 then run `atp dns check --state-dir {state} --domain {domain}`"
             );
         }
     }

@@ -20,6 +20,7 @@ use crate::proto::address::{Address, Domain};
 use crate::proto::message::Message;
 use crate::proto::routing;
 use crate::proto::status::Reason;
+use crate::proto::time::UnixMillis;
 use crate::sign::{CanonicalForm, Signed, Signer};
 use crate::spool::contract::Store;
 use crate::spool::due::Handover;
@@ -109,8 +110,12 @@ impl Pipeline {
         );
         let started = Instant::now();
         match admission.admit(&submission, &unknown).await? {
-            Admitted::Before => Ok(Accepted::Before),
-            Admitted::Now(rows) => {
+            Admitted::Before => {
+                self.counters.repeated.add();
+                Ok(Accepted::Before)
+            }
+            Admitted::Now { rows, delivered } => {
+                self.counters.accepted(delivered, !rows.is_empty());
                 let (queued, micros) = (rows.len(), micros_since(started));
                 tracing::info!(
                     nonce = %message.nonce(), from = %author, to = %message.to(), queued, micros, "accepted"
@@ -128,16 +133,25 @@ impl Pipeline {
     /// # Errors
     /// [`Fault`] as `docs/protocol.md` §7 and §9 say; then nothing was stored.
     pub async fn inbound(&self, received: Received) -> Result<Accepted, Fault> {
-        let verified = self.verifier.verify(received).await?;
+        let verified = self.verifier.verify(received).await;
+        self.counters.verified(verified.as_ref().map_err(|fault| fault.reason));
+        let verified = verified?;
         let age = std::time::Duration::from_secs(self.limits.max_message_age_seconds.unsigned_abs());
         match deliver::deliver(&self.store, &verified, age).await? {
-            Delivered::Now => Ok(Accepted::Now),
-            Delivered::Before => Ok(Accepted::Before),
+            Delivered::Now => {
+                self.counters.accepted(1, false);
+                Ok(Accepted::Now)
+            }
+            Delivered::Before => {
+                self.counters.repeated.add();
+                Ok(Accepted::Before)
+            }
         }
     }
 
-    /// Carries one leased row through its attempt, and writes down what came of it.
-    pub async fn outbound(&self, row: Row) {
+    /// Carries one leased row through its attempt, and writes down what came of it. Says when the row is due
+    /// again; `None`: it has ended, or its lease will bring it back.
+    pub async fn outbound(&self, row: Row) -> Option<UnixMillis> {
         self.counters.attempts_begun.add();
         let started = Instant::now();
         let (outcome, message) = match self.read(&row).await {
@@ -145,11 +159,15 @@ impl Pipeline {
             Err(failure) => (Outcome::Failed(failure), None),
         };
         let settlement = self.settlement(&row, message.as_ref(), outcome, micros_since(started));
-        if let Err(error) = self.store.settle(row.id, self.env.clock.now(), settlement).await {
-            // The lease brings the row back; the peer knows the message by its identity.
-            tracing::error!(nonce = %row.nonce, %error, "queue: the end of an attempt could not be stored");
-        }
+        let due = settlement.due();
+        let settled = self.store.settle(row.id, self.env.clock.now(), settlement).await;
         self.counters.attempts_ended.add();
+        // If the end could not be stored, the peer knows the message by its identity when it comes again.
+        settled
+            .inspect_err(|error| {
+                tracing::error!(nonce = %row.nonce, %error, "queue: the end of an attempt could not be stored");
+            })
+            .map_or(row.state.due(), |()| due)
     }
 
     async fn read(&self, row: &Row) -> Result<Message, Failure> {
@@ -199,7 +217,7 @@ impl Pipeline {
     /// may be tried.
     async fn attempt_at(&self, target: &Target, row: &Row, message: &Message) -> Result<Outcome, Failure> {
         let profile = self.client.profile(target).await?;
-        let at = |failure: Failure| failure.at(target.to_string());
+        let at = |failure: Failure| failure.at(target);
         let plan =
             plan::plan(&situation(row, message), &profile, self.env.clock.now().seconds()).map_err(at)?;
         let signed = self.sign(row, message, &plan).map_err(at)?;
@@ -214,7 +232,7 @@ impl Pipeline {
             self.store.note_unanswered(row.id, note).await.map_err(|error| at(Fault::from(error).into()))?;
         }
         match self.client.transfer(target, &signed).await {
-            Ok(Meaning::Delivered) => Ok(Outcome::Delivered),
+            Ok(Meaning::Delivered) => Ok(Outcome::Delivered(target.into())),
             Ok(Meaning::Replay { clocks_agree }) => Ok(replay(row, clocks_agree, target)),
             Ok(Meaning::Failed(failure)) => Ok(Outcome::Failed(failure)),
             Err(failure) if failure.unanswered => {
@@ -258,9 +276,12 @@ fn situation<'a>(row: &'a Row, message: &'a Message) -> Situation<'a> {
 fn replay(row: &Row, clocks_agree: bool, target: &Target) -> Outcome {
     let earlier_unanswered = row.unanswered.is_some();
     if clocks_agree && earlier_unanswered {
-        return Outcome::Inferred;
+        return Outcome::Inferred(target.into());
     }
     let text = "The recipient's server says it has seen this message, but it has not accepted it from us.";
-    let failure = Failure::temporary(Reason::NoAnswer, text).at(target.to_string());
+    let failure = Failure::temporary(Reason::NoAnswer, text).at(target);
     Outcome::Failed(Failure { rename: clocks_agree && !row.renamed, ..failure })
 }
+
+#[cfg(test)]
+mod tests;

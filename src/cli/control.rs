@@ -17,6 +17,6 @@ pub(super) fn address(home: &Home, name: &str) -> Result<Address, CliError> {
         return names::parse(name);
     }
     let several = || CliError::usage(format!("which domain? write {name}@DOMAIN"));
-    let domain = home.only_domain()?.ok_or_else(several)?;
+    let domain = home.only_domain().ok_or_else(several)?;
     Address::new(name, domain).map_err(|error| CliError::usage(format!("{name:?}: {error}")))
 }

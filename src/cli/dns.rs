@@ -9,13 +9,13 @@ use super::error::CliError;
 use super::options::HomeOptions;
 use super::output::{self, Output};
 use super::server::resolver;
-use crate::config::DEFAULT_PORT;
 use crate::dns_records::check::{Finding, Needs, State, check};
 use crate::dns_records::{Records, Templates, default_target, render};
 use crate::env::clock::{Clock as _, SystemClock};
 use crate::env::dns::hickory::{HickoryResolver, LOOKUP_TIMEOUT};
 use crate::env::rng::SystemRng;
 use crate::proto::address::Domain;
+use crate::proto::limits::DEFAULT_PORT;
 use crate::sign::Keyring;
 use crate::sign::keyring::FIRST_SELECTOR;
 

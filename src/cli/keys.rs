@@ -107,7 +107,7 @@ impl Ring {
             Some(text) => {
                 Domain::parse(text).map_err(|error| CliError::usage(format!("{text:?}: {error}")))?
             }
-            None => home.only_domain()?.ok_or_else(|| CliError::usage("which domain? give --domain"))?,
+            None => home.only_domain().ok_or_else(|| CliError::usage("which domain? give --domain"))?,
         };
         let directory = home.domain(&domain).keys();
         Ok(Keyring::open(domain, &directory)?)

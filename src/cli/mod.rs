@@ -5,6 +5,7 @@
 
 use std::process::ExitCode;
 
+use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
 mod agent;
@@ -72,14 +73,37 @@ enum Command {
 
 /// Runs the program with the arguments of the process.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
-    match cli.run() {
+    let outcome = match Cli::try_parse() {
+        Ok(cli) => cli.run(),
+        Err(error) if is_help(error.kind()) => error.exit(),
+        Err(error) => Err(misunderstood(&error)),
+    };
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("atp: {}", output::one_line(&error.message));
             ExitCode::from(error.code)
         }
     }
+}
+
+fn is_help(kind: ErrorKind) -> bool {
+    use ErrorKind as E;
+    matches!(kind, E::DisplayHelp | E::DisplayVersion | E::DisplayHelpOnMissingArgumentOrSubcommand)
+}
+
+/// The parser's explanation on one line: what is wrong and what may have been meant, without the usage.
+fn misunderstood(error: &clap::Error) -> CliError {
+    let text = error.to_string();
+    let told = text.split("\n\nUsage:").next().and_then(|told| told.split("\n\nFor more").next());
+    let told = told.unwrap_or_default().trim_start_matches("error: ");
+    let lines = told.lines().map(str::trim).filter(|line| !line.is_empty());
+    let line = lines.fold(String::new(), |line, next| match next.strip_prefix("tip: ") {
+        Some(tip) => format!("{line}; {tip}"),
+        None if line.is_empty() => next.to_owned(),
+        None => format!("{line} {next}"),
+    });
+    CliError::usage(format!("{line}; --help shows how it is used"))
 }
 
 impl Cli {

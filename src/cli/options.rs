@@ -18,8 +18,8 @@ pub(super) struct ServerOptions {
     /// Do not verify the server's certificate, nor ask before an unencrypted connection
     #[arg(long, env = "ATP_NO_VERIFY", value_parser = FalseyValueParser::new())]
     pub no_verify: bool,
-    /// PEM file of the only certificate authorities to trust
-    #[arg(long, env = "ATP_CA", value_name = "FILE", conflicts_with = "no_verify")]
+    /// PEM file of the only certificate authorities to trust; without meaning beside --no-verify
+    #[arg(long, env = "ATP_CA", value_name = "FILE")]
     pub ca: Option<PathBuf>,
 }
 

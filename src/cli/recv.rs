@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use clap::builder::FalseyValueParser;
 use serde_json::Value;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep_until};
 
 use super::control;
 use super::error::CliError;
@@ -58,8 +58,8 @@ impl Recv {
             if self.is_operators() { self.as_operator()? } else { self.as_agent().await? };
         let deadline = Instant::now() + Duration::from_secs(self.timeout.into());
         let mut page = Page::of(client.call(request.clone()).await?.success()?)?;
-        while page.messages.is_empty() && self.wait && Instant::now() + POLL_EVERY <= deadline {
-            sleep(POLL_EVERY).await;
+        while page.messages.is_empty() && self.wait && Instant::now() < deadline {
+            sleep_until(deadline.min(Instant::now() + POLL_EVERY)).await;
             page = Page::of(client.call(request.clone()).await?.success()?)?;
         }
         page.print(output)

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::Ipv6Addr;
 
 use super::error::CliError;
-use crate::config::DEFAULT_PORT;
+use crate::proto::limits::DEFAULT_PORT;
 
 /// Where a client connects to.
 #[derive(Debug, Clone, PartialEq, Eq)]

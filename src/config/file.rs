@@ -53,7 +53,7 @@ impl Default for Server {
     fn default() -> Server {
         Server {
             host: None,
-            port: super::DEFAULT_PORT,
+            port: crate::proto::limits::DEFAULT_PORT,
             cert: None,
             key: None,
             max_message_size: "1MiB".into(),

@@ -116,16 +116,12 @@ impl Home {
             .ok_or_else(|| HomeError::NoNode { domain: domain.clone(), home: self.root.clone() })
     }
 
-    /// The one domain that the daemons of this home serve. `None`: there are several, or none.
-    ///
-    /// # Errors
-    /// [`HomeError::NodeFile`] if a `node.toml` cannot be read.
-    pub fn only_domain(&self) -> Result<Option<Domain>, HomeError> {
-        let served = self.nodes()?.into_iter().flat_map(|(_, file)| file.domains).collect::<Vec<_>>();
-        match served.as_slice() {
-            [one] => Ok(Domain::parse(one).ok()),
-            _ => Ok(None),
-        }
+    /// The one domain this home holds state of. `None`: there are several, or none.
+    pub fn only_domain(&self) -> Option<Domain> {
+        let entries = std::fs::read_dir(self.root.join("domains")).ok()?;
+        let mut domains =
+            entries.flatten().filter_map(|entry| Domain::parse(entry.file_name().to_str()?).ok());
+        domains.next().filter(|_| domains.next().is_none())
     }
 
     fn nodes(&self) -> Result<Vec<(NodeDir, NodeFile)>, HomeError> {
@@ -262,11 +258,20 @@ mod tests {
         // A daemon of another state: a directory without node.toml.
         private::create_dir(home.node(&c).root()).unwrap();
         assert_eq!(home.node_of(&b).unwrap(), home.node(&a));
-        assert_eq!(home.only_domain().unwrap(), None);
-        home.node(&a).announce(std::slice::from_ref(&a)).unwrap();
-        assert_eq!(home.only_domain().unwrap(), Some(a));
         let error = home.node_of(&c).unwrap_err().to_string();
         assert!(error.contains("c.test") && error.contains("--state-dir"), "{error}");
+    }
+
+    #[test]
+    fn a_domain_need_not_be_named_where_there_is_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let home = Home::locate(Some(directory.path().into())).unwrap();
+        let (a, b) = (domain("a.test"), domain("b.test"));
+        assert_eq!(home.only_domain(), None);
+        private::create_dir(&home.domain(&a).keys()).unwrap();
+        assert_eq!(home.only_domain(), Some(a));
+        private::create_dir(&home.domain(&b).keys()).unwrap();
+        assert_eq!(home.only_domain(), None);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Configuration: the TOML file ([`file`]), what the command line says instead ([`Overrides`]), both checked
+//! Configuration: the TOML file ([`mod@file`]), what the command line says instead ([`Overrides`]), both checked
 //! into the types the daemon uses ([`checked`]), and where state is kept on disk ([`home`]).
 
 use std::net::{IpAddr, SocketAddr};
@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::secret::Secret;
 
+mod check;
 pub mod checked;
 pub mod file;
 pub mod home;
@@ -13,9 +14,6 @@ pub mod private;
 pub mod units;
 
 pub use checked::Config;
-
-/// The port of ATP servers.
-pub const DEFAULT_PORT: u16 = 7443;
 
 /// What the command line says instead of the file. `None` and empty: the file decides.
 /// Paths are relative to the working directory.
@@ -90,7 +88,7 @@ pub fn load(path: Option<&Path>, overrides: Overrides) -> Result<Config, ConfigE
     if let Some(directory) = path.and_then(Path::parent) {
         resolve_paths(&mut file, directory);
     }
-    checked::check(file, overrides, path)
+    check::check(file, overrides, path)
 }
 
 fn read(path: &Path) -> Result<file::File, ConfigError> {

@@ -82,7 +82,7 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<(), PrivateError> {
     sync_directory_of(path).map_err(io("sync the directory of"))
 }
 
-/// Like [`write`], but refuses to replace a file that is already there.
+/// Like [`write()`], but refuses to replace a file that is already there.
 ///
 /// # Errors
 /// [`PrivateError::Io`], with [`io::ErrorKind::AlreadyExists`] if the file exists.

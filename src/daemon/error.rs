@@ -39,7 +39,7 @@ pub enum StartError {
     #[error(transparent)]
     Overrides(#[from] OverridesError),
     /// The port.
-    #[error("cannot listen on {host} port {port}: {error}; stop what listens there, or give another --port")]
+    #[error("cannot listen on {host} port {port}: {error}; {}", listen_remedy(error))]
     Bind {
         /// The address.
         host: IpAddr,
@@ -76,6 +76,15 @@ pub enum StartError {
     /// Anything else.
     #[error("{0}")]
     Other(String),
+}
+
+fn listen_remedy(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => "stop what listens there, or give another --port",
+        io::ErrorKind::AddrNotAvailable => "give an address of this machine as --host",
+        io::ErrorKind::PermissionDenied => "give a --port from 1024 up, or the right to use lower ones",
+        _ => "give another --host or --port",
+    }
 }
 
 impl StartError {

@@ -51,16 +51,22 @@ impl CommitterThread {
     }
 }
 
+/// A store that only this process uses.
+pub(super) struct Opened {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) committer: CommitterThread,
+    /// Why the store has failed. `None`: it has not.
+    pub(super) health: watch::Receiver<Option<StoreError>>,
+}
+
 /// Opens the store, waiting for a server that is just stopping, and starts its committer.
-pub(super) async fn open(
-    directory: &Path,
-) -> Result<(Arc<dyn Store>, CommitterThread, watch::Receiver<Option<StoreError>>), StartError> {
+pub(super) async fn open(directory: &Path) -> Result<Opened, StartError> {
     private::create_dir(directory)?;
     let unusable = |error: String| StartError::Unusable { path: directory.to_owned(), error };
     let disk = open_disk(directory).await?;
     let (store, committer, health) = store::open(disk).map_err(|error| unusable(error.to_string()))?;
-    let thread = CommitterThread::start(committer).map_err(StartError::Signals)?;
-    Ok((Arc::new(store), thread, health))
+    let committer = CommitterThread::start(committer).map_err(StartError::Signals)?;
+    Ok(Opened { store: Arc::new(store), committer, health })
 }
 
 async fn open_disk(directory: &Path) -> Result<Arc<SledDisk>, StartError> {
@@ -70,13 +76,19 @@ async fn open_disk(directory: &Path) -> Result<Arc<SledDisk>, StartError> {
         max_elapsed_time: Some(LOCK_PATIENCE),
         ..ExponentialBackoff::default()
     };
+    let mut is_waiting = false;
     loop {
         let path = directory.to_owned();
         let opened = tokio::task::spawn_blocking(move || SledDisk::open(&path)).await;
         match opened.map_err(|error| StartError::Other(error.to_string()))? {
             Ok(disk) => return Ok(Arc::new(disk)),
             Err(DiskError::Locked) => match waits.next_backoff() {
-                Some(wait) => tokio::time::sleep(wait).await,
+                Some(wait) => {
+                    if !std::mem::replace(&mut is_waiting, true) {
+                        tracing::info!(store = %directory.display(), "waiting for the store: another server uses it");
+                    }
+                    tokio::time::sleep(wait).await;
+                }
                 None => return Err(StartError::Locked(directory.to_owned())),
             },
             Err(error) => {

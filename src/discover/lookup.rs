@@ -3,10 +3,11 @@
 
 use std::net::IpAddr;
 
-use super::{DEFAULT_PORT, RouteSource};
+use super::RouteSource;
 use crate::env::dns::{Kind, Record};
 use crate::env::{Env, rng};
 use crate::proto::address::Domain;
+use crate::proto::limits::DEFAULT_PORT;
 use crate::proto::limits::MAX_ALIASES;
 use crate::proto::svcb::Svcb;
 

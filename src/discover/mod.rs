@@ -29,9 +29,6 @@ use crate::proto::status::Reason;
 
 pub use crate::env::dial::Family;
 
-/// The port of a server whose record names none.
-const DEFAULT_PORT: u16 = 7443;
-
 /// Where a route comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RouteSource {

@@ -7,12 +7,10 @@ use crate::env::dns::{DnsTrouble, Kind, Record, Resolver};
 use crate::proto::address::Domain;
 use crate::proto::atk::KeyRecord;
 use crate::proto::ats::{self, Policy, Rule, Source, Verdict};
+use crate::proto::limits::DEFAULT_PORT;
 use crate::proto::limits::MAX_ALIASES;
 use crate::proto::signature::KeyId;
 use crate::proto::svcb::Svcb;
-
-/// Port of a record that names none.
-const DEFAULT_PORT: u16 = crate::config::DEFAULT_PORT;
 
 /// What a server needs its domain's records to say.
 #[derive(Debug, Clone)]

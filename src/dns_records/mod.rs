@@ -1,5 +1,5 @@
-//! The DNS records of a domain's server (`docs/protocol.md` §5): printed from `dns-templates/` ([`render`]) and
-//! compared with what resolvers answer ([`check`]).
+//! The DNS records of a domain's server (`docs/protocol.md` §5): printed from `dns-templates/` ([`render()`]) and
+//! compared with what resolvers answer ([`check()`]).
 
 use std::net::IpAddr;
 

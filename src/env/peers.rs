@@ -17,9 +17,7 @@ use super::dial::Trust;
 use super::dns::overrides::{is_unquoted_name, one_line};
 use super::tls::read_roots;
 use crate::proto::address::Domain;
-
-/// The port of a server that names none.
-const DEFAULT_PORT: u16 = 7443;
+use crate::proto::limits::DEFAULT_PORT;
 
 /// What is wrong with the file.
 #[derive(Debug, thiserror::Error)]

@@ -3,8 +3,9 @@
 //! sled's own `flush` ends in `sync_file_range`, which does not survive a power cut. So a handle of our own on
 //! its file is `fdatasync`ed after every flush, and directories are fsynced where files may have appeared.
 
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::ops::{Bound, ControlFlow};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::SystemTime;
@@ -38,6 +39,7 @@ impl SledDisk {
             .flush_every_ms(None)
             .open()
             .map_err(|error| if is_lock(&error) { DiskError::Locked } else { from_sled(error) })?;
+        make_private(directory).map_err(from_io)?;
         let log = File::open(directory.join("db")).map_err(from_io)?;
         let disk = SledDisk { db, log, directory: directory.to_owned(), blobs_synced: Mutex::new(None) };
         disk.sync()?;
@@ -107,6 +109,22 @@ impl Disk for SledDisk {
         self.log.sync_data().map_err(from_io)?;
         self.sync_blobs()
     }
+}
+
+/// sled makes its files as the process's mask has it, but mail is nobody else's business. What appears later
+/// lies in a directory that was made private here.
+fn make_private(directory: &Path) -> std::io::Result<()> {
+    std::fs::set_permissions(directory, Permissions::from_mode(0o700))?;
+    for entry in std::fs::read_dir(directory)? {
+        let entry = entry?;
+        let mode = if entry.file_type()?.is_dir() { 0o700 } else { 0o600 };
+        match std::fs::set_permissions(entry.path(), Permissions::from_mode(mode)) {
+            // A snapshot being written has a name of its own until it is complete.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            done => done?,
+        }
+    }
+    Ok(())
 }
 
 fn sync_directory(directory: &Path) -> Result<(), DiskError> {

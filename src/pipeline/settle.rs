@@ -14,10 +14,12 @@ use crate::proto::time::UnixMillis;
 use crate::spool::contract::Settlement;
 use crate::spool::entry::{Row, Step, Unanswered};
 use crate::spool::state::Ending;
-use crate::transfer::{Again, Failure, Outcome};
+use crate::transfer::{Again, Failure, Outcome, Via};
 
 /// How long keys and policies get to spread through DNS caches.
 const SPREADING: Duration = Duration::from_secs(3600);
+/// The code of a row's last step when all went well (RFC 3463 §3.1).
+const DELIVERED_CODE: &str = "250 2.0.0";
 
 impl Pipeline {
     /// Decides what becomes of a row. `message`: the author's, if it could be read. `micros`: how long the
@@ -30,9 +32,9 @@ impl Pipeline {
         micros: u64,
     ) -> Settlement {
         let now = self.env.clock.now();
-        let ending = match outcome {
-            Outcome::Delivered => Ending::Delivered,
-            Outcome::Inferred => Ending::DeliveredInferred,
+        let (ending, via) = match outcome {
+            Outcome::Delivered(via) => (Ending::Delivered, via),
+            Outcome::Inferred(via) => (Ending::DeliveredInferred, via),
             Outcome::Failed(failure) => return self.failed(row, message, failure, now),
         };
         self.counters.transferred.add();
@@ -45,21 +47,16 @@ impl Pipeline {
         } else {
             "delivered"
         };
-        let step = Step { at: now, remote: None, code: "250 2.0.0".into(), text: text.into() };
+        let step = step(Some(via), now, DELIVERED_CODE.into(), text.into());
         Settlement::Delivered { ending, step }
     }
 
     fn failed(&self, row: &Row, message: Option<&Message>, failure: Failure, now: UnixMillis) -> Settlement {
         tracing::warn!(
             nonce = %row.nonce, to = %row.recipient, attempt = row.attempts, code = failure.code,
-            remote = failure.remote, reason = failure.text, detail = failure.detail, "attempt failed"
+            remote = failure.via.as_ref().map(|via| via.remote.as_str()), reason = failure.text, detail = failure.detail, "attempt failed"
         );
-        let step = Step {
-            at: now,
-            remote: failure.remote.clone(),
-            code: failure.code.clone(),
-            text: failure.text.clone(),
-        };
+        let step = step(failure.via.as_deref().cloned(), now, failure.code.clone(), failure.text.clone());
         let deadline = row.accepted_at.plus(self.schedule.give_up_after);
         let over = match failure.again {
             Again::Never => true,
@@ -101,7 +98,7 @@ impl Pipeline {
             _ => wait,
         };
         let unanswered = row.unanswered.clone().or_else(|| {
-            let target = failure.remote.clone().filter(|_| failure.unanswered)?;
+            let target = failure.via.as_ref().filter(|_| failure.unanswered)?.remote.clone();
             Some(Unanswered { target, native: failure.native, at: now })
         });
         Settlement::Retry {
@@ -146,6 +143,11 @@ impl Pipeline {
         };
         bounce::bounce(&*self.env.rng, self.env.clock.now(), message, &failed)
     }
+}
+
+fn step(via: Option<Via>, at: UnixMillis, code: String, text: String) -> Step {
+    let (remote, tls) = via.map(|via| (via.remote, via.tls.to_owned())).unzip();
+    Step { at, remote, tls, code, text }
 }
 
 fn expired(row: &Row, last: &Step) -> Step {

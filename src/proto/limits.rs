@@ -1,5 +1,7 @@
 //! Sizes, counts and times of the wire, units in the names (`docs/protocol.md` §2, §5, §7, §10).
 
+/// The TCP port of servers where none is named.
+pub const DEFAULT_PORT: u16 = 7443;
 /// Largest transfer body by default, in bytes; advertised as `max_payload_size`.
 pub const MAX_TRANSFER_BYTES: usize = 1024 * 1024;
 /// A submission may be this much smaller than a transfer, so that signing cannot make it too large.

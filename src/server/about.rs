@@ -10,7 +10,7 @@ use super::answer::{Answer, json_answer};
 use super::state::{App, Parameters};
 
 /// What this server speaks (`docs/protocol.md` §4).
-const CAPABILITIES: [&str; 3] = ["message", "rcpt", "fields"];
+pub const CAPABILITIES: [&str; 3] = ["message", "rcpt", "fields"];
 
 /// Says what this server speaks, and its limits.
 ///

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::Extension;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
@@ -109,9 +110,14 @@ pub async fn agents(
 ///
 /// # Errors
 /// [`Reason::UnknownAgent`] if there is none.
-pub async fn remove_agent(State(app): State<Arc<App>>, Path(address): Path<String>) -> Answer {
-    let address = Address::parse(&address)
-        .map_err(|error| Fault::new(Reason::NameMalformed, format!("This is no address: {error}.")))?;
+pub async fn remove_agent(
+    State(app): State<Arc<App>>,
+    address: Result<Path<String>, PathRejection>,
+) -> Answer {
+    let malformed = |text: String| Fault::new(Reason::NameMalformed, text);
+    let Path(address) = address.map_err(|_| malformed("The path is not UTF-8.".into()))?;
+    let address =
+        Address::parse(&address).map_err(|error| malformed(format!("This is no address: {error}.")))?;
     app.accounts.remove(&address).await?;
     tracing::info!(agent = %address, "removed");
     json_answer(StatusCode::OK, json!({ "status": "removed", "agent_id": address.to_string() }))
@@ -128,7 +134,7 @@ fn sent(record: &SentRecord, rows: &[Row]) -> Value {
     let first = record.recipients.first();
     let retry_count = record.recipients.iter().map(|recipient| recipient.attempts).max().unwrap_or(0);
     let next = rows.iter().filter_map(|row| row.state.due()).min();
-    let error = record.recipients.iter().find_map(|recipient| recipient.failure.as_ref());
+    let error = record.recipients.iter().find_map(error_of);
     json!({
         "nonce": record.nonce.as_str(),
         "from": record.from.to_string(),
@@ -138,7 +144,7 @@ fn sent(record: &SentRecord, rows: &[Row]) -> Value {
         "updated_at": record.updated.seconds(),
         "retry_count": retry_count.saturating_sub(1),
         "next_retry_at": next.map(|due| due.seconds()),
-        "error": error.map(|(code, text)| format!("{code} {text}")),
+        "error": error,
         "recipients": record.recipients.iter().map(|recipient| recipient_of(recipient, rows)).collect::<Vec<_>>(),
     })
 }
@@ -152,6 +158,7 @@ fn recipient_of(recipient: &SentRecipient, rows: &[Row]) -> Value {
         (None, Some(RowState::Leased { .. })) => "delivering",
         (None, _) => "queued",
     };
+    let last = recipient.last.as_ref();
     let trail = row.map(|row| {
         let steps = row.trail.iter();
         steps
@@ -163,9 +170,17 @@ fn recipient_of(recipient: &SentRecipient, rows: &[Row]) -> Value {
         "state": state,
         "attempts": row.map_or(recipient.attempts, |row| row.attempts),
         "next_attempt": row.and_then(|row| row.state.due()).map(|due| due.seconds()),
-        "error": recipient.failure.as_ref().map(|(code, text)| format!("{code} {text}")),
+        "error": error_of(recipient),
+        "remote": last.and_then(|step| step.remote.as_deref()),
+        "tls": last.and_then(|step| step.tls.as_deref()),
         "trail": trail,
     })
+}
+
+/// The last failure, unless the recipient has got it after all.
+fn error_of(recipient: &SentRecipient) -> Option<String> {
+    let failed = !matches!(recipient.ending, Some(Ending::Delivered | Ending::DeliveredInferred));
+    recipient.last.as_ref().filter(|_| failed).map(|step| format!("{} {}", step.code, step.text))
 }
 
 /// One word for all recipients: what is still open counts first, then what failed.

@@ -6,28 +6,54 @@ use axum::body::Body;
 use axum::http::{HeaderMap, header};
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
-use tokio::time::{Instant, timeout_at};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::error::Fault;
 use crate::proto::status::Reason;
 
 /// How long a body may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long one that is arriving when the server is told to stop may still take.
+const STOPPING_BODY_TIMEOUT: Duration = Duration::from_secs(3);
 /// Bytes of an over-large body that are read and thrown away, so that the answer arrives before the
 /// connection closes.
 const MAX_DISCARDED_BYTES: usize = 4 * 1024 * 1024;
 /// How long that may take.
 const DISCARD_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The whole body, at most `limit` bytes.
+/// The whole body, at most `limit` bytes. `stopping` turns true when the server is told to stop.
 ///
 /// # Errors
-/// [`Reason::TooLarge`] over the limit, [`Reason::Malformed`] if it breaks off or takes too long.
-pub async fn read(headers: &HeaderMap, mut body: Body, limit: usize) -> Result<Bytes, Fault> {
+/// [`Reason::TooLarge`] over the limit, [`Reason::Malformed`] if it breaks off or takes too long,
+/// [`Reason::ShuttingDown`] if the server cannot wait for it any longer.
+pub async fn read(
+    headers: &HeaderMap,
+    body: Body,
+    limit: usize,
+    stopping: &watch::Receiver<bool>,
+) -> Result<Bytes, Fault> {
+    let mut stopping = stopping.clone();
+    let cut_off = async {
+        // An error means that the server is gone altogether.
+        let _ = stopping.wait_for(|stopping| *stopping).await;
+        sleep(STOPPING_BODY_TIMEOUT).await;
+    };
+    tokio::select! {
+        biased;
+        bytes = arriving(headers, body, limit) => bytes,
+        () = cut_off => {
+            let text = "The server is shutting down and cannot wait for the body; please try again.";
+            Err(Fault::new(Reason::ShuttingDown, text))
+        }
+    }
+}
+
+async fn arriving(headers: &HeaderMap, mut body: Body, limit: usize) -> Result<Bytes, Fault> {
     let declared =
         headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if declared.is_some_and(|declared| declared > limit as u64) {
-        return too_large(body, 0).await;
+        return Err(too_large(body, 0));
     }
     let deadline = Instant::now() + BODY_TIMEOUT;
     let mut bytes = BytesMut::new();
@@ -39,7 +65,7 @@ pub async fn read(headers: &HeaderMap, mut body: Body, limit: usize) -> Result<B
             Some(Ok(frame)) => {
                 let Ok(data) = frame.into_data() else { continue };
                 if bytes.len() + data.len() > limit {
-                    return too_large(body, bytes.len() + data.len()).await;
+                    return Err(too_large(body, bytes.len() + data.len()));
                 }
                 bytes.extend_from_slice(&data);
             }
@@ -47,8 +73,14 @@ pub async fn read(headers: &HeaderMap, mut body: Body, limit: usize) -> Result<B
     }
 }
 
-/// Throws the rest away within bounds, then refuses.
-async fn too_large(mut body: Body, seen: usize) -> Result<Bytes, Fault> {
+/// Refuses at once; meanwhile the rest is read and thrown away, within bounds, for a client that writes all
+/// before it reads. The connection stays open for as long.
+fn too_large(body: Body, seen: usize) -> Fault {
+    tokio::spawn(discard(body, seen));
+    Fault::new(Reason::TooLarge, "The body is larger than this server takes.")
+}
+
+async fn discard(mut body: Body, seen: usize) {
     let deadline = Instant::now() + DISCARD_TIMEOUT;
     let mut discarded = seen;
     while discarded < MAX_DISCARDED_BYTES {
@@ -57,7 +89,6 @@ async fn too_large(mut body: Body, seen: usize) -> Result<Bytes, Fault> {
             _ => break,
         }
     }
-    Err(Fault::new(Reason::TooLarge, "The body is larger than this server takes."))
 }
 
 fn broken(how: &str) -> Fault {

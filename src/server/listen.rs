@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::Request;
+use axum::http::{HeaderValue, header};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -14,7 +15,8 @@ use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use rustls::ServerConfig;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 use tower::Service;
@@ -68,33 +70,34 @@ pub async fn serve(
     mut stop: watch::Receiver<bool>,
 ) {
     let acceptor = TlsAcceptor::from(tls);
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let graceful = GracefulShutdown::new();
+    let mut connections = JoinSet::new();
     while !*stop.borrow() {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { break };
-        let (stream, peer) = tokio::select! {
+        tokio::select! {
             biased;
             _ = stop.changed() => break,
-            accepted = listener.accept() => match accepted {
-                Ok(accepted) => accepted,
+            Some(_) = connections.join_next(), if !connections.is_empty() => {}
+            accepted = listener.accept(), if connections.len() < MAX_CONNECTIONS => match accepted {
+                Ok((stream, peer)) => {
+                    let (acceptor, router, stop) = (acceptor.clone(), router.clone(), stop.clone());
+                    let watcher = graceful.watcher();
+                    let serve = async move {
+                        if let Err(reason) = connection(stream, peer, acceptor, router, stop, watcher).await {
+                            tracing::debug!(%peer, reason, "a connection ended");
+                        }
+                    };
+                    connections.spawn(serve.in_current_span());
+                }
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
-                    continue;
                 }
             },
-        };
-        let (acceptor, router, watcher) = (acceptor.clone(), router.clone(), graceful.watcher());
-        let serve = async move {
-            if let Err(reason) = connection(stream, peer, acceptor, router, watcher).await {
-                tracing::debug!(%peer, reason, "a connection ended");
-            }
-            drop(place);
-        };
-        tokio::spawn(serve.in_current_span());
+        }
     }
     drop(listener);
     graceful.shutdown().await;
+    while connections.join_next().await.is_some() {}
 }
 
 async fn connection(
@@ -102,26 +105,39 @@ async fn connection(
     peer: SocketAddr,
     acceptor: TlsAcceptor,
     router: Router,
+    mut stop: watch::Receiver<bool>,
     watcher: Watcher,
 ) -> Result<(), String> {
     let ends = Ends { peer, local: stream.local_addr().map_err(|error| error.to_string())? };
     stream.set_nodelay(true).map_err(|error| error.to_string())?;
     let started = Instant::now();
-    let stream = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream))
-        .await
-        .map_err(|_| "TLS: no handshake in time".to_owned())?
-        .map_err(|error| format!("TLS: {error}"))?;
+    let stream = tokio::select! {
+        // Nothing has been asked yet, so nothing is lost.
+        _ = stop.wait_for(|stop| *stop) => return Err("stopped during the handshake".into()),
+        stream = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)) => stream
+            .map_err(|_| "TLS: no handshake in time".to_owned())?
+            .map_err(|error| format!("TLS: {error}"))?,
+    };
     let Negotiated { version, group, alpn } = Negotiated::of(stream.get_ref().1);
     tracing::debug!(%peer, tls = version, group, alpn, micros = micros_since(started), "connection");
     let server = Span::current();
     let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(ends);
+        name_host(&mut request);
         // hyper runs each HTTP/2 request as a task of its own.
         router.clone().call(request).instrument(server.clone())
     });
     let builder = http();
     let connection = builder.serve_connection(TokioIo::new(stream), service);
     watcher.watch(connection).await.map_err(|error| error.to_string())
+}
+
+/// HTTP/2 names the host in `:authority`, which counts like `Host` (RFC 9113 §8.3.1).
+fn name_host(request: &mut Request<Incoming>) {
+    let authority = request.uri().authority().and_then(|host| HeaderValue::from_str(host.as_str()).ok());
+    if let Some(host) = authority {
+        request.headers_mut().entry(header::HOST).or_insert(host);
+    }
 }
 
 /// HTTP/1.1 or HTTP/2, whichever the client opens with: its ALPN may name neither (`docs/protocol.md` §6).

@@ -30,13 +30,16 @@ pub async fn post(
     headers: HeaderMap,
     request: Body,
 ) -> Answer {
-    let bytes = body::read(&headers, request, app.max_transfer_bytes).await?;
+    let bytes = body::read(&headers, request, app.max_transfer_bytes, &app.stopping).await?;
     let message = Message::parse(&bytes)
         .map_err(|error| Fault::new(Reason::Malformed, format!("This is not a message: {error}.")))?;
     let nonce = message.nonce().clone();
     let domain = message.from().domain().clone();
     let take = async {
         if app.pipeline.domains.contains(&domain) {
+            if bytes.len() > app.pipeline.limits.max_bytes {
+                return Err(Fault::new(Reason::TooLarge, "The message is larger than this server forwards."));
+            }
             let author = app.agent(&headers, &domain).await?;
             return app.pipeline.submit(message, &author).await;
         }

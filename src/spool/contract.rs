@@ -93,8 +93,8 @@ pub enum Fate {
     Unknown {
         /// The bounce, a message. `None`: the author is an automaton that gets no answers.
         bounce: Option<Bytes>,
-        /// Why, for those who ask later: code and sentence.
-        failure: (String, String),
+        /// Why, for those who ask later.
+        step: Step,
     },
 }
 
@@ -173,6 +173,16 @@ pub enum Settlement {
         /// The bounce, a message. `None`: the sender is an automaton that gets no answers.
         bounce: Option<Bytes>,
     },
+}
+
+impl Settlement {
+    /// When the row is due again. `None`: never.
+    pub fn due(&self) -> Option<UnixMillis> {
+        match self {
+            Settlement::Retry { due, .. } => Some(*due),
+            Settlement::Delivered { .. } | Settlement::Bounced { .. } => None,
+        }
+    }
 }
 
 /// The rows that want attention.

@@ -19,6 +19,7 @@ use super::entry::{Row, RowId};
 use super::retry::Schedule;
 use crate::env::Env;
 use crate::proto::address::Domain;
+use crate::proto::time::UnixMillis;
 
 /// Rows that may wait in memory to be taken in by the runner.
 const MAX_HANDED_OVER: usize = 4096;
@@ -74,7 +75,7 @@ pub struct Runner<A> {
     lanes: HashMap<Domain, Lane>,
     /// Lanes that may start another attempt, in turn.
     ready: VecDeque<Domain>,
-    under_way: JoinSet<()>,
+    under_way: JoinSet<Option<UnixMillis>>,
     /// Which row and lane each task stands for: known here even if the task panics.
     tasks: HashMap<task::Id, (RowId, Domain)>,
     waiting: usize,
@@ -89,7 +90,8 @@ struct Lane {
     listed: bool,
 }
 
-/// Makes a runner and the way to hand rows to it. `attempt` carries one row through its attempt and settles it.
+/// Makes a runner and the way to hand rows to it. `attempt` carries one row through its attempt, settles it,
+/// and says when it is due again.
 pub fn runner<A, F>(
     store: Arc<dyn Store>,
     env: Env,
@@ -98,7 +100,7 @@ pub fn runner<A, F>(
 ) -> (Runner<A>, Handover)
 where
     A: Fn(Row) -> F + Send,
-    F: Future<Output = ()> + Send + 'static,
+    F: Future<Output = Option<UnixMillis>> + Send + 'static,
 {
     let (sender, receiver) = mpsc::channel(MAX_HANDED_OVER);
     // A restart may have left rows behind, so the first look goes to the disk.
@@ -124,7 +126,7 @@ where
 impl<A, F> Runner<A>
 where
     A: Fn(Row) -> F + Send,
-    F: Future<Output = ()> + Send + 'static,
+    F: Future<Output = Option<UnixMillis>> + Send + 'static,
 {
     /// Runs until `stop` turns true; then starts nothing more and waits for what is under way. Dropping the
     /// future abandons that: the rows' leases bring them back.
@@ -138,7 +140,11 @@ where
             tokio::select! {
                 biased;
                 _ = stop.changed() => {}
-                Some(ended) = self.under_way.join_next_with_id(), if !self.under_way.is_empty() => self.ended(ended),
+                Some(ended) = self.under_way.join_next_with_id(), if !self.under_way.is_empty() => {
+                    if let Some(due) = self.ended(ended) {
+                        look_at = look_at.min(Instant::now() + due.since(self.env.clock.now()));
+                    }
+                }
                 Some(row) = self.handed_over.recv(), if self.waiting < MAX_HEADS => self.enlist(row),
                 () = self.shared.wake.notified() => look_at = Instant::now(),
                 () = tokio::time::sleep_until(look_at) => {}
@@ -252,15 +258,21 @@ where
         }
     }
 
-    fn ended(&mut self, ended: Result<(task::Id, ()), task::JoinError>) {
-        let task = match ended {
-            Ok((task, ())) => task,
+    /// Gives an attempt's place free. Says when its row is due again; `None`: it is not.
+    fn ended(
+        &mut self,
+        ended: Result<(task::Id, Option<UnixMillis>), task::JoinError>,
+    ) -> Option<UnixMillis> {
+        let (task, due) = match ended {
+            Ok(ended) => ended,
             Err(error) => {
                 tracing::error!(%error, "queue: an attempt panicked; its row comes back when its lease ends");
-                error.id()
+                // When that is, the disk knows; it may never have been put back before.
+                self.shared.spilled.store(true, Ordering::Release);
+                (error.id(), Some(self.env.clock.now()))
             }
         };
-        let Some((id, domain)) = self.tasks.remove(&task) else { return };
+        let (id, domain) = self.tasks.remove(&task)?;
         self.active.remove(&id);
         if let Some(lane) = self.lanes.get_mut(&domain) {
             lane.under_way -= 1;
@@ -271,5 +283,9 @@ where
                 self.ready.push_back(domain);
             }
         }
+        due
     }
 }
+
+#[cfg(test)]
+mod tests;

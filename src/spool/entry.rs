@@ -113,6 +113,8 @@ pub struct Step {
     pub at: UnixMillis,
     /// `host:port` of the peer, where one was involved.
     pub remote: Option<String>,
+    /// For whom the peer's certificate vouched: `domain`, `target` or `unverified`.
+    pub tls: Option<String>,
     /// Wire code, such as `450 4.4.1`.
     pub code: String,
     /// What happened, in one sentence.
@@ -259,8 +261,8 @@ pub struct SentRecipient {
     pub ending: Option<Ending>,
     /// Attempts made.
     pub attempts: u32,
-    /// The last failure, if there was one: code and sentence.
-    pub failure: Option<(String, String)>,
+    /// What came of the last attempt. `None`: the first is under way, or none was needed.
+    pub last: Option<Step>,
 }
 
 /// An agent's account, or a mailbox of the operator.

@@ -12,7 +12,7 @@ use crate::proto::limits::IDENTITY_GRACE_SECONDS;
 use crate::proto::status::Reason;
 use crate::proto::time::UnixMillis;
 use crate::spool::contract::{Acceptance, Fate, NewRecipient, NewSubmission, Store};
-use crate::spool::entry::Row;
+use crate::spool::entry::{Row, Step};
 
 /// How often the recipients are looked up anew because one of them went away in between.
 const MAX_LOOKS: usize = 3;
@@ -24,8 +24,13 @@ pub type MakeBounce<'a> = &'a (dyn Fn(&Address) -> Option<bytes::Bytes> + Sync);
 /// What became of a submission that was not refused.
 #[derive(Debug)]
 pub enum Admitted {
-    /// It is on disk; these rows' first attempts may begin.
-    Now(Vec<Row>),
+    /// It is on disk.
+    Now {
+        /// One for each recipient elsewhere; their first attempts may begin.
+        rows: Vec<Row>,
+        /// Recipients here who have it now.
+        delivered: u64,
+    },
     /// It was accepted before.
     Before,
 }
@@ -53,6 +58,8 @@ impl Admission<'_> {
     pub async fn admit(&self, submission: &Submission, bounce: MakeBounce<'_>) -> Result<Admitted, Fault> {
         for _ in 0..MAX_LOOKS {
             let recipients = self.recipients(submission, bounce).await?;
+            let own = recipients.iter().filter(|recipient| matches!(recipient.fate, Fate::Own));
+            let delivered = own.count() as u64;
             let now = self.env.clock.now();
             let stamped = UnixMillis::from_seconds(submission.message().timestamp());
             let fresh_until = now.max(stamped).plus(self.max_message_age);
@@ -67,7 +74,7 @@ impl Admission<'_> {
                 recipients,
             };
             match self.store.accept(new).await? {
-                Acceptance::Accepted { rows } => return Ok(Admitted::Now(rows)),
+                Acceptance::Accepted { rows } => return Ok(Admitted::Now { rows, delivered }),
                 Acceptance::Already => return Ok(Admitted::Before),
                 Acceptance::Conflict => {
                     return Err(Fault::new(
@@ -101,8 +108,14 @@ impl Admission<'_> {
             } else if message.cc().is_empty() {
                 return Err(Fault::new(Reason::UnknownAgent, NO_SUCH_AGENT));
             } else {
-                let failure = (Reason::UnknownAgent.code().to_owned(), NO_SUCH_AGENT.to_owned());
-                Fate::Unknown { bounce: bounce(address), failure }
+                let step = Step {
+                    at: self.env.clock.now(),
+                    remote: None,
+                    tls: None,
+                    code: Reason::UnknownAgent.code().into(),
+                    text: NO_SUCH_AGENT.into(),
+                };
+                Fate::Unknown { bounce: bounce(address), step }
             };
             recipients.push(NewRecipient { address: address.clone(), fate });
         }

@@ -32,3 +32,23 @@ impl Clock for SetClock {
         UnixMillis(self.0.load(Ordering::SeqCst))
     }
 }
+
+/// A wall clock that goes with tokio's, which a test may pause.
+#[derive(Debug, Clone, Copy)]
+pub struct TokioClock {
+    base: UnixMillis,
+    started: tokio::time::Instant,
+}
+
+impl TokioClock {
+    /// A clock that shows `now`, and later as much more as tokio's clock has gone on.
+    pub fn at(now: UnixMillis) -> TokioClock {
+        TokioClock { base: now, started: tokio::time::Instant::now() }
+    }
+}
+
+impl Clock for TokioClock {
+    fn now(&self) -> UnixMillis {
+        self.base.plus(self.started.elapsed())
+    }
+}

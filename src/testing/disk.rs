@@ -15,7 +15,8 @@ pub struct MemoryDisk {
 #[derive(Default)]
 struct Inner {
     now: BTreeMap<Vec<u8>, Vec<u8>>,
-    synced: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// What the last sync had under the keys changed since. `None`: nothing.
+    before: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
     syncs: u64,
     /// Applies and syncs left before every further one fails. `None`: no end.
     steps_left: Option<u64>,
@@ -29,8 +30,15 @@ impl MemoryDisk {
     /// The disk after a power cut: only what was synced is there.
     #[must_use]
     pub fn crash(&self) -> MemoryDisk {
-        let synced = self.lock().synced.clone();
-        MemoryDisk { inner: Mutex::new(Inner { now: synced.clone(), synced, ..Inner::default() }) }
+        let inner = self.lock();
+        let mut now = inner.now.clone();
+        for (key, before) in inner.before.clone() {
+            match before {
+                Some(value) => now.insert(key, value),
+                None => now.remove(&key),
+            };
+        }
+        MemoryDisk { inner: Mutex::new(Inner { now, ..Inner::default() }) }
     }
 
     /// Lets `steps` more applies and syncs succeed; then every one fails.
@@ -81,10 +89,11 @@ impl Disk for MemoryDisk {
         let mut inner = self.lock();
         inner.spend()?;
         for write in batch {
-            match write {
-                Write::Put(key, value) => inner.now.insert(key, value),
-                Write::Delete(key) => inner.now.remove(&key),
+            let (key, old) = match write {
+                Write::Put(key, value) => (key.clone(), inner.now.insert(key, value)),
+                Write::Delete(key) => (key.clone(), inner.now.remove(&key)),
             };
+            inner.before.entry(key).or_insert(old);
         }
         Ok(())
     }
@@ -92,7 +101,7 @@ impl Disk for MemoryDisk {
     fn sync(&self) -> Result<(), DiskError> {
         let mut inner = self.lock();
         inner.spend()?;
-        inner.synced = inner.now.clone();
+        inner.before.clear();
         inner.syncs += 1;
         Ok(())
     }

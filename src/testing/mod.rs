@@ -8,6 +8,7 @@ use crate::env::{BoxFuture, Env};
 
 pub mod clock;
 pub mod disk;
+pub mod peer;
 pub mod resolver;
 
 /// A world with these names and this time, in which nobody can be reached.

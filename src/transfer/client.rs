@@ -52,10 +52,10 @@ impl Client {
         let started = Instant::now();
         let reply = match self.exchange(target, Method::GET, "capabilities", Bytes::new()).await {
             Ok(reply) => reply,
-            Err(SendError::NotWritten(error)) => return Err(Failure::from(error).at(name)),
-            Err(SendError::Broken(error)) => return Err(no_answer().because(error).at(name)),
+            Err(SendError::NotWritten(error)) => return Err(Failure::from(error).at(target)),
+            Err(SendError::Broken(error)) => return Err(no_answer().because(error).at(target)),
         };
-        let profile = Profile::read(&reply).map_err(|failure| failure.at(&name))?;
+        let profile = Profile::read(&reply).map_err(|failure| failure.at(target))?;
         self.profiles.keep(&name, profile);
         let speaks = if profile.reference { "reference" } else { "atp" };
         let (max_payload_bytes, micros) = (profile.max_payload_bytes, micros_since(started));
@@ -75,9 +75,9 @@ impl Client {
                 tracing::debug!(target = %target, status, micros, "answered");
                 Ok(self.understand(target, &reply))
             }
-            Err(SendError::NotWritten(error)) => Err(Failure::from(error).at(target.to_string())),
+            Err(SendError::NotWritten(error)) => Err(Failure::from(error).at(target)),
             Err(SendError::Broken(error)) => {
-                Err(Failure { unanswered: true, ..no_answer().because(error) }.at(target.to_string()))
+                Err(Failure { unanswered: true, ..no_answer().because(error) }.at(target))
             }
         }
     }
@@ -93,7 +93,7 @@ impl Client {
             self.profiles.forget(&target.to_string());
         }
         match reply::read(reply, self.clock.now().seconds()) {
-            Meaning::Failed(failure) => Meaning::Failed(failure.at(target.to_string())),
+            Meaning::Failed(failure) => Meaning::Failed(failure.at(target)),
             meaning => meaning,
         }
     }

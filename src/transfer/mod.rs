@@ -15,4 +15,4 @@ pub mod pool;
 pub mod profile;
 pub mod reply;
 
-pub use outcome::{Again, Failure, Outcome};
+pub use outcome::{Again, Failure, Outcome, Via};

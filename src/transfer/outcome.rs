@@ -2,17 +2,39 @@
 
 use std::time::Duration;
 
-use crate::env::dial::DialError;
+use crate::discover::Target;
+use crate::env::dial::{DialError, Trust};
 use crate::error::Fault;
 use crate::proto::status::Reason;
+
+/// Where an attempt went, and for whom the certificate there vouched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Via {
+    /// `host:port` of the target.
+    pub remote: String,
+    /// For whom its certificate vouched (`docs/protocol.md` §6): `domain` for the recipient's domain itself,
+    /// `target` for the host that DNS named, `unverified` where the operator wants none checked.
+    pub tls: &'static str,
+}
+
+impl From<&Target> for Via {
+    fn from(target: &Target) -> Via {
+        let tls = match (&target.trust, target.verified_domain) {
+            (Trust::Unverified, _) => "unverified",
+            (_, true) => "domain",
+            (_, false) => "target",
+        };
+        Via { remote: target.to_string(), tls }
+    }
+}
 
 /// What an attempt came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// The peer has it.
-    Delivered,
+    Delivered(Via),
     /// The peer says it has seen it, which can only mean an earlier attempt whose answer was lost.
-    Inferred,
+    Inferred(Via),
     /// It has not, or we do not know.
     Failed(Failure),
 }
@@ -37,8 +59,8 @@ pub struct Failure {
     pub text: String,
     /// Everything else we know, for the log.
     pub detail: Option<String>,
-    /// `host:port` of the target. `None`: none was chosen yet.
-    pub remote: Option<String>,
+    /// Where it went. `None`: no target was chosen yet.
+    pub via: Option<Box<Via>>,
     /// Whether to try again.
     pub again: Again,
     /// Whether the request was written and no answer came: the peer may have the message.
@@ -59,7 +81,7 @@ impl Failure {
             code: reason.code().into(),
             text: text.into(),
             detail: None,
-            remote: None,
+            via: None,
             again: Again::Later(None),
             unanswered: false,
             native: true,
@@ -82,8 +104,8 @@ impl Failure {
 
     /// Says at which target it happened.
     #[must_use]
-    pub fn at(self, remote: impl Into<String>) -> Failure {
-        Failure { remote: Some(remote.into()), ..self }
+    pub fn at(self, target: &Target) -> Failure {
+        Failure { via: Some(Box::new(target.into())), ..self }
     }
 }
 

@@ -1,4 +1,14 @@
 //! Tests from outside the crate: one module per subject, one binary.
 
 #[cfg(feature = "demo")]
+mod answers;
+mod architecture;
+#[cfg(feature = "demo")]
 mod dns;
+mod fuzz_seeds;
+#[cfg(feature = "demo")]
+mod malformed;
+#[cfg(feature = "demo")]
+mod mutations;
+#[cfg(feature = "demo")]
+mod support;

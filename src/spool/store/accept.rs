@@ -6,7 +6,7 @@ use super::Writer;
 use crate::proto::address::Address;
 use crate::proto::time::UnixMillis;
 use crate::spool::contract::{Acceptance, Fate, NewRecipient, NewSubmission, StoreError};
-use crate::spool::entry::{self, Arrival, Body, MailRecord, Row, RowId, SentRecipient, SentRecord};
+use crate::spool::entry::{self, Arrival, Body, MailRecord, Row, RowId, SentRecipient, SentRecord, Step};
 use crate::spool::keys;
 use crate::spool::state::{Ending, State};
 
@@ -36,11 +36,11 @@ impl Writer {
                     self.put_local_mail(mailbox, submission.at, body.clone())?;
                     ended(&recipient.address, Ending::Delivered, None)
                 }
-                Fate::Unknown { bounce, failure } => {
+                Fate::Unknown { bounce, step } => {
                     if let Some(bounce) = bounce {
                         self.put_bounce(&submission.from, bounce, submission.at)?;
                     }
-                    ended(&recipient.address, Ending::Bounced, Some(failure.clone()))
+                    ended(&recipient.address, Ending::Bounced, Some(step.clone()))
                 }
                 Fate::Remote => {
                     let id = RowId { entry: number, recipient: index };
@@ -48,7 +48,7 @@ impl Writer {
                     self.put(keys::fresh(id), entry::encode(&row)?);
                     let address = recipient.address.clone();
                     rows.push(row);
-                    SentRecipient { address, row: Some(id), ending: None, attempts: 1, failure: None }
+                    SentRecipient { address, row: Some(id), ending: None, attempts: 1, last: None }
                 }
             };
             recipients.push(sent);
@@ -110,8 +110,8 @@ impl Writer {
     }
 }
 
-fn ended(address: &Address, ending: Ending, failure: Option<(String, String)>) -> SentRecipient {
-    SentRecipient { address: address.clone(), row: None, ending: Some(ending), attempts: 0, failure }
+fn ended(address: &Address, ending: Ending, last: Option<Step>) -> SentRecipient {
+    SentRecipient { address: address.clone(), row: None, ending: Some(ending), attempts: 0, last }
 }
 
 fn new_row(id: RowId, submission: &NewSubmission, index: usize, body: Body) -> Row {

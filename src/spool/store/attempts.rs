@@ -6,7 +6,7 @@ use crate::spool::contract::{Settlement, StoreError};
 use crate::spool::entry::{self, Row, RowId, SentRecord, Step, Unanswered};
 use crate::spool::keys;
 use crate::spool::retry::Schedule;
-use crate::spool::state::{self, Ending, Event, State};
+use crate::spool::state::{self, Ending, Event};
 
 /// How long a sender can ask after the last of its recipients has ended, in seconds.
 const REMEMBER_ENDED_SECONDS: u64 = 72 * 3600;
@@ -22,10 +22,11 @@ impl Writer {
         let before = row.clone();
         let due = row.state.due().unwrap_or(now);
         if due > now {
-            // Found again after a restart, before its time: from now on the index of due rows has it.
-            row.state = State::Queued { due };
-            row.deferred = true;
-            self.replace_row(&before, &row)?;
+            if !row.deferred {
+                // Found again after a restart, before its time: from now on the index of due rows has it.
+                row.deferred = true;
+                self.replace_row(&before, &row)?;
+            }
             return Ok(None);
         }
         let until = now.plus(schedule.wait_after(row.attempts + 1));
@@ -62,18 +63,18 @@ impl Writer {
                 next.state = state;
                 next.note(step.clone());
                 self.replace_row(&row, &next)?;
-                self.update_sent(&next, now, None, Some(&step))
+                self.update_sent(&next, now, None, step)
             }
-            Settlement::Delivered { ending, step: _ } => {
+            Settlement::Delivered { ending, step } => {
                 self.end_row(&row)?;
-                self.update_sent(&row, now, Some(ending), None)
+                self.update_sent(&row, now, Some(ending), step)
             }
             Settlement::Bounced { step, bounce } => {
                 self.end_row(&row)?;
                 if let Some(bounce) = bounce {
                     self.put_bounce(&row.sender, &bounce, now)?;
                 }
-                self.update_sent(&row, now, Some(Ending::Bounced), Some(&step))
+                self.update_sent(&row, now, Some(Ending::Bounced), step)
             }
         }
     }
@@ -114,7 +115,7 @@ impl Writer {
         row: &Row,
         now: UnixMillis,
         ending: Option<Ending>,
-        failure: Option<&Step>,
+        last: Step,
     ) -> Result<(), StoreError> {
         let key = keys::sent(&row.sender, &row.nonce);
         let Some(bytes) = self.get(&key)? else { return Ok(()) };
@@ -122,7 +123,7 @@ impl Writer {
         sent.updated = now;
         if let Some(recipient) = sent.recipients.iter_mut().find(|recipient| recipient.row == Some(row.id)) {
             recipient.attempts = row.attempts;
-            recipient.failure = failure.map(|step| (step.code.clone(), step.text.clone()));
+            recipient.last = Some(last);
             if ending.is_some() {
                 recipient.row = None;
                 recipient.ending = ending;

@@ -32,6 +32,8 @@ mod bodies;
 mod deliver;
 mod reads;
 mod sweep;
+#[cfg(test)]
+mod tests;
 
 /// Jobs that may wait for the committer; more wait outside.
 const MAX_WAITING_JOBS: usize = 4096;

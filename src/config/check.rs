@@ -1,0 +1,311 @@
+//! The rules of the configuration: a file with the command line laid over it becomes a [`Config`], or one
+//! sentence that names file, key and remedy.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use super::checked::{
+    CertificateFiles, Config, Dns, Log, Queue, RegistrationMode, Server, Verify, resolver_address,
+};
+use super::file::File;
+use super::{ConfigError, Overrides, units};
+use crate::proto::address::Domain;
+use crate::proto::limits::SIGNING_ROOM_BYTES;
+use crate::secret::Secret;
+
+/// Smallest `server.max_message_size`: room for a submission beside what signing adds.
+const MIN_MESSAGE_BYTES: u64 = 2 * SIGNING_ROOM_BYTES as u64;
+/// Largest `server.max_message_size`: a message is held in memory while it is checked.
+const MAX_MESSAGE_BYTES: u64 = 64 * 1024 * 1024;
+/// Longest `server.shutdown_grace`.
+const MAX_SHUTDOWN_GRACE: Duration = Duration::from_secs(600);
+/// Most waits in `queue.schedule`.
+const MAX_SCHEDULE_STEPS: usize = 64;
+/// What must lie between giving up and the age at which receivers stop remembering (`docs/protocol.md` §10).
+const GIVE_UP_MARGIN: Duration = Duration::from_secs(24 * 3600);
+/// Most domains of one daemon.
+const MAX_DOMAINS: usize = 1000;
+
+/// Checks a file with the command line laid over it; `path` is only named in errors.
+pub(super) fn check(file: File, over: Overrides, path: Option<&Path>) -> Result<Config, ConfigError> {
+    let origin = Origin(path.map_or_else(|| "command line".into(), |path| path.display().to_string()));
+    let (first_domain, domains) = domains(&file.domains, &over.domains, &origin)?;
+    let config = Config {
+        first_domain,
+        domains,
+        server: server(&file, &over, &origin)?,
+        registration: registration(file.registration.mode.as_deref(), &origin)?,
+        dns: dns(file.dns, over.dns_servers, over.dns_overrides, over.peers, &origin)?,
+        verify: Verify {
+            max_message_age: origin.time("verify.max_message_age", &file.verify.max_message_age)?,
+            refuse_neutral: file.verify.refuse_neutral,
+        },
+        queue: queue(&file.queue, &origin)?,
+        extra_roots: file.tls.extra_roots,
+        admin_token: admin_token(over.admin_token.or(file.admin.token.map(Secret::new)), &origin)?,
+        log: Log {
+            level: origin.or_given("log.level", over.log_level, &file.log.level)?,
+            format: origin.or_given("log.format", over.log_format, &file.log.format)?,
+        },
+    };
+    if config.queue.give_up_after + GIVE_UP_MARGIN > config.verify.max_message_age {
+        let remedy =
+            "must be at least 24h shorter than verify.max_message_age, so that no late attempt is new";
+        return Err(origin.wrong("queue.give_up_after", remedy));
+    }
+    Ok(config)
+}
+
+/// The first domain, and all of them.
+fn domains(
+    in_file: &[String],
+    given: &[String],
+    origin: &Origin,
+) -> Result<(Domain, Vec<Domain>), ConfigError> {
+    let texts = if given.is_empty() { in_file } else { given };
+    let mut domains = Vec::with_capacity(texts.len());
+    for text in texts {
+        let domain =
+            Domain::parse(text).map_err(|error| origin.wrong("domains", format!("{text:?}: {error}")))?;
+        if !domains.contains(&domain) {
+            domains.push(domain);
+        }
+    }
+    if domains.len() > MAX_DOMAINS {
+        return Err(origin.wrong("domains", format!("one server serves at most {MAX_DOMAINS} domains")));
+    }
+    match domains.first() {
+        Some(first) => Ok((first.clone(), domains)),
+        None => Err(origin.wrong("domains", "name at least one domain, here or with --domain")),
+    }
+}
+
+fn server(file: &File, over: &Overrides, origin: &Origin) -> Result<Server, ConfigError> {
+    let of_file = &file.server;
+    let host = match (&over.host, &of_file.host) {
+        (Some(host), _) => Some(*host),
+        (None, Some(text)) => Some(text.parse().map_err(|_| {
+            origin
+                .wrong("server.host", format!("{text:?} is not an IP address; write \"::\" or \"192.0.2.1\""))
+        })?),
+        (None, None) => None,
+    };
+    let size = origin.size("server.max_message_size", &of_file.max_message_size)?;
+    if !(MIN_MESSAGE_BYTES..=MAX_MESSAGE_BYTES).contains(&size) {
+        let (least, most) = (units::print_size(MIN_MESSAGE_BYTES), units::print_size(MAX_MESSAGE_BYTES));
+        return Err(origin.wrong("server.max_message_size", format!("must be {least} to {most}")));
+    }
+    let shutdown_grace = origin.time("server.shutdown_grace", &of_file.shutdown_grace)?;
+    if shutdown_grace > MAX_SHUTDOWN_GRACE {
+        let most = units::print_time(MAX_SHUTDOWN_GRACE);
+        return Err(origin.wrong("server.shutdown_grace", format!("must be at most {most}")));
+    }
+    Ok(Server {
+        host,
+        port: over.port.unwrap_or(of_file.port),
+        certificate: certificate(of_file, over, origin)?,
+        max_message_bytes: usize::try_from(size).unwrap_or(usize::MAX),
+        shutdown_grace,
+    })
+}
+
+/// Chain and key come from the same place: the command line's pair replaces the file's as a whole.
+fn certificate(
+    file: &super::file::Server,
+    over: &Overrides,
+    origin: &Origin,
+) -> Result<Option<CertificateFiles>, ConfigError> {
+    let given = over.cert.is_some() || over.key.is_some();
+    let (chain, key) = if given { (&over.cert, &over.key) } else { (&file.cert, &file.key) };
+    match (chain, key) {
+        (Some(chain), Some(key)) => Ok(Some(CertificateFiles { chain: chain.clone(), key: key.clone() })),
+        (None, None) => Ok(None),
+        (Some(_), None) => {
+            Err(origin.wrong("server.key", "a certificate needs its key; give both or neither"))
+        }
+        (None, Some(_)) => {
+            Err(origin.wrong("server.cert", "a key needs its certificate; give both or neither"))
+        }
+    }
+}
+
+fn registration(mode: Option<&str>, origin: &Origin) -> Result<Option<RegistrationMode>, ConfigError> {
+    match mode {
+        None => Ok(None),
+        Some("open") => Ok(Some(RegistrationMode::Open)),
+        Some("loopback") => Ok(Some(RegistrationMode::Loopback)),
+        Some(other) => {
+            let remedy = format!(
+                "{other:?} is unknown; write \"open\" or \"loopback\", or leave it out for the usual rule"
+            );
+            Err(origin.wrong("registration.mode", remedy))
+        }
+    }
+}
+
+fn dns(
+    file: super::file::Dns,
+    servers: Vec<SocketAddr>,
+    overrides: Option<PathBuf>,
+    peers: Option<PathBuf>,
+    origin: &Origin,
+) -> Result<Dns, ConfigError> {
+    let of_file = file.servers.iter().map(|text| {
+        resolver_address(text).ok_or_else(|| {
+            origin.wrong(
+                "dns.servers",
+                format!("{text:?} is not an address; write IP or IP:PORT, \"[::1]:53\""),
+            )
+        })
+    });
+    let servers = if servers.is_empty() { of_file.collect::<Result<_, _>>()? } else { servers };
+    Ok(Dns { servers, overrides: overrides.or(file.overrides), peers: peers.or(file.peers) })
+}
+
+fn queue(file: &super::file::Queue, origin: &Origin) -> Result<Queue, ConfigError> {
+    let steps = file.schedule.iter().map(|text| origin.time("queue.schedule", text));
+    let schedule = steps.collect::<Result<Vec<_>, _>>()?;
+    if !(1..=MAX_SCHEDULE_STEPS).contains(&schedule.len()) {
+        return Err(origin.wrong("queue.schedule", format!("must have 1 to {MAX_SCHEDULE_STEPS} waits")));
+    }
+    if schedule.iter().any(|wait| *wait < Duration::from_secs(1)) {
+        return Err(origin.wrong("queue.schedule", "a wait must be at least 1s"));
+    }
+    Ok(Queue { schedule, give_up_after: origin.time("queue.give_up_after", &file.give_up_after)? })
+}
+
+/// An admin token must survive an HTTP header, and must not look like an agent's (`docs/protocol.md` §7).
+fn admin_token(token: Option<Secret>, origin: &Origin) -> Result<Option<Secret>, ConfigError> {
+    let Some(token) = token else { return Ok(None) };
+    let text = token.expose();
+    if text.is_empty() || !text.bytes().all(|b| b.is_ascii_graphic()) {
+        return Err(origin.wrong("admin.token", "must be visible ASCII characters without spaces"));
+    }
+    if text.starts_with("atpa_") {
+        return Err(
+            origin.wrong("admin.token", "must not start with atpa_, which marks the tokens of agents")
+        );
+    }
+    Ok(Some(token))
+}
+
+/// Where values come from, for errors.
+struct Origin(String);
+
+impl Origin {
+    fn wrong(&self, key: &'static str, remedy: impl Into<String>) -> ConfigError {
+        ConfigError::Value { origin: self.0.clone(), key, remedy: remedy.into() }
+    }
+
+    fn time(&self, key: &'static str, text: &str) -> Result<Duration, ConfigError> {
+        units::parse_time(text).map_err(|error| self.wrong(key, format!("{text:?} is {error}")))
+    }
+
+    fn size(&self, key: &'static str, text: &str) -> Result<u64, ConfigError> {
+        units::parse_size(text).map_err(|error| self.wrong(key, format!("{text:?} is {error}")))
+    }
+
+    fn or_given<T: FromStr<Err = String>>(
+        &self,
+        key: &'static str,
+        given: Option<T>,
+        text: &str,
+    ) -> Result<T, ConfigError> {
+        given.map_or_else(|| text.parse().map_err(|remedy: String| self.wrong(key, remedy)), Ok)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(text: &str) -> Result<Config, ConfigError> {
+        check(toml::from_str(text).unwrap(), Overrides::default(), Some(Path::new("a.toml")))
+    }
+
+    fn minimal(rest: &str) -> Result<Config, ConfigError> {
+        with(&format!("domains = [\"example.com\"]\n{rest}"))
+    }
+
+    #[test]
+    fn the_shipped_file_is_the_defaults() {
+        let shipped: File = toml::from_str(include_str!("../../conf/atp.toml")).unwrap();
+        assert_eq!(shipped, File { domains: vec!["example.com".into()], ..File::default() });
+    }
+
+    #[test]
+    fn the_shipped_file_names_every_key() {
+        let uncommented: String = include_str!("../../conf/atp.toml")
+            .lines()
+            .map(|line| line.strip_prefix("#").filter(|rest| !rest.starts_with(' ')).unwrap_or(line))
+            .flat_map(|line| [line, "\n"])
+            .collect();
+        let file: File = toml::from_str(&uncommented).unwrap();
+        // An absent key would be null here.
+        let json = serde_json::to_string(&file).unwrap();
+        assert!(!json.contains("null"), "{json}");
+        check(file, Overrides::default(), None).unwrap();
+    }
+
+    #[test]
+    fn the_other_shipped_files_are_accepted() {
+        for text in [
+            include_str!("../../conf/minimal.toml"),
+            include_str!("../../conf/two-servers/a.toml"),
+            include_str!("../../conf/two-servers/b.toml"),
+        ] {
+            with(text).unwrap();
+        }
+    }
+
+    #[test]
+    fn wrong_values_are_named_with_their_key() {
+        for (text, key) in [
+            ("[server]\nhost = \"localhost\"", "server.host"),
+            ("[server]\nmax_message_size = \"1KiB\"", "server.max_message_size"),
+            ("[server]\nmax_message_size = \"1GiB\"", "server.max_message_size"),
+            ("[server]\nshutdown_grace = \"1d\"", "server.shutdown_grace"),
+            ("[server]\ncert = \"c\"", "server.key"),
+            ("[server]\nkey = \"k\"", "server.cert"),
+            ("[registration]\nmode = \"closed\"", "registration.mode"),
+            ("[dns]\nservers = [\"ns.example\"]", "dns.servers"),
+            ("[verify]\nmax_message_age = \"72\"", "verify.max_message_age"),
+            ("[queue]\nschedule = []", "queue.schedule"),
+            ("[queue]\nschedule = [\"10ms\"]", "queue.schedule"),
+            ("[queue]\ngive_up_after = \"49h\"", "queue.give_up_after"),
+            ("[admin]\ntoken = \"\"", "admin.token"),
+            ("[admin]\ntoken = \"a b\"", "admin.token"),
+            ("[admin]\ntoken = \"atpa_x\"", "admin.token"),
+            ("[log]\nlevel = \"loud\"", "log.level"),
+            ("[log]\nformat = \"xml\"", "log.format"),
+        ] {
+            let error = minimal(text).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("a.toml: {key}: ")), "{text}: {error}");
+        }
+        assert!(with("").unwrap_err().to_string().contains("--domain"));
+        assert!(with("domains = [\"1.2.3.4\"]").unwrap_err().to_string().contains("1.2.3.4"));
+    }
+
+    #[test]
+    fn the_default_address_follows_the_domains() {
+        let host = |text| with(text).unwrap().listen_host().to_string();
+        assert_eq!(host("domains = [\"a.local\", \"b.test\"]"), "127.0.0.1");
+        assert_eq!(host("domains = [\"a.local\", \"example.com\"]"), "::");
+        assert_eq!(host("domains = [\"a.local\"]\n[server]\nhost = \"192.0.2.1\""), "192.0.2.1");
+    }
+
+    #[test]
+    fn resolvers_may_leave_out_the_port() {
+        let config = minimal("[dns]\nservers = [\"192.0.2.1\", \"[::1]:5353\", \"::1\"]").unwrap();
+        let wanted = ["192.0.2.1:53", "[::1]:5353", "[::1]:53"].map(|text| text.parse().unwrap());
+        assert_eq!(config.dns.servers, wanted);
+    }
+
+    #[test]
+    fn a_repeated_domain_counts_once() {
+        let config = with("domains = [\"a.test\", \"A.TEST\"]").unwrap();
+        assert_eq!(config.domains().len(), 1);
+    }
+}

@@ -1,0 +1,345 @@
+//! Messages on their way to scripted peers: what is sent, when, and what becomes of it.
+
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use tokio::time::sleep;
+
+use super::{Accepted, Pipeline, families::Families};
+use crate::counters::Counters;
+use crate::deliver::mailbox;
+use crate::discover::Discovery;
+use crate::env::Env;
+use crate::env::dns::DnsTrouble;
+use crate::env::dns::Kind;
+use crate::env::local::LocalDirectory;
+use crate::env::peers::Peers;
+use crate::env::rng::SystemRng;
+use crate::proto::address::{Address, Domain};
+use crate::proto::message::Message;
+use crate::proto::nonce::Nonce;
+use crate::proto::signature::KeyId;
+use crate::proto::svcb::Svcb;
+use crate::proto::time::UnixMillis;
+use crate::sign::{Key, Signer};
+use crate::spool::contract::Store;
+use crate::spool::retry::Schedule;
+use crate::spool::state::Ending;
+use crate::spool::{due, store};
+use crate::submit::request::SubmissionLimits;
+use crate::testing::clock::TokioClock;
+use crate::testing::disk::MemoryDisk;
+use crate::testing::peer::{Deed, DialPeer, ScriptedPeer};
+use crate::testing::resolver::ScriptedResolver;
+use crate::transfer::client::Client;
+use crate::verify::{Verifier, VerifySettings};
+
+/// 2026-11-20 12:00:00 UTC.
+const NOON: UnixMillis = UnixMillis(1_795_176_000_000);
+const NOON_DATE: &str = "Fri, 20 Nov 2026 12:00:00 GMT";
+const REPLAY: &str = r#"{"error":"Replay detected"}"#;
+
+struct World {
+    pipeline: Arc<Pipeline>,
+    peer: Arc<ScriptedPeer>,
+    dns: Arc<ScriptedResolver>,
+    _stop: watch::Sender<bool>,
+}
+
+impl World {
+    /// A daemon for a.test with the agent me@a.test; b.test is `peer`.
+    async fn new(peer: Arc<ScriptedPeer>) -> World {
+        let dns = Arc::new(ScriptedResolver::default());
+        let record = Svcb { priority: 1, target: "atp.b.example".into(), ..Svcb::default() };
+        dns.set("_atp.b.example", Kind::Svcb, vec![crate::env::dns::Record::Svcb(record)]);
+        dns.addresses("atp.b.example", &["192.0.2.1".parse().unwrap()]);
+        let env = Env {
+            clock: Arc::new(TokioClock::at(NOON)),
+            dns: dns.clone(),
+            dial: Arc::new(DialPeer(peer.clone())),
+            rng: Arc::new(SystemRng),
+        };
+        let (spool, committer, _) = store::open(Arc::new(MemoryDisk::default())).unwrap();
+        tokio::spawn(committer.run());
+        let spool: Arc<dyn Store> = Arc::new(spool);
+        for name in ["me@a.example", "postmaster@a.example"] {
+            spool.register(address(name), None, env.clock.now()).await.unwrap();
+        }
+        let pipeline = Arc::new(pipeline(env.clone(), spool.clone()));
+        let attempt = {
+            let pipeline = pipeline.clone();
+            move |row| -> crate::env::BoxFuture<'static, Option<UnixMillis>> {
+                let pipeline = pipeline.clone();
+                Box::pin(async move { pipeline.outbound(row).await })
+            }
+        };
+        let (runner, handover) = due::runner(spool, env, pipeline.schedule.clone(), attempt);
+        assert!(pipeline.handover.set(handover).is_ok());
+        let (stop, stopping) = watch::channel(false);
+        tokio::spawn(runner.run(stopping));
+        World { pipeline, peer, dns, _stop: stop }
+    }
+
+    async fn submit(&self, nonce: &str, change: impl FnOnce(&mut Value)) {
+        let mut message = json!({
+            "from": "me@a.example", "to": "you@b.example", "timestamp": self.pipeline.env.clock.now().seconds(),
+            "nonce": nonce, "type": "message", "payload": { "subject": "hi", "body": "hello" },
+        });
+        change(&mut message);
+        let message = Message::parse(message.to_string().as_bytes()).unwrap();
+        let accepted = self.pipeline.submit(message, &address("me@a.example")).await.unwrap();
+        assert_eq!(accepted, Accepted::Now);
+    }
+
+    async fn ending(&self, nonce: &str) -> Option<Ending> {
+        let trace = self.pipeline.store.trace(Nonce::parse(nonce).unwrap()).await.unwrap();
+        trace.sent[0].0.recipients[0].ending
+    }
+
+    /// The messages in the sender's mailbox: bounces.
+    async fn bounces(&self) -> Vec<Value> {
+        let page =
+            self.pipeline.store.mailbox(address("me@a.example"), 0, 100, 1 << 20).await.unwrap().unwrap();
+        mailbox::page(&page, 0).unwrap()["messages"].as_array().unwrap().clone()
+    }
+}
+
+fn address(text: &str) -> Address {
+    Address::parse(text).unwrap()
+}
+
+fn pipeline(env: Env, store: Arc<dyn Store>) -> Pipeline {
+    let ours = Domain::parse("a.example").unwrap();
+    let key = Key::generate(KeyId::new("default", ours.clone()).unwrap(), &SystemRng);
+    let signer = watch::Sender::new(Arc::new(Signer::new(Arc::new(key)))).subscribe();
+    let settings = VerifySettings {
+        max_message_age: Duration::from_secs(72 * 3600),
+        refuse_neutral: false,
+        our_domains: [ours.clone()].into(),
+    };
+    let nowhere = LocalDirectory::new(std::path::Path::new("/nonexistent"));
+    Pipeline {
+        store,
+        domains: vec![ours.clone()],
+        discovery: Discovery::new(env.clone(), Peers::default(), nowhere),
+        signers: HashMap::from([(ours, signer)]),
+        client: Client::new(env.dial.clone(), env.clock.clone()),
+        verifier: Verifier::new(env.clone(), settings),
+        schedule: Arc::new(Schedule::default()),
+        limits: SubmissionLimits { max_bytes: 1 << 20, max_message_age_seconds: 72 * 3600 },
+        families: Families::default(),
+        counters: Arc::new(Counters::default()),
+        handover: OnceLock::new(),
+        env,
+    }
+}
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+#[tokio::test(start_paused = true)]
+async fn delivered_at_the_first_attempt() {
+    let world = World::new(ScriptedPeer::like_us()).await;
+    world.submit("n1", |_| {}).await;
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(world.ending("n1").await, Some(Ending::Delivered));
+    let sent = world.peer.transfers();
+    assert_eq!(sent.len(), 1);
+    assert_eq!(sent[0].nonce().as_str(), "n1");
+    assert!(sent[0].signature().is_some() && sent[0].routing().is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_is_away_gets_it_when_it_is_back() {
+    let world = World::new(ScriptedPeer::like_us()).await;
+    world.peer.will([Deed::Refuse, Deed::Refuse, Deed::Refuse]);
+    world.submit("n1", |_| {}).await;
+    sleep(HOUR).await;
+    assert_eq!(world.ending("n1").await, Some(Ending::Delivered));
+    assert_eq!(world.peer.transfers().len(), 1);
+    assert!(world.bounces().await.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_answer_is_followed_by_the_very_same_copy() {
+    let world = World::new(ScriptedPeer::like_us()).await;
+    world.peer.will([Deed::TakeAndCut]);
+    world.submit("n1", |message| message["cc"] = json!(["me@a.example"])).await;
+    sleep(HOUR).await;
+    let sent = world.peer.transfers();
+    assert_eq!(sent.len(), 2);
+    assert_eq!(sent[0].nonce(), sent[1].nonce());
+    assert_eq!(
+        (sent[0].to(), sent[0].cc(), sent[0].timestamp()),
+        (sent[1].to(), sent[1].cc(), sent[1].timestamp())
+    );
+    assert_eq!(world.ending("n1").await, Some(Ending::Delivered));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_permanent_refusal_bounces_at_once() {
+    let world = World::new(ScriptedPeer::like_us()).await;
+    world.peer.will([Deed::Say(404, r#"{"error":"No such agent.","error_code":"550 5.1.1"}"#.into())]);
+    world.submit("n1", |_| {}).await;
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(world.ending("n1").await, Some(Ending::Bounced));
+    let bounces = world.bounces().await;
+    assert_eq!(bounces.len(), 1);
+    let (bounce, status) = (&bounces[0], &bounces[0]["payload"]["status"]);
+    assert_eq!(bounce["from"], "postmaster@a.example");
+    assert_eq!(bounce["payload"]["original_nonce"], "n1");
+    assert_eq!(status["recipient"], "you@b.example");
+    assert_eq!((&status["error_code"], &status["reason"]), (&json!("550 5.1.1"), &json!("No such agent.")));
+    assert_eq!((&status["attempts"], &status["remote"]), (&json!(1), &json!("atp.b.example:7443")));
+    assert_eq!((&status["first_attempt"], &status["subject"]), (&json!(NOON.seconds()), &json!("hi")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn given_up_after_two_days_and_not_before() {
+    let world = World::new(ScriptedPeer::like_us()).await;
+    world.peer.will(std::iter::repeat_n(Deed::Refuse, 1000));
+    world.submit("n1", |_| {}).await;
+    sleep(HOUR * 47).await;
+    assert_eq!(world.ending("n1").await, None);
+    sleep(HOUR * 2).await;
+    assert_eq!(world.ending("n1").await, Some(Ending::Bounced));
+    let status = &world.bounces().await[0]["payload"]["status"];
+    assert_eq!(status["error_code"], "550 5.4.7");
+    assert!(status["attempts"].as_u64().unwrap() > 50, "{status}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_gets_an_hour_to_spread() {
+    let world = World::new(ScriptedPeer::like_us()).await;
+    let refusal = Deed::Say(403, r#"{"error":"No key.","error_code":"550 5.7.29"}"#.into());
+    world.peer.will(std::iter::repeat_n(refusal, 100));
+    world.submit("n1", |_| {}).await;
+    sleep(Duration::from_secs(50 * 60)).await;
+    assert_eq!(world.ending("n1").await, None);
+    sleep(HOUR * 2).await;
+    assert_eq!(world.ending("n1").await, Some(Ending::Bounced));
+    assert_eq!(world.bounces().await[0]["payload"]["status"]["error_code"], "550 5.7.29");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_domain_without_server_bounces_and_dns_trouble_waits() {
+    let world = World::new(ScriptedPeer::like_us()).await;
+    world.submit("n1", |message| message["to"] = json!("you@nowhere.example")).await;
+    for name in ["_atp.trouble.example", "_agent.trouble.example", "_atp._tcp.trouble.example"] {
+        for kind in [Kind::Svcb, Kind::Srv] {
+            world.dns.fail(name, kind, DnsTrouble::ServFail);
+        }
+    }
+    world.submit("n2", |message| message["to"] = json!("you@trouble.example")).await;
+    sleep(Duration::from_secs(30)).await;
+    assert_eq!(world.ending("n1").await, Some(Ending::Bounced));
+    assert_eq!(world.bounces().await[0]["payload"]["status"]["error_code"], "550 5.4.4");
+    assert_eq!(world.ending("n2").await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stale_stamp_is_renewed() {
+    let world = World::new(ScriptedPeer::like_us()).await;
+    world.peer.will([Deed::Say(400, r#"{"error":"Stale.","error_code":"450 4.6.0"}"#.into())]);
+    world.submit("n1", |_| {}).await;
+    sleep(HOUR).await;
+    let sent = world.peer.transfers();
+    assert!(sent[1].timestamp() > sent[0].timestamp());
+    assert_eq!(sent[1].routing().unwrap()["atp"]["submitted_at"], NOON.seconds());
+    assert_eq!(world.ending("n1").await, Some(Ending::Delivered));
+}
+
+#[tokio::test(start_paused = true)]
+async fn retry_after_is_honoured() {
+    let world = World::new(ScriptedPeer::like_us()).await;
+    world.peer.will([Deed::Say(503, "<html>".into()), Deed::Say(302, String::new())]);
+    world.submit("n1", |_| {}).await;
+    sleep(HOUR).await;
+    assert_eq!(world.ending("n1").await, Some(Ending::Delivered), "a proxy's page is no refusal");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_peer_does_not_take_is_not_sent() {
+    let world = World::new(ScriptedPeer::speaking(
+        r#"{"capabilities":["message"],"max_message_age":9999,"max_payload_size":600}"#,
+    ))
+    .await;
+    world.submit("n1", |message| message["payload"]["body"] = json!("x".repeat(500))).await;
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(world.bounces().await[0]["payload"]["status"]["error_code"], "552 5.3.4");
+    assert!(world.peer.transfers().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_attempt_at_the_reference_is_stamped_now() {
+    let world = World::new(ScriptedPeer::like_the_reference()).await;
+    world.peer.will([Deed::Refuse, Deed::Refuse]);
+    world.submit("n1", |message| message["context_id"] = json!("c1")).await;
+    sleep(HOUR).await;
+    let sent = world.peer.transfers();
+    assert_eq!(sent.len(), 1);
+    assert!(sent[0].timestamp() > NOON.seconds());
+    let atp = &sent[0].routing().unwrap()["atp"];
+    assert_eq!(
+        (&atp["submitted_at"], &atp["fields"]),
+        (&json!(NOON.seconds()), &json!({ "context_id": "c1" }))
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn replay_after_a_lost_answer_counts_as_delivered() {
+    let world = World::new(ScriptedPeer::like_the_reference()).await;
+    world.peer.dates(NOON_DATE);
+    world.peer.will([Deed::TakeAndCut, Deed::Say(400, REPLAY.into())]);
+    world.submit("n1", |_| {}).await;
+    sleep(Duration::from_secs(30)).await;
+    assert_eq!(world.ending("n1").await, Some(Ending::DeliveredInferred));
+    assert_eq!(world.peer.transfers().len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn replay_is_not_believed_of_a_peer_with_a_wrong_clock() {
+    let world = World::new(ScriptedPeer::like_the_reference()).await;
+    world.peer.dates("Fri, 20 Nov 2026 13:00:00 GMT");
+    world.peer.will([Deed::TakeAndCut, Deed::Say(400, REPLAY.into())]);
+    world.submit("n1", |_| {}).await;
+    sleep(Duration::from_secs(4)).await;
+    assert_eq!(world.ending("n1").await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn replay_after_its_own_500_is_answered_with_another_nonce() {
+    let world = World::new(ScriptedPeer::like_the_reference()).await;
+    world.peer.dates(NOON_DATE);
+    world
+        .peer
+        .will([Deed::Say(500, r#"{"error":"Internal server error"}"#.into()), Deed::Say(400, REPLAY.into())]);
+    world.submit("n1", |_| {}).await;
+    sleep(Duration::from_secs(50)).await;
+    let sent = world.peer.transfers();
+    assert_eq!(sent.len(), 3);
+    assert_eq!((sent[0].nonce().as_str(), sent[1].nonce().as_str()), ("n1", "n1"));
+    assert!(sent[2].nonce().as_str().starts_with("d-"));
+    assert_eq!(sent[2].routing().unwrap()["atp"]["nonce"], "n1");
+    assert_eq!(world.ending("n1").await, Some(Ending::Delivered));
+}
+
+#[tokio::test(start_paused = true)]
+async fn copies_for_one_reference_server_have_nonces_of_their_own() {
+    let world = World::new(ScriptedPeer::like_the_reference()).await;
+    let cc = json!(["Two@b.example", "three@b.example", "me@a.example"]);
+    world.submit("n1", |message| message["cc"] = cc).await;
+    sleep(Duration::from_secs(5)).await;
+    let mut sent = world.peer.transfers();
+    sent.sort_by_key(|message| message.to().to_string());
+    let recipients: Vec<_> = sent.iter().map(|message| message.to().to_string()).collect();
+    assert_eq!(recipients, ["three@b.example", "two@b.example", "you@b.example"]);
+    assert_eq!(sent[2].nonce().as_str(), "n1");
+    for copy in &sent[..2] {
+        assert!(copy.nonce().as_str().starts_with("c-") && copy.nonce().as_str().len() == 34);
+        assert_eq!(copy.routing().unwrap()["atp"]["to"], "you@b.example");
+    }
+    assert_eq!(world.bounces().await.len(), 1, "the copy to the author");
+}

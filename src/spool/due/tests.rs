@@ -1,0 +1,229 @@
+//! Rows are attempted when they are due, no sooner, no more at once than allowed, and none is forgotten.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep};
+
+use super::{MAX_HANDED_OVER, MAX_PER_DESTINATION, runner};
+use crate::env::Env;
+use crate::env::rng::SystemRng;
+use crate::proto::address::Address;
+use crate::proto::nonce::Nonce;
+use crate::proto::time::UnixMillis;
+use crate::spool::contract::{Acceptance, Fate, NewRecipient, NewSubmission, Settlement, Store};
+use crate::spool::entry::{Row, RowId, Step};
+use crate::spool::retry::Schedule;
+use crate::spool::state::Ending;
+use crate::spool::store;
+use crate::testing::Unreachable;
+use crate::testing::clock::TokioClock;
+use crate::testing::disk::MemoryDisk;
+use crate::testing::resolver::ScriptedResolver;
+
+struct World {
+    store: Arc<dyn Store>,
+    disk: Arc<MemoryDisk>,
+    env: Env,
+    /// Row and second of each attempt.
+    attempts: Arc<Mutex<Vec<(RowId, u64)>>>,
+    started: Instant,
+}
+
+impl World {
+    fn new() -> World {
+        World::on(Arc::new(MemoryDisk::default()))
+    }
+
+    fn on(disk: Arc<MemoryDisk>) -> World {
+        let (store, committer, _) = store::open(disk.clone()).unwrap();
+        tokio::spawn(committer.run());
+        let env = Env {
+            clock: Arc::new(TokioClock::at(UnixMillis(1_000_000))),
+            dns: Arc::new(ScriptedResolver::default()),
+            dial: Arc::new(Unreachable),
+            rng: Arc::new(SystemRng),
+        };
+        World { store: Arc::new(store), disk, env, attempts: Arc::default(), started: Instant::now() }
+    }
+
+    async fn accept(&self, nonce: usize, domain: &str) -> Row {
+        let now = self.env.clock.now();
+        let submission = NewSubmission {
+            from: Address::parse("me@a.test").unwrap(),
+            nonce: Nonce::parse(&format!("n{nonce}")).unwrap(),
+            digest: [0; 32],
+            message: Bytes::from_static(b"{}"),
+            at: now,
+            expires: now.plus(Duration::from_secs(1_000_000)),
+            first_lease: now.plus(Duration::from_secs(2)),
+            recipients: vec![NewRecipient {
+                address: Address::parse(&format!("you@{domain}")).unwrap(),
+                fate: Fate::Remote,
+            }],
+        };
+        match self.store.accept(submission).await.unwrap() {
+            Acceptance::Accepted { mut rows } => rows.remove(0),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Notes an attempt, then settles it: again as the schedule says until `last`, delivered then.
+    fn attempt(
+        &self,
+        last: u32,
+    ) -> impl Fn(Row) -> crate::env::BoxFuture<'static, Option<UnixMillis>> + Send + use<> {
+        let (store, env) = (Arc::clone(&self.store), self.env.clone());
+        let (attempts, started) = (Arc::clone(&self.attempts), self.started);
+        move |row: Row| {
+            let (store, env, attempts) = (Arc::clone(&store), env.clone(), Arc::clone(&attempts));
+            Box::pin(async move {
+                attempts.lock().unwrap().push((row.id, started.elapsed().as_secs()));
+                let now = env.clock.now();
+                let step =
+                    Step { at: now, remote: None, tls: None, code: String::new(), text: String::new() };
+                let settlement = if row.attempts >= last {
+                    Settlement::Delivered { ending: Ending::Delivered, step }
+                } else {
+                    let due = now.plus(Schedule::default().wait_after(row.attempts));
+                    Settlement::Retry { due, step, unanswered: None, restamp: false, renamed: false }
+                };
+                let due = settlement.due();
+                store.settle(row.id, now, settlement).await.unwrap();
+                due
+            })
+        }
+    }
+
+    fn seconds(&self) -> Vec<u64> {
+        self.attempts.lock().unwrap().iter().map(|(_, second)| *second).collect()
+    }
+}
+
+fn schedule() -> Arc<Schedule> {
+    Arc::new(Schedule::default())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_row_is_attempted_at_once_and_then_on_schedule() {
+    let world = World::new();
+    let (runner, handover) = runner(world.store.clone(), world.env.clone(), schedule(), world.attempt(9));
+    let (_stop, stopping) = watch::channel(false);
+    tokio::spawn(runner.run(stopping));
+    // Past the first look at the disk, which would find the row by itself.
+    sleep(Duration::from_secs(1)).await;
+    handover.rows(vec![world.accept(1, "b.test").await]);
+    sleep(Duration::from_secs(4 * 3600)).await;
+    assert_eq!(world.seconds(), [1, 3, 8, 23, 83, 383, 1283, 4883, 8483]);
+    assert_eq!(world.store.counts().await.unwrap().open_rows, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_restart_left_behind_is_found_but_not_before_its_lease_has_ended() {
+    let world = World::new();
+    let row = world.accept(1, "b.test").await;
+    let world = World::on(Arc::new(world.disk.crash()));
+    let (runner, _handover) = runner(world.store.clone(), world.env.clone(), schedule(), world.attempt(2));
+    let (_stop, stopping) = watch::channel(false);
+    tokio::spawn(runner.run(stopping));
+    sleep(Duration::from_secs(60)).await;
+    assert_eq!(*world.attempts.lock().unwrap(), [(row.id, 2)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn more_rows_than_fit_into_memory_are_each_attempted_once() {
+    let world = World::new();
+    let mut rows = Vec::new();
+    for index in 0..MAX_HANDED_OVER + 500 {
+        rows.push(world.accept(index, &format!("d{}.test", index % 7)).await);
+    }
+    let (runner, handover) = runner(world.store.clone(), world.env.clone(), schedule(), world.attempt(1));
+    handover.rows(rows);
+    let (_stop, stopping) = watch::channel(false);
+    tokio::spawn(runner.run(stopping));
+    sleep(Duration::from_secs(60)).await;
+    let mut attempted: Vec<_> = world.attempts.lock().unwrap().iter().map(|(id, _)| *id).collect();
+    assert_eq!(attempted.len(), MAX_HANDED_OVER + 500);
+    attempted.sort_unstable();
+    attempted.dedup();
+    assert_eq!(attempted.len(), MAX_HANDED_OVER + 500);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_destination_gets_its_share_and_no_more() {
+    let world = World::new();
+    let (slow, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let fast = world.attempt(1);
+    let (slow_now, slow_most) = (slow.clone(), most.clone());
+    let attempt = move |row: Row| -> crate::env::BoxFuture<'static, Option<UnixMillis>> {
+        let (slow, most) = (slow_now.clone(), slow_most.clone());
+        let settle = fast(row.clone());
+        Box::pin(async move {
+            if row.recipient.domain().as_str() == "slow.test" {
+                most.fetch_max(slow.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                sleep(Duration::from_secs(30)).await;
+                slow.fetch_sub(1, Ordering::SeqCst);
+            }
+            settle.await
+        })
+    };
+    let (runner, handover) = runner(world.store.clone(), world.env.clone(), schedule(), attempt);
+    let (_stop, stopping) = watch::channel(false);
+    tokio::spawn(runner.run(stopping));
+    for index in 0..1000 {
+        handover.rows(vec![world.accept(index, "slow.test").await]);
+    }
+    handover.rows(vec![world.accept(1000, "fast.test").await]);
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(world.seconds(), [0], "the other destination is not held up");
+    sleep(Duration::from_secs(3600)).await;
+    assert_eq!(world.seconds().len(), 1001);
+    assert_eq!(most.load(Ordering::SeqCst), MAX_PER_DESTINATION);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_costs_neither_the_runner_nor_the_row() {
+    let world = World::new();
+    let well = world.attempt(1);
+    let attempt = move |row: Row| -> crate::env::BoxFuture<'static, Option<UnixMillis>> {
+        if row.attempts == 1 {
+            return Box::pin(async { panic!("as the test wants it") });
+        }
+        well(row)
+    };
+    let (runner, handover) = runner(world.store.clone(), world.env.clone(), schedule(), attempt);
+    let (_stop, stopping) = watch::channel(false);
+    tokio::spawn(runner.run(stopping));
+    // Past the first look at the disk, which would find the row by itself.
+    sleep(Duration::from_secs(1)).await;
+    handover.rows(vec![world.accept(1, "b.test").await]);
+    sleep(Duration::from_secs(20)).await;
+    assert_eq!(world.seconds().len(), 1);
+    assert_eq!(world.store.counts().await.unwrap().open_rows, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn stopping_waits_for_what_is_under_way_and_starts_nothing_more() {
+    let world = World::new();
+    let well = world.attempt(1);
+    let attempt = move |row: Row| -> crate::env::BoxFuture<'static, Option<UnixMillis>> {
+        let settle = well(row);
+        Box::pin(async move {
+            sleep(Duration::from_secs(5)).await;
+            settle.await
+        })
+    };
+    let (runner, handover) = runner(world.store.clone(), world.env.clone(), schedule(), attempt);
+    let (stop, stopping) = watch::channel(false);
+    let running = tokio::spawn(runner.run(stopping));
+    handover.rows(vec![world.accept(1, "b.test").await]);
+    sleep(Duration::from_secs(1)).await;
+    stop.send_replace(true);
+    handover.rows(vec![world.accept(2, "b.test").await]);
+    running.await.unwrap();
+    assert_eq!(world.seconds(), [5]);
+    assert_eq!(world.store.counts().await.unwrap().open_rows, 1);
+}

@@ -1,0 +1,390 @@
+//! The contract, held to over a disk that forgets what was not synced.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::watch;
+
+use super::{SpoolStore, open};
+use crate::env::disk::{Disk, DiskError, Visit, Write};
+use crate::proto::address::Address;
+use crate::proto::nonce::Nonce;
+use crate::proto::time::UnixMillis;
+use crate::spool::contract::{
+    Acceptance, DeliveryOutcome, Fate, NewDelivery, NewRecipient, NewSubmission, Settlement, Store,
+    StoreError,
+};
+use crate::spool::entry::{Arrival, ReceivedIdentity, Row, Step};
+use crate::spool::retry::Schedule;
+use crate::spool::state::{Ending, State};
+use crate::testing::disk::MemoryDisk;
+
+const T0: UnixMillis = UnixMillis(1_000_000);
+
+fn run(disk: Arc<dyn Disk>) -> (SpoolStore, watch::Receiver<Option<StoreError>>) {
+    let (store, committer, health) = open(disk).unwrap();
+    tokio::spawn(committer.run());
+    (store, health)
+}
+
+fn fresh_store() -> (SpoolStore, Arc<MemoryDisk>) {
+    let disk = Arc::new(MemoryDisk::default());
+    (run(disk.clone()).0, disk)
+}
+
+/// What a power cut leaves, opened again.
+fn after_crash(disk: &MemoryDisk) -> (SpoolStore, Arc<MemoryDisk>) {
+    let disk = Arc::new(disk.crash());
+    (run(disk.clone()).0, disk)
+}
+
+fn address(text: &str) -> Address {
+    Address::parse(text).unwrap()
+}
+
+fn submission(nonce: &str, message: &[u8], recipients: &[(&str, Fate)]) -> NewSubmission {
+    NewSubmission {
+        from: address("me@a.test"),
+        nonce: Nonce::parse(nonce).unwrap(),
+        digest: [1; 32],
+        message: Bytes::copy_from_slice(message),
+        at: T0,
+        expires: T0.plus(Duration::from_secs(1000)),
+        first_lease: T0.plus(Duration::from_secs(2)),
+        recipients: recipients
+            .iter()
+            .map(|(to, fate)| NewRecipient { address: address(to), fate: fate.clone() })
+            .collect(),
+    }
+}
+
+fn delivery(nonce: &str, recipient: &str, digest: u8) -> NewDelivery {
+    NewDelivery {
+        identity: ReceivedIdentity {
+            from: address("you@b.test"),
+            nonce: Nonce::parse(nonce).unwrap(),
+            recipient: address(recipient),
+            digest: [digest; 32],
+            at: T0,
+            expires: T0.plus(Duration::from_secs(1000)),
+        },
+        arrival: Arrival::local(T0),
+        restore: false,
+        message: Bytes::from_static(b"{}"),
+    }
+}
+
+fn rows(acceptance: Acceptance) -> Vec<Row> {
+    match acceptance {
+        Acceptance::Accepted { rows } => rows,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn step(code: &str) -> Step {
+    Step { at: T0, remote: None, tls: None, code: code.into(), text: "because".into() }
+}
+
+fn retry(due: UnixMillis) -> Settlement {
+    Settlement::Retry { due, step: step("450 4.4.1"), unanswered: None, restamp: false, renamed: false }
+}
+
+async fn mailbox(store: &SpoolStore, who: &str) -> Vec<Bytes> {
+    let page = store.mailbox(address(who), 0, 500, usize::MAX).await.unwrap();
+    page.unwrap().mail.into_iter().map(|mail| mail.message).collect()
+}
+
+#[tokio::test]
+async fn an_answer_survives_a_power_cut() {
+    let (store, disk) = fresh_store();
+    assert!(store.register(address("bob@a.test"), Some("hash".into()), T0).await.unwrap());
+    let accepted = store
+        .accept(submission("n1", b"{\"x\":1}", &[("bob@a.test", Fate::Own), ("you@b.test", Fate::Remote)]))
+        .await
+        .unwrap();
+    let row = rows(accepted).remove(0);
+    assert_eq!(
+        store.deliver(delivery("r1", "bob@a.test", 1)).await.unwrap(),
+        DeliveryOutcome::Delivered { cursor: 4 }
+    );
+
+    let (store, disk) = after_crash(&disk);
+    assert_eq!(mailbox(&store, "bob@a.test").await, [&b"{\"x\":1}"[..], b"{}"]);
+    assert_eq!(store.fresh(None, 10).await.unwrap(), [row.id]);
+    assert!(matches!(
+        store.accept(submission("n1", b"{\"x\":1}", &[("bob@a.test", Fate::Own)])).await.unwrap(),
+        Acceptance::Already
+    ));
+    assert_eq!(store.deliver(delivery("r1", "bob@a.test", 1)).await.unwrap(), DeliveryOutcome::Already);
+
+    store.settle(row.id, T0, retry(T0.plus(Duration::from_secs(5)))).await.unwrap();
+    let (store, disk) = after_crash(&disk);
+    let due = store.due(T0, 10).await.unwrap();
+    assert_eq!((due.rows.len(), due.next), (0, Some(T0.plus(Duration::from_secs(5)))));
+
+    let bounce = Some(Bytes::from_static(b"{\"bounce\":1}"));
+    store.register(address("me@a.test"), Some("hash".into()), T0).await.unwrap();
+    store.settle(row.id, T0, Settlement::Bounced { step: step("550 5.1.1"), bounce }).await.unwrap();
+    let (store, _) = after_crash(&disk);
+    assert_eq!(mailbox(&store, "me@a.test").await, [&b"{\"bounce\":1}"[..]]);
+    assert_eq!(store.counts().await.unwrap().open_rows, 0);
+}
+
+#[tokio::test]
+async fn what_was_not_answered_may_be_lost_but_never_by_half() {
+    let disk = Arc::new(MemoryDisk::default());
+    let (store, _) = run(disk.clone());
+    store.register(address("bob@a.test"), Some("hash".into()), T0).await.unwrap();
+    // The write succeeds, its sync does not: the power goes in between.
+    disk.fail_after(1);
+    let answer =
+        store.accept(submission("n1", b"{}", &[("bob@a.test", Fate::Own), ("x@b.test", Fate::Remote)])).await;
+    assert!(matches!(answer, Err(StoreError::Failed(_))), "{answer:?}");
+    let (store, _) = after_crash(&disk);
+    assert!(mailbox(&store, "bob@a.test").await.is_empty());
+    assert!(store.fresh(None, 10).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn numbers_never_come_twice() {
+    let (store, disk) = fresh_store();
+    store.register(address("bob@a.test"), Some("hash".into()), T0).await.unwrap();
+    let mut last = 0;
+    let mut state = (store, disk);
+    for round in 0..5 {
+        for index in 0..3 {
+            let nonce = format!("n{round}-{index}");
+            match state.0.deliver(delivery(&nonce, "bob@a.test", 1)).await.unwrap() {
+                DeliveryOutcome::Delivered { cursor } => {
+                    assert!(cursor > last, "{cursor} after {last}");
+                    last = cursor;
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        state = after_crash(&state.1);
+    }
+}
+
+#[tokio::test]
+async fn the_same_identity_with_other_content_is_a_conflict() {
+    let (store, _) = fresh_store();
+    store.register(address("bob@a.test"), Some("hash".into()), T0).await.unwrap();
+    store.deliver(delivery("r1", "bob@a.test", 1)).await.unwrap();
+    assert_eq!(store.deliver(delivery("r1", "bob@a.test", 2)).await.unwrap(), DeliveryOutcome::Conflict);
+    assert_eq!(store.deliver(delivery("r1", "eve@a.test", 1)).await.unwrap(), DeliveryOutcome::UnknownAgent);
+    rows(store.accept(submission("n1", b"{}", &[("x@b.test", Fate::Remote)])).await.unwrap());
+    let other = NewSubmission { digest: [9; 32], ..submission("n1", b"[]", &[("x@b.test", Fate::Remote)]) };
+    assert!(matches!(store.accept(other).await.unwrap(), Acceptance::Conflict));
+    let gone = submission("n2", b"{}", &[("eve@a.test", Fate::Own)]);
+    assert!(matches!(store.accept(gone).await.unwrap(), Acceptance::Changed));
+}
+
+#[tokio::test]
+async fn a_repeat_waits_for_the_write_it_repeats() {
+    let (store, disk) = fresh_store();
+    store.register(address("bob@a.test"), Some("hash".into()), T0).await.unwrap();
+    let twice = futures_join(
+        store.deliver(delivery("r1", "bob@a.test", 1)),
+        store.deliver(delivery("r1", "bob@a.test", 1)),
+    );
+    let (first, second) = twice.await;
+    assert!(matches!(first.unwrap(), DeliveryOutcome::Delivered { .. }));
+    assert_eq!(second.unwrap(), DeliveryOutcome::Already);
+    let (store, _) = after_crash(&disk);
+    assert_eq!(mailbox(&store, "bob@a.test").await.len(), 1);
+}
+
+async fn futures_join<A, B>(a: impl Future<Output = A>, b: impl Future<Output = B>) -> (A, B) {
+    tokio::join!(a, b)
+}
+
+#[tokio::test]
+async fn a_large_body_is_stored_once_and_goes_with_its_last_holder() {
+    let (store, disk) = fresh_store();
+    store.register(address("bob@a.test"), Some("hash".into()), T0).await.unwrap();
+    let before = disk.keys();
+    let large = vec![b'x'; 100_000];
+    let recipients = [("bob@a.test", Fate::Own), ("x@b.test", Fate::Remote), ("y@c.test", Fate::Remote)];
+    let rows = rows(store.accept(submission("n1", &large, &recipients)).await.unwrap());
+    let chunks = 100_000_usize.div_ceil(8 * 1024);
+    // Chunks, their share count, a mailbox entry, two rows, the identity.
+    assert_eq!(disk.keys() - before, chunks + 5);
+    for row in &rows {
+        assert_eq!(store.body(row.body.clone()).await.unwrap().len(), 100_000);
+        let delivered = Settlement::Delivered { ending: Ending::Delivered, step: step("250 2.0.0") };
+        store.settle(row.id, T0, delivered).await.unwrap();
+    }
+    assert_eq!(mailbox(&store, "bob@a.test").await, [large]);
+    store.remove_account(address("bob@a.test")).await.unwrap();
+    while store.forget(UnixMillis(u64::MAX)).await.unwrap() {}
+    assert_eq!(disk.keys(), 2, "the schema and the counter");
+}
+
+#[tokio::test]
+async fn a_row_is_leased_when_due_and_its_story_is_told() {
+    let (store, _) = fresh_store();
+    let schedule = Arc::new(Schedule::default());
+    let row =
+        rows(store.accept(submission("n1", b"{}", &[("x@b.test", Fate::Remote)])).await.unwrap()).remove(0);
+    // Found again before its time, as after a quick restart: not leased, but in the index from now on.
+    assert!(store.lease(row.id, T0, schedule.clone()).await.unwrap().is_none());
+    let at = T0.plus(Duration::from_secs(2));
+    assert_eq!(store.due(at, 10).await.unwrap().rows, [row.id]);
+    let leased = store.lease(row.id, at, schedule.clone()).await.unwrap().unwrap();
+    assert_eq!(
+        (leased.attempts, leased.state),
+        (2, State::Leased { until: at.plus(Duration::from_secs(5)) })
+    );
+    assert!(store.lease(row.id, at, schedule).await.unwrap().is_none(), "leased to another");
+
+    store.settle(row.id, at, retry(at.plus(Duration::from_secs(5)))).await.unwrap();
+    let trace = store.trace(Nonce::parse("n1").unwrap()).await.unwrap();
+    let (sent, rows) = &trace.sent[0];
+    assert_eq!(sent.recipients[0].last, Some(step("450 4.4.1")));
+    assert_eq!(rows[0].trail, [step("450 4.4.1")]);
+
+    let delivered = Settlement::Delivered { ending: Ending::DeliveredInferred, step: step("250 2.0.0") };
+    store.settle(row.id, at, delivered).await.unwrap();
+    let trace = store.trace(Nonce::parse("n1").unwrap()).await.unwrap();
+    assert_eq!(trace.sent[0].0.recipients[0].ending, Some(Ending::DeliveredInferred));
+    assert!(trace.sent[0].1.is_empty());
+    // A late answer of an attempt that was thought lost changes nothing.
+    store.settle(row.id, at, retry(at)).await.unwrap();
+    assert_eq!(store.counts().await.unwrap().open_rows, 0);
+}
+
+#[tokio::test]
+async fn a_bounce_for_a_sender_who_has_gone_reaches_the_operator() {
+    let (store, _) = fresh_store();
+    store.register(address("postmaster@a.test"), None, T0).await.unwrap();
+    let row =
+        rows(store.accept(submission("n1", b"{}", &[("x@b.test", Fate::Remote)])).await.unwrap()).remove(0);
+    let bounce = Some(Bytes::from_static(b"{\"bounce\":1}"));
+    store.settle(row.id, T0, Settlement::Bounced { step: step("550 5.1.1"), bounce }).await.unwrap();
+    assert_eq!(mailbox(&store, "postmaster@a.test").await, [&b"{\"bounce\":1}"[..]]);
+    assert!(store.accounts(None, 10).await.unwrap().is_empty(), "the operator's mailboxes are no agents");
+}
+
+#[tokio::test]
+async fn identities_are_forgotten_when_they_expire_and_not_before() {
+    let (store, _) = fresh_store();
+    store.register(address("bob@a.test"), Some("hash".into()), T0).await.unwrap();
+    store.deliver(delivery("r1", "bob@a.test", 1)).await.unwrap();
+    rows(store.accept(submission("n1", b"{}", &[("x@b.test", Fate::Remote)])).await.unwrap());
+    let sweep = async |now| while store.forget(now).await.unwrap() {};
+    sweep(T0.plus(Duration::from_secs(999))).await;
+    assert_eq!(store.deliver(delivery("r1", "bob@a.test", 1)).await.unwrap(), DeliveryOutcome::Already);
+    sweep(T0.plus(Duration::from_secs(1000))).await;
+    assert!(matches!(
+        store.deliver(delivery("r1", "bob@a.test", 1)).await.unwrap(),
+        DeliveryOutcome::Delivered { .. }
+    ));
+    let open = store.accept(submission("n1", b"{}", &[("x@b.test", Fate::Remote)])).await.unwrap();
+    assert!(matches!(open, Acceptance::Already), "its row is still open");
+}
+
+#[tokio::test]
+async fn a_name_registered_anew_gets_an_empty_mailbox() {
+    let (store, _) = fresh_store();
+    store.register(address("bob@a.test"), Some("old".into()), T0).await.unwrap();
+    store.deliver(delivery("r1", "bob@a.test", 1)).await.unwrap();
+    assert!(store.remove_account(address("bob@a.test")).await.unwrap());
+    assert!(!store.remove_account(address("bob@a.test")).await.unwrap());
+    assert!(store.mailbox(address("bob@a.test"), 0, 1, 1).await.unwrap().is_none());
+    store.register(address("bob@a.test"), Some("new".into()), T0).await.unwrap();
+    assert!(mailbox(&store, "bob@a.test").await.is_empty());
+}
+
+#[tokio::test]
+async fn pages_follow_one_another_without_gap_or_repeat() {
+    let (store, _) = fresh_store();
+    store.register(address("bob@a.test"), Some("hash".into()), T0).await.unwrap();
+    for index in 0..25 {
+        store.deliver(delivery(&format!("r{index}"), "bob@a.test", 1)).await.unwrap();
+    }
+    let (mut after, mut seen) = (0, 0);
+    loop {
+        let page = store.mailbox(address("bob@a.test"), after, 10, usize::MAX).await.unwrap().unwrap();
+        assert!(page.mail.iter().all(|mail| mail.cursor > after));
+        seen += page.mail.len();
+        after = page.mail.last().map_or(after, |mail| mail.cursor);
+        if !page.more {
+            break;
+        }
+    }
+    assert_eq!(seen, 25);
+    let small = store.mailbox(address("bob@a.test"), 0, 10, 1).await.unwrap().unwrap();
+    assert_eq!((small.mail.len(), small.more), (1, true), "at least one, however large");
+    let end = store.mailbox(address("bob@a.test"), u64::MAX, 10, 1).await.unwrap().unwrap();
+    assert!(end.mail.is_empty() && !end.more);
+}
+
+#[tokio::test]
+async fn after_a_failure_nothing_is_written_and_everybody_is_told() {
+    let disk = Arc::new(MemoryDisk::default());
+    let (store, mut health) = run(disk.clone());
+    store.register(address("bob@a.test"), Some("hash".into()), T0).await.unwrap();
+    disk.fail_after(0);
+    assert!(matches!(store.deliver(delivery("r1", "bob@a.test", 1)).await, Err(StoreError::Failed(_))));
+    assert!(health.wait_for(Option::is_some).await.is_ok());
+    let keys = disk.keys();
+    assert!(matches!(store.deliver(delivery("r2", "bob@a.test", 1)).await, Err(StoreError::Failed(_))));
+    assert_eq!(disk.keys(), keys);
+    assert!(mailbox(&store, "bob@a.test").await.is_empty());
+}
+
+/// Holds every sync up until it is let go.
+struct SlowDisk {
+    disk: MemoryDisk,
+    gate: std::sync::Mutex<std::sync::mpsc::Receiver<()>>,
+}
+
+impl Disk for SlowDisk {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, DiskError> {
+        self.disk.get(key)
+    }
+    fn scan(&self, prefix: &[u8], from: &[u8], visit: &mut Visit<'_>) -> Result<(), DiskError> {
+        self.disk.scan(prefix, from, visit)
+    }
+    fn apply(&self, batch: Vec<Write>) -> Result<(), DiskError> {
+        self.disk.apply(batch)
+    }
+    fn sync(&self) -> Result<(), DiskError> {
+        let _ = self.gate.lock().unwrap().recv();
+        self.disk.sync()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_reads_what_is_not_yet_on_disk() {
+    let (let_go, gate) = std::sync::mpsc::channel();
+    let slow = Arc::new(SlowDisk { disk: MemoryDisk::default(), gate: std::sync::Mutex::new(gate) });
+    let_go.send(()).unwrap();
+    let (store, _) = run(slow.clone());
+    let_go.send(()).unwrap();
+    store.register(address("bob@a.test"), Some("hash".into()), T0).await.unwrap();
+
+    let pending = tokio::spawn({
+        let store = store.clone();
+        async move { store.deliver(delivery("r1", "bob@a.test", 1)).await }
+    });
+    let keys = slow.disk.keys();
+    while slow.disk.keys() == keys {
+        tokio::task::yield_now().await;
+    }
+    assert!(mailbox(&store, "bob@a.test").await.is_empty(), "written, but not synced");
+    assert!(!pending.is_finished());
+    let_go.send(()).unwrap();
+    assert!(matches!(pending.await.unwrap().unwrap(), DeliveryOutcome::Delivered { .. }));
+    assert_eq!(mailbox(&store, "bob@a.test").await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_store_of_another_schema_is_refused() {
+    let disk = Arc::new(MemoryDisk::default());
+    disk.apply(vec![Write::Put(b"v".to_vec(), vec![200])]).unwrap();
+    let refused = open(disk).map(|_| ()).unwrap_err();
+    assert!(matches!(&refused, StoreError::Unreadable(text) if text.contains("200")), "{refused}");
+}

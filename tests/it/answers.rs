@@ -1,0 +1,18 @@
+//! Every row of the answers' table (`docs/protocol.md` §9), reached through the real socket.
+
+#[path = "answers/limits.rs"]
+mod limits;
+#[path = "answers/operator.rs"]
+mod operator;
+#[path = "answers/paths.rs"]
+mod paths;
+#[path = "answers/policies.rs"]
+mod policies;
+#[path = "answers/registration.rs"]
+mod registration;
+#[path = "answers/stopping.rs"]
+mod stopping;
+#[path = "answers/submissions.rs"]
+mod submissions;
+#[path = "answers/transfers.rs"]
+mod transfers;

@@ -1,0 +1,164 @@
+//! Accepted means kept: whichever server is killed at whichever moment, an acknowledged message arrives, once.
+
+use std::time::Duration;
+
+use atp::env::clock::{Clock as _, SystemClock};
+use serde_json::Value;
+
+use crate::place::{Place, nonces};
+use crate::server::Server;
+use crate::waiting::{pause, until};
+use crate::wire::{Wire, submission};
+
+const ALICE: &str = "agent@alice.local";
+const BOB: &str = "agent@bob.local";
+/// Soon tried again, so that the tests are soon over.
+const IMPATIENT: &str = "[queue]\nschedule = [\"1s\"]\n";
+
+/// Two domains whose servers come and go.
+struct Pair {
+    place: Place,
+    config: String,
+}
+
+impl Pair {
+    /// An agent at each; both servers run.
+    fn start() -> (Pair, Server, Server) {
+        let place = Place::new();
+        let config = place.file("atp.toml", IMPATIENT);
+        let pair = Pair { place, config };
+        let (alice, bob) = (pair.alice(), pair.bob());
+        pair.place.register(&alice, "agent");
+        pair.place.register(&bob, "agent");
+        (pair, alice, bob)
+    }
+
+    fn alice(&self) -> Server {
+        self.place.server("alice.local", &["--config", &self.config])
+    }
+
+    fn bob(&self) -> Server {
+        self.place.server("bob.local", &["--config", &self.config])
+    }
+
+    /// Waits until Bob has `expected` and Alice's server has nothing left to do; Bob's mailbox.
+    fn settled(&self, alice: &Server, bob: &Server, expected: &[String]) -> Vec<Value> {
+        until("all messages in Bob's mailbox", || {
+            let mailbox = self.place.mailbox(bob, "agent");
+            expected.iter().all(|nonce| nonces(&mailbox).contains(&nonce.as_str())).then_some(())
+        });
+        until("an empty queue", || {
+            let queue = &self.place.asked(alice, "alice.local", None)["queue"];
+            (queue["queued"] == 0 && queue["delivering"] == 0).then_some(())
+        });
+        self.place.mailbox(bob, "agent")
+    }
+}
+
+#[test]
+fn a_message_survives_its_server_killed_while_the_recipients_is_away() {
+    let (pair, alice, bob) = Pair::start();
+    bob.stop();
+    let nonce = pair.place.send(&alice, "agent", BOB, "see you after the crash");
+    alice.kill();
+
+    let (bob, alice) = (pair.bob(), pair.alice());
+    let mailbox = pair.settled(&alice, &bob, std::slice::from_ref(&nonce));
+    assert_eq!(nonces(&mailbox), [nonce.as_str()]);
+    assert_eq!(mailbox[0]["payload"]["body"], "see you after the crash");
+    assert_eq!(pair.place.asked(&alice, "alice.local", Some(&nonce))["status"], "delivered");
+}
+
+#[test]
+fn messages_survive_their_server_killed_the_moment_they_are_acknowledged() {
+    const ROUNDS: usize = 4;
+    let (pair, mut alice, bob) = Pair::start();
+    let mut sent = Vec::new();
+    for round in 0..ROUNDS {
+        let nonce = format!("acknowledged-{round}");
+        let mut wire = Wire::connect(alice.address()).expect("a connection");
+        let (header, body) = submission(ALICE, BOB, &nonce, "");
+        let (status, answer) = wire.exchange((header + &body).as_bytes()).expect("an answer");
+        alice.kill();
+        assert_eq!(status, 202, "{answer}");
+        sent.push(nonce);
+        alice = pair.alice();
+    }
+    let mailbox = pair.settled(&alice, &bob, &sent);
+    let mut arrived = nonces(&mailbox);
+    arrived.sort_unstable();
+    assert_eq!(arrived, sent);
+}
+
+#[test]
+fn whichever_server_is_killed_whenever_each_acknowledged_message_arrives_once() {
+    const ROUNDS: usize = 10;
+    const MESSAGES: usize = 3;
+    let mut dice = Dice::new();
+    let (pair, mut alice, mut bob) = Pair::start();
+    let (mut acknowledged, mut tried) = (Vec::new(), Vec::new());
+    for round in 0..ROUNDS {
+        let mut wire = Wire::connect(alice.address()).expect("a connection");
+        for number in 0..MESSAGES {
+            let nonce = format!("round-{round}-{number}");
+            let (header, body) = submission(ALICE, BOB, &nonce, "");
+            let (status, answer) = wire.exchange((header + &body).as_bytes()).expect("an answer");
+            assert_eq!(status, 202, "{answer}");
+            acknowledged.push(nonce);
+        }
+        // One more, whose answer is not waited for.
+        let nonce = format!("round-{round}-unknown");
+        let (header, body) = submission(ALICE, BOB, &nonce, "");
+        assert!(wire.write((header + &body).as_bytes()));
+        tried.push(nonce);
+
+        pause(Duration::from_micros(dice.below(15_000)));
+        match dice.below(3) {
+            0 => {
+                alice.kill();
+                alice = pair.alice();
+            }
+            1 => {
+                bob.kill();
+                bob = pair.bob();
+            }
+            _ => {
+                bob.kill();
+                alice.kill();
+                (alice, bob) = (pair.alice(), pair.bob());
+            }
+        }
+    }
+
+    let mailbox = pair.settled(&alice, &bob, &acknowledged);
+    let arrived = nonces(&mailbox);
+    let count = |nonce: &String| arrived.iter().filter(|other| *other == nonce).count();
+    for nonce in &acknowledged {
+        assert_eq!(count(nonce), 1, "{nonce} of {arrived:?}");
+    }
+    for nonce in &tried {
+        assert!(count(nonce) <= 1, "{nonce} of {arrived:?}");
+    }
+    assert_eq!(pair.place.mailbox(&alice, "agent"), Vec::<Value>::new(), "nothing came back");
+}
+
+/// Repeatable chance: `ATP_TEST_SEED` plays the same game again.
+struct Dice(u64);
+
+impl Dice {
+    fn new() -> Dice {
+        let given = std::env::var("ATP_TEST_SEED").ok().map(|seed| seed.parse().expect("a number"));
+        let seed = given.unwrap_or_else(|| SystemClock.now().seconds().unsigned_abs());
+        eprintln!("ATP_TEST_SEED={seed}");
+        Dice(seed)
+    }
+
+    /// SplitMix64.
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)) % bound
+    }
+}

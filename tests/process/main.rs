@@ -1,0 +1,25 @@
+//! The program as its users and operators meet it: real processes, real signals, real sockets, real files.
+//!
+//! Every test has a home directory of its own and drives the binary. Waits are in real time, bounded, and say
+//! what they waited for.
+
+mod place;
+mod server;
+mod tools;
+mod waiting;
+mod wire;
+#[cfg(feature = "demo")]
+mod zones;
+
+#[cfg(feature = "demo")]
+mod bounces;
+#[cfg(feature = "demo")]
+mod dns_records;
+mod durability;
+mod flags;
+mod keys;
+mod mistakes;
+mod operator;
+mod quick_start;
+mod signals;
+mod synced;

@@ -1,0 +1,34 @@
+//! Programs of other projects that some tests need.
+
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+
+/// Whether `program`, of a Debian `package`, is there. Where it is missing, it is said loudly that `what` was
+/// skipped.
+pub fn available(program: &str, package: &str, what: &str) -> bool {
+    is_installed(program) || skipped(what, &format!("{program} is not installed (apt-get install {package})"))
+}
+
+/// Whether a program that is there may do its work here: containers forbid some of it.
+pub fn works(program: &str, arguments: &[&str], what: &str) -> bool {
+    let output = Command::new(program).args(arguments).output().expect("a program that is installed");
+    let said = String::from_utf8_lossy(&output.stderr);
+    output.status.success() || skipped(what, &format!("{program} does not work here: {said}"))
+}
+
+/// Whether this is continuous integration, where what matters must not be skipped.
+pub fn is_ci() -> bool {
+    std::env::var("CI").is_ok_and(|value| value == "true")
+}
+
+fn skipped(what: &str, why: &str) -> bool {
+    // Past the macros, whose output is shown for failing tests only.
+    let _ = writeln!(std::io::stderr(), "\n!!! SKIPPED: {what}: {why}\n");
+    false
+}
+
+fn is_installed(program: &str) -> bool {
+    let found =
+        Command::new("sh").args(["-c", "command -v -- \"$0\"", program]).stdout(Stdio::null()).status();
+    found.is_ok_and(|status| status.success())
+}

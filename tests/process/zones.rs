@@ -1,0 +1,33 @@
+//! An authoritative DNS server on loopback, for processes that are told of it with `--dns-server`.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use atp::demo::dns_server::ZoneServer;
+use tokio::runtime::Runtime;
+
+/// What every zone begins with.
+pub const HEAD: &str = "$TTL 300\n@ IN SOA ns hostmaster 1 3600 600 86400 1\n@ IN NS ns\nns IN A 127.0.0.1\n";
+
+/// A running DNS server; it ends with this value.
+pub struct Dns {
+    server: ZoneServer,
+    /// Its tasks run there.
+    _runtime: Runtime,
+}
+
+impl Dns {
+    /// Serves a zone: its origin, and its records beside [`HEAD`].
+    pub fn start(origin: &str, records: &str) -> Dns {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        let runtime = runtime.expect("a runtime");
+        let zone = format!("{HEAD}{records}");
+        let bind = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let server = runtime.block_on(ZoneServer::start(&[(origin, &zone)], bind)).expect("a DNS server");
+        Dns { server, _runtime: runtime }
+    }
+
+    /// What `--dns-server` takes.
+    pub fn address(&self) -> String {
+        self.server.addr().to_string()
+    }
+}
