@@ -62,12 +62,29 @@ fn text(found: &Value, now: i64) -> String {
         ("Next retry", next_retry),
         ("Error", text("error").filter(|error| !error.is_empty())),
     ];
-    lines.into_iter().fold(String::new(), |mut out, (label, value)| {
+    let mut out = String::new();
+    for (label, value) in lines {
         if let Some(value) = value {
             let _ = writeln!(out, "{:<13}{value}", format!("{label}:"));
         }
-        out
-    })
+    }
+    let list = |name| found.get(name).and_then(Value::as_array).into_iter().flatten();
+    list("recipients").for_each(|recipient| describe(recipient, &mut out));
+    out
+}
+
+/// A recipient and, while its copy is on its way, what each attempt found. Only our server tells.
+fn describe(recipient: &Value, out: &mut String) {
+    let text =
+        |of: &Value, name| of.get(name).and_then(Value::as_str).map(output::one_line).unwrap_or_default();
+    let attempts = recipient.get("attempts").and_then(Value::as_u64).unwrap_or_default();
+    let (address, state) = (text(recipient, "address"), text(recipient, "state"));
+    let _ = writeln!(out, "{:<13}{address}  {state}, attempts: {attempts}", "Recipient:");
+    for step in recipient.get("trail").and_then(Value::as_array).into_iter().flatten() {
+        let at = step.get("at").and_then(Value::as_i64).unwrap_or_default();
+        let (date, remote) = (Calendar::from(UnixMillis::from_seconds(at)), text(step, "remote"));
+        let _ = writeln!(out, "  {date}  {} {} {remote}", text(step, "code"), text(step, "text"));
+    }
 }
 
 #[cfg(test)]
@@ -86,5 +103,20 @@ mod tests {
                       Created:     1970-01-01 00:01:00 UTC\nRetries:     2\nNext retry:  in 10s\n";
         assert_eq!(text(&found, 100), wanted);
         assert!(text(&found, 200).contains("Next retry:  pending"));
+    }
+
+    #[test]
+    fn each_recipient_has_its_state_and_story() {
+        let found = json!({ "nonce": "msg-1", "recipients": [
+            { "address": "b@b.test", "state": "delivered (inferred)", "attempts": 2, "trail": null },
+            { "address": "c@c.test", "state": "queued", "attempts": 1, "trail": [
+                { "at": 60, "remote": "c.test:7443", "code": "450 4.4.1", "text": "No answer." },
+            ] },
+        ] });
+        let wanted = "Nonce:       msg-1\n\
+                      Recipient:   b@b.test  delivered (inferred), attempts: 2\n\
+                      Recipient:   c@c.test  queued, attempts: 1\n  \
+                      1970-01-01 00:01:00 UTC  450 4.4.1 No answer. c.test:7443\n";
+        assert_eq!(text(&found, 0), wanted);
     }
 }

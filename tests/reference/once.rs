@@ -24,6 +24,9 @@ fn a_lost_answer_ends_in_one_copy_called_inferred() {
     let ended = until_ended(&pair, &nonce);
     assert_eq!((wire.lost(), wire.messages()), (1, 2), "an answer was lost, and the message sent again");
     assert_eq!((&ended["state"], &ended["attempts"].to_string()[..]), (&json!("delivered (inferred)"), "2"));
+    let ask = ["inspect", &nonce, "--admin-token", ADMIN_TOKEN];
+    let shown = pair.ours.cli.ok(&pair.ours.at(&ask));
+    assert!(shown.contains("delivered (inferred)"), "{shown}");
     assert_eq!(nonces(&pair, &bob), [nonce.as_str()], "one copy, under the author's nonce");
     assert_eq!(pair.ours.mailbox(&alice), Vec::<Value>::new(), "nothing bounced");
 
