@@ -366,11 +366,11 @@ async fn nobody_reads_what_is_not_yet_on_disk() {
     let_go.send(()).unwrap();
     store.register(address("bob@a.test"), Some("hash".into()), T0).await.unwrap();
 
+    let keys = slow.disk.keys();
     let pending = tokio::spawn({
         let store = store.clone();
         async move { store.deliver(delivery("r1", "bob@a.test", 1)).await }
     });
-    let keys = slow.disk.keys();
     while slow.disk.keys() == keys {
         tokio::task::yield_now().await;
     }
