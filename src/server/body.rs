@@ -61,6 +61,11 @@ async fn arriving(headers: &HeaderMap, mut body: Body, limit: usize) -> Result<B
         let frame = timeout_at(deadline, body.frame()).await.map_err(|_| broken("took too long"))?;
         match frame {
             None => return Ok(bytes.freeze()),
+            Some(Err(error)) if is_misframed(&error) => {
+                return Err(
+                    Fault::new(Reason::Malformed, "The body is not framed as HTTP wants it.").because(error)
+                );
+            }
             Some(Err(error)) => return Err(broken("broke off").because(error)),
             Some(Ok(frame)) => {
                 let Ok(data) = frame.into_data() else { continue };
@@ -89,6 +94,14 @@ async fn discard(mut body: Body, seen: usize) {
             _ => break,
         }
     }
+}
+
+/// Whether the sender wrote something that is no HTTP body, rather than nothing more.
+fn is_misframed(error: &(dyn std::error::Error + 'static)) -> bool {
+    use std::io::ErrorKind::{InvalidData, InvalidInput};
+    std::iter::successors(Some(error), |error| error.source())
+        .filter_map(|error| error.downcast_ref::<std::io::Error>())
+        .any(|error| matches!(error.kind(), InvalidInput | InvalidData))
 }
 
 fn broken(how: &str) -> Fault {

@@ -73,7 +73,7 @@ fn our_mail_is_shown_at_the_reference_with_its_signature() {
 
     let mut page = pair.until("the reference's mailbox holding it", || {
         let page = page(python, &pair.theirs, &bob, pair.dir());
-        (page["count"].to_string() == "1").then_some(page)
+        (page["count"] == 1).then_some(page)
     });
     let shown = page["messages"][0].as_object_mut().expect("a message");
     let signature = shown.remove("signature").expect("a signature");

@@ -41,7 +41,7 @@ pub fn message(nonce: &str, from: &str, to: &str, cc: &Value) -> Value {
 pub fn submit(python: &Path, node: &Node, from: &str, home: &Path, messages: &[Value]) {
     let post = |message: &Value| json!({"do": "post", "body": message.to_string()});
     let answers = client(python, node, from, home, &messages.iter().map(post).collect::<Vec<_>>());
-    assert!(answers.iter().all(|answer| answer["http"].to_string() == "202"), "{answers:?}");
+    assert!(answers.iter().all(|answer| answer["http"] == 202), "{answers:?}");
 }
 
 /// The page that `agent` is given, as it is.
