@@ -14,7 +14,7 @@ pub(super) struct Demo {
     #[arg(long, env = "ATP_KEEP", value_parser = FalseyValueParser::new())]
     keep: bool,
     /// Another directory of DNS templates, to see what becomes of a message when a record is wrong
-    #[arg(long, env = "ATP_DEMO_TEMPLATES", value_name = "DIR", hide = true)]
+    #[arg(long, env = "ATP_DEMO_TEMPLATES", value_name = "DIR")]
     templates: Option<PathBuf>,
 }
 

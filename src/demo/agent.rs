@@ -7,19 +7,20 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
+use hyper::client::conn::http2;
 use hyper::{Method, Request, header};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::{Value, json};
 
 use super::error::DemoError;
 use super::new_nonce;
 use crate::env::clock::{Clock as _, SystemClock};
-use crate::env::dial::Endpoint;
+use crate::env::dial::{Dial as _, Endpoint};
 use crate::env::rng::{self, SystemRng};
 use crate::env::tls::TlsDial;
 use crate::proto::address::Address;
 use crate::proto::nonce::Nonce;
 use crate::secret::Secret;
-use crate::transfer::pool::{Pool, SendError};
 
 /// How long a server may take to answer its agent.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -28,12 +29,12 @@ const MAX_ANSWER_BYTES: usize = 1024 * 1024;
 /// Random bytes in a password.
 const PASSWORD_BYTES: usize = 6;
 
-/// An agent and its connection.
+/// An agent, and where its server is.
 pub(super) struct Agent {
     pub address: Address,
     pub password: Secret,
-    endpoint: Endpoint,
-    pool: Pool,
+    server: Endpoint,
+    dial: Arc<TlsDial>,
 }
 
 /// A message as its author writes it.
@@ -72,9 +73,9 @@ impl Letter {
 
 impl Agent {
     /// An agent with a password of its own making, not registered yet.
-    pub fn new(address: Address, endpoint: Endpoint, dial: Arc<TlsDial>) -> Agent {
+    pub fn new(address: Address, server: Endpoint, dial: Arc<TlsDial>) -> Agent {
         let password = Secret::new(rng::hex(&SystemRng, PASSWORD_BYTES));
-        Agent { address, password, endpoint, pool: Pool::new(dial) }
+        Agent { address, password, server, dial }
     }
 
     pub async fn register(&self) -> Result<(), DemoError> {
@@ -111,20 +112,22 @@ impl Agent {
         call: &str,
         body: Option<&Value>,
     ) -> Result<(bool, Value), String> {
-        let authority = format!("{}:{}", self.endpoint.name, self.endpoint.address.port());
+        let authority = format!("{}:{}", self.server.name, self.server.address.port());
         let credential = format!("{}:{}", self.address, self.password.expose());
         let request = Request::builder()
             .method(method)
             .uri(format!("https://{authority}/.well-known/atp/v1/{call}"))
-            .header(header::HOST, authority)
             .header(header::CONTENT_TYPE, "application/json")
             .header(header::AUTHORIZATION, format!("Basic {}", BASE64_STANDARD.encode(credential)))
             .body(Full::new(body.map(Value::to_string).map(Bytes::from).unwrap_or_default()))
             .map_err(|error| error.to_string())?;
-        let response = self.pool.send(&self.endpoint, request).await.map_err(|error| match error {
-            SendError::NotWritten(error) => error.to_string(),
-            SendError::Broken(error) => error,
-        })?;
+        // Our servers always choose HTTP/2. A connection for each call is enough for a demo.
+        let connection = self.dial.dial(&self.server).await.map_err(|error| error.to_string())?;
+        let (mut sender, driver) = http2::handshake(TokioExecutor::new(), TokioIo::new(connection.io))
+            .await
+            .map_err(|error| error.to_string())?;
+        tokio::spawn(driver);
+        let response = sender.send_request(request).await.map_err(|error| error.to_string())?;
         let succeeded = response.status().is_success();
         let answer = Limited::new(response.into_body(), MAX_ANSWER_BYTES).collect().await;
         let answer = answer.map_err(|error| error.to_string())?.to_bytes();

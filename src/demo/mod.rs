@@ -1,10 +1,10 @@
 //! `atp demo`: two domains exchange a message on this machine, and a person sees how.
 //!
-//! 1. [`Ground`] holds what must be gone afterwards: a directory, and the servers that run in it.
-//! 2. [`Pair::set_up`] makes two domains as in production: keys, certificates of a throw-away authority, records
+//! 1. `ground` holds what must be gone afterwards: a directory, and the servers that run in it.
+//! 2. `pair` makes two domains as in production: keys, certificates of a throw-away authority, records
 //!    from `dns-templates/` in a DNS server of our own ([`dns_server`]), two real daemons, an agent each.
 //! 3. Each agent writes to the other. What the screen says of a message's way is read off the events the daemons
-//!    trace ([`tape`], [`story`]); nothing of it is known beforehand.
+//!    trace (`tape`, `story`); nothing of it is known beforehand.
 //! 4. The ground is cleared, whatever happened.
 
 use std::path::PathBuf;

@@ -1,5 +1,6 @@
 //! The screen: at most 110 columns, colour only on a terminal.
 
+use std::cell::Cell;
 use std::io::{self, IsTerminal, Write};
 
 use super::agent::Letter;
@@ -25,24 +26,32 @@ const CYAN: &str = "36";
 /// Standard output, and a line of progress on standard error while there is nothing to show.
 pub(super) struct Page {
     colour: bool,
-    progress: bool,
+    /// Whether somebody watches standard error.
+    watched: bool,
+    /// Whether a line of progress stands there.
+    progress: Cell<bool>,
 }
 
 impl Page {
     pub fn stdout() -> Page {
         let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        Page { colour: io::stdout().is_terminal() && !plain, progress: io::stderr().is_terminal() }
+        Page {
+            colour: io::stdout().is_terminal() && !plain,
+            watched: io::stderr().is_terminal(),
+            progress: Cell::default(),
+        }
     }
 
     /// Says what is going on, on a terminal only.
     pub fn progress(&self, what: &str) {
-        if self.progress {
+        if self.watched {
+            self.progress.set(true);
             eprint!("\r\x1b[K{what} …");
         }
     }
 
     pub fn no_progress(&self) {
-        if self.progress {
+        if self.progress.take() {
             eprint!("\r\x1b[K");
         }
     }

@@ -120,68 +120,102 @@ fn sync_before(line: &Line, earlier: &[Event]) -> Option<Line> {
 
 /// `None`: an event the picture can do without.
 fn line(event: &Event, sender: &str) -> Option<Line> {
-    let get = |name| event.get(name);
-    let at_sender = event.server == sender;
-    let told = |stage, text: String| Line { text, ..plain(stage, event) };
-    Some(match event.name.as_str() {
-        "authenticated" => Line {
+    if event.name == "dns" {
+        let stage = if event.server == sender { Stage::Discover } else { Stage::Verify };
+        let text = format!("{} {}", event.get("kind"), event.get("name"));
+        return Some(Line {
+            text,
+            answer: event.get("answer").into(),
             sums_up: false,
-            ..told(Stage::Submit, format!("{}: the password is right (Argon2id)", get("agent")))
-        },
-        "submitted" => told(
-            Stage::Submit,
-            format!("{} to {}: a {} of the right form", get("from"), get("to"), get("kind")),
-        ),
-        "accepted" => told(Stage::Spool, "on disk, so 202: from here on it arrives, or bounces".into()),
-        "dns" => {
-            let stage = if at_sender { Stage::Discover } else { Stage::Verify };
-            let text = format!("{} {}", get("kind"), get("name"));
-            Line { answer: get("answer").into(), sums_up: false, ..told(stage, text) }
+            ..plain(stage, event)
+        });
+    }
+    accepting(event).or_else(|| sending(event)).or_else(|| receiving(event)).or_else(|| ending(event))
+}
+
+fn accepting(event: &Event) -> Option<Line> {
+    let get = |name| event.get(name);
+    Some(match event.name.as_str() {
+        "authenticated" => {
+            let text = format!("{}: the password is right (Argon2id)", get("agent"));
+            Line { sums_up: false, text, ..plain(Stage::Submit, event) }
         }
-        "route" => told(Stage::Discover, format!("the server is {}", get("targets"))),
-        "signed" => told(Stage::Sign, format!("Ed25519 ({}), key {}", get("form"), get("key"))),
+        "submitted" => {
+            let text = format!("{} to {}: a {} of the right form", get("from"), get("to"), get("kind"));
+            Line { text, ..plain(Stage::Submit, event) }
+        }
+        "accepted" => {
+            let text = "on disk, so 202: from here on it arrives, or bounces".into();
+            Line { text, ..plain(Stage::Spool, event) }
+        }
+        _ => return None,
+    })
+}
+
+fn sending(event: &Event) -> Option<Line> {
+    let get = |name| event.get(name);
+    Some(match event.name.as_str() {
+        "route" => {
+            Line { text: format!("the server is {}", get("targets")), ..plain(Stage::Discover, event) }
+        }
+        "signed" => {
+            let text = format!("Ed25519 ({}), key {}", get("form"), get("key"));
+            Line { text, ..plain(Stage::Sign, event) }
+        }
         "connected" => {
             let text = format!("{} to {}: {}, ALPN {}", get("tls"), get("host"), get("group"), get("alpn"));
-            Line { sums_up: false, ..told(Stage::Transfer, text) }
+            Line { sums_up: false, text, ..plain(Stage::Transfer, event) }
         }
         "profile" => {
             let text = format!("it speaks {}, up to {} bytes", get("speaks"), get("max_payload_bytes"));
-            Line { sums_up: false, ..told(Stage::Transfer, text) }
+            Line { sums_up: false, text, ..plain(Stage::Transfer, event) }
         }
         "answered" => {
+            let text = format!("transfer of the signed message: HTTP {}", get("status"));
             let tone = if get("status") == "202" { Tone::Plain } else { Tone::Bad };
-            Line {
-                tone,
-                ..told(Stage::Transfer, format!("transfer of the signed message: HTTP {}", get("status")))
-            }
+            Line { tone, text, ..plain(Stage::Transfer, event) }
         }
+        _ => return None,
+    })
+}
+
+fn receiving(event: &Event) -> Option<Line> {
+    let get = |name| event.get(name);
+    Some(match event.name.as_str() {
         "ats" => {
-            let text =
-                format!("policy (ATS): may {} send for {}? {}", get("source"), get("domain"), get("verdict"));
-            Line { sums_up: false, tone: tone_of(event), ..told(Stage::Verify, text) }
+            let (source, domain, verdict) = (get("source"), get("domain"), get("verdict"));
+            let text = format!("policy (ATS): may {source} send for {domain}? {verdict}");
+            Line { sums_up: false, tone: tone_of(event), text, ..plain(Stage::Verify, event) }
         }
         "atk" => {
-            let text = format!("key (ATK): does the signature of {} hold? {}", get("domain"), get("verdict"));
-            Line { tone: tone_of(event), ..told(Stage::Verify, text) }
+            let (domain, verdict) = (get("domain"), get("verdict"));
+            let text = format!("key (ATK): does the signature of {domain} hold? {verdict}");
+            Line { tone: tone_of(event), text, ..plain(Stage::Verify, event) }
         }
         "delivered" => {
             let text = format!("in the mailbox of {}, on disk, cursor {}", get("to"), get("cursor"));
-            Line { tone: Tone::Good, ..told(Stage::Deliver, text) }
+            Line { tone: Tone::Good, text, ..plain(Stage::Deliver, event) }
         }
         "read" => {
             let text = format!("{} reads its mailbox: {} in it", get("agent"), get("messages"));
-            Line { sums_up: false, ..told(Stage::Deliver, text) }
+            Line { sums_up: false, text, ..plain(Stage::Deliver, event) }
         }
+        _ => return None,
+    })
+}
+
+fn ending(event: &Event) -> Option<Line> {
+    let get = |name| event.get(name);
+    let attempt = get("attempt");
+    Some(match event.name.as_str() {
         "transferred" => {
-            let text = format!(
-                "done in attempt {}, from the first question to DNS to the last answer",
-                get("attempt")
-            );
-            told(Stage::End, text)
+            let text =
+                format!("done in attempt {attempt}, from the first question to DNS to the last answer");
+            Line { text, ..plain(Stage::End, event) }
         }
         "attempt failed" => {
-            let text = format!("attempt {} failed: {} {}", get("attempt"), get("code"), get("reason"));
-            Line { tone: Tone::Bad, ..told(Stage::End, text) }
+            let text = format!("attempt {attempt} failed: {} {}", get("code"), get("reason"));
+            Line { tone: Tone::Bad, text, ..plain(Stage::End, event) }
         }
         _ => return None,
     })
