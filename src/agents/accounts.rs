@@ -68,7 +68,7 @@ impl Accounts {
         }
     }
 
-    /// Every agent, in order of their addresses, at most [`MAX_LISTED`].
+    /// Every agent, in order of their addresses, at most 100,000.
     ///
     /// # Errors
     /// What the store says.

@@ -1,5 +1,7 @@
 //! `atp demo`
 
+use std::path::PathBuf;
+
 use clap::Args;
 use clap::builder::FalseyValueParser;
 
@@ -11,12 +13,21 @@ pub(super) struct Demo {
     /// Leave both servers running and print commands to try
     #[arg(long, env = "ATP_KEEP", value_parser = FalseyValueParser::new())]
     keep: bool,
+    /// Another directory of DNS templates, to see what becomes of a message when a record is wrong
+    #[arg(long, env = "ATP_DEMO_TEMPLATES", value_name = "DIR")]
+    templates: Option<PathBuf>,
 }
 
 impl Demo {
+    #[cfg(feature = "demo")]
     pub fn run(self) -> Result<(), CliError> {
-        // SEAM: crate::demo::run(self.keep), which starts its own runtime.
-        let _ = self.keep;
-        Err(CliError::failed("this build has no demo yet"))
+        let Demo { keep, templates } = self;
+        crate::demo::run(&crate::demo::Options { keep, templates }).map_err(CliError::failed)
+    }
+
+    #[cfg(not(feature = "demo"))]
+    pub fn run(self) -> Result<(), CliError> {
+        let Demo { keep: _, templates: _ } = self;
+        Err(CliError::failed("this program was built without the demo; build it with --features demo"))
     }
 }

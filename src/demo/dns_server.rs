@@ -40,6 +40,13 @@ pub enum ZoneError {
     },
 }
 
+/// Where a server will answer, before it is known what: questions asked meanwhile wait in the sockets.
+pub struct ZoneSockets {
+    address: SocketAddr,
+    tcp: TcpListener,
+    udp: UdpSocket,
+}
+
 /// A running server; it stops when this value is dropped.
 pub struct ZoneServer {
     address: SocketAddr,
@@ -47,25 +54,50 @@ pub struct ZoneServer {
     server: Server<Catalog>,
 }
 
-impl ZoneServer {
-    /// Serves zones, given as (origin, text in the form of RFC 1035 §5 with an SOA record). Port 0 takes
-    /// any port that is free for UDP and TCP alike. Names outside the zones are refused.
+impl ZoneSockets {
+    /// Listens on an address. Port 0 takes any port that is free for UDP and TCP alike.
     ///
     /// # Errors
-    /// [`ZoneError`] if a zone cannot be read or the address cannot be listened on.
-    pub async fn start(zones: &[(&str, &str)], bind: SocketAddr) -> Result<ZoneServer, ZoneError> {
+    /// [`ZoneError::Listen`].
+    pub async fn bind(bind: SocketAddr) -> Result<ZoneSockets, ZoneError> {
+        let bound = async {
+            let (tcp, udp) = listen(bind).await?;
+            Ok(ZoneSockets { address: tcp.local_addr()?, tcp, udp })
+        };
+        bound.await.map_err(|error| ZoneError::Listen { address: bind, error })
+    }
+
+    /// Where the server will answer, over UDP and TCP.
+    pub fn addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves zones, given as (origin, text in the form of RFC 1035 §5 with an SOA record). Names outside the
+    /// zones are refused.
+    ///
+    /// # Errors
+    /// [`ZoneError::Zone`] if one cannot be read.
+    pub fn serve(self, zones: &[(&str, &str)]) -> Result<ZoneServer, ZoneError> {
         let mut catalog = Catalog::new();
         for (origin, text) in zones {
             let (name, zone) = read(origin, text)
                 .map_err(|wrong| ZoneError::Zone { origin: (*origin).to_owned(), wrong })?;
             catalog.upsert(name, vec![Arc::new(zone)]);
         }
-        let (tcp, udp) = listen(bind).await.map_err(|error| ZoneError::Listen { address: bind, error })?;
-        let address = tcp.local_addr().map_err(|error| ZoneError::Listen { address: bind, error })?;
         let mut server = Server::new(catalog);
-        server.register_socket(udp);
-        server.register_listener(tcp, TCP_IDLE_TIMEOUT, TCP_ANSWERS_WAITING);
-        Ok(ZoneServer { address, server })
+        server.register_socket(self.udp);
+        server.register_listener(self.tcp, TCP_IDLE_TIMEOUT, TCP_ANSWERS_WAITING);
+        Ok(ZoneServer { address: self.address, server })
+    }
+}
+
+impl ZoneServer {
+    /// Binds and serves at once.
+    ///
+    /// # Errors
+    /// As [`ZoneSockets::bind`] and [`ZoneSockets::serve`].
+    pub async fn start(zones: &[(&str, &str)], bind: SocketAddr) -> Result<ZoneServer, ZoneError> {
+        ZoneSockets::bind(bind).await?.serve(zones)
     }
 
     /// Where it answers, over UDP and TCP.

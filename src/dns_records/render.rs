@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
+use std::path::Path;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -38,7 +39,26 @@ impl Default for Templates {
     }
 }
 
-/// A template that cannot be filled in. The text is one line.
+impl Templates {
+    /// Those of another directory, which has the same four files.
+    ///
+    /// # Errors
+    /// [`TemplateError`] if one cannot be read.
+    pub fn from_dir(directory: &Path) -> Result<Templates, TemplateError> {
+        let read = |template: &'static str| {
+            let text = std::fs::read_to_string(directory.join(template));
+            text.map(Cow::Owned).map_err(|error| TemplateError { template, cause: error.to_string() })
+        };
+        Ok(Templates {
+            discovery: read("discovery.zone.in")?,
+            address: read("address.zone.in")?,
+            ats: read("ats.zone.in")?,
+            atk: read("atk.zone.in")?,
+        })
+    }
+}
+
+/// A template that cannot be read or filled in. The text is one line.
 #[derive(Debug, thiserror::Error)]
 #[error("template {template}: {cause}")]
 pub struct TemplateError {

@@ -31,6 +31,8 @@ pub enum Reason {
     Conflict,
     /// Body over the size limit.
     TooLarge,
+    /// The body broke off, or took too long: the network's fault as likely as the sender's.
+    Incomplete,
     /// The sender's ATS policy denies the source address.
     AtsDenied,
     /// The sender's ATS policy cannot be evaluated: malformed, loops, too many look-ups.
@@ -79,7 +81,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, for tables and tests.
-    pub const ALL: [Reason; 29] = [
+    pub const ALL: [Reason; 30] = [
         Reason::Malformed,
         Reason::Stale,
         Reason::BadCredential,
@@ -87,6 +89,7 @@ impl Reason {
         Reason::UnknownAgent,
         Reason::Conflict,
         Reason::TooLarge,
+        Reason::Incomplete,
         Reason::AtsDenied,
         Reason::AtsBroken,
         Reason::BadSignature,
@@ -122,6 +125,7 @@ impl Reason {
             Reason::UnknownAgent => (404, "550 5.1.1"),
             Reason::Conflict => (409, "550 5.6.0"),
             Reason::TooLarge => (413, "552 5.3.4"),
+            Reason::Incomplete => (408, "450 4.4.2"),
             Reason::AtsDenied => (403, "550 5.7.26"),
             Reason::AtsBroken => (403, "550 5.7.27"),
             Reason::BadSignature => (403, "550 5.7.28"),

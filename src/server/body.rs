@@ -25,7 +25,7 @@ const DISCARD_TIMEOUT: Duration = Duration::from_secs(5);
 /// The whole body, at most `limit` bytes. `stopping` turns true when the server is told to stop.
 ///
 /// # Errors
-/// [`Reason::TooLarge`] over the limit, [`Reason::Malformed`] if it breaks off or takes too long,
+/// [`Reason::TooLarge`] over the limit, [`Reason::Incomplete`] if it breaks off or takes too long,
 /// [`Reason::ShuttingDown`] if the server cannot wait for it any longer.
 pub async fn read(
     headers: &HeaderMap,
@@ -61,6 +61,11 @@ async fn arriving(headers: &HeaderMap, mut body: Body, limit: usize) -> Result<B
         let frame = timeout_at(deadline, body.frame()).await.map_err(|_| broken("took too long"))?;
         match frame {
             None => return Ok(bytes.freeze()),
+            Some(Err(error)) if is_misframed(&error) => {
+                return Err(
+                    Fault::new(Reason::Malformed, "The body is not framed as HTTP wants it.").because(error)
+                );
+            }
             Some(Err(error)) => return Err(broken("broke off").because(error)),
             Some(Ok(frame)) => {
                 let Ok(data) = frame.into_data() else { continue };
@@ -91,6 +96,59 @@ async fn discard(mut body: Body, seen: usize) {
     }
 }
 
+/// Whether the sender wrote something that is no HTTP body, rather than nothing more.
+fn is_misframed(error: &(dyn std::error::Error + 'static)) -> bool {
+    use std::io::ErrorKind::{InvalidData, InvalidInput};
+    std::iter::successors(Some(error), |error| error.source())
+        .filter_map(|error| error.downcast_ref::<std::io::Error>())
+        .any(|error| matches!(error.kind(), InvalidInput | InvalidData))
+}
+
 fn broken(how: &str) -> Fault {
-    Fault::new(Reason::Malformed, format!("The body {how} before it was complete."))
+    Fault::new(Reason::Incomplete, format!("The body {how} before it was complete."))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
+    use hyper::body::Frame;
+
+    use super::*;
+
+    /// Some bytes, then silence or an end nobody announced.
+    struct Half {
+        bytes: Option<Bytes>,
+        breaks: bool,
+    }
+
+    impl hyper::body::Body for Half {
+        type Data = Bytes;
+        type Error = std::io::Error;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
+            match self.bytes.take() {
+                Some(bytes) => Poll::Ready(Some(Ok(Frame::data(bytes)))),
+                None if self.breaks => Poll::Ready(Some(Err(std::io::ErrorKind::ConnectionReset.into()))),
+                None => Poll::Pending,
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_does_not_arrive_is_asked_for_again() {
+        let (_stop, stopping) = watch::channel(false);
+        for breaks in [true, false] {
+            let body = Body::new(Half { bytes: Some(Bytes::from_static(b"{")), breaks });
+            let started = Instant::now();
+            let fault = read(&HeaderMap::new(), body, 100, &stopping).await.unwrap_err();
+            assert_eq!(fault.reason, Reason::Incomplete);
+            assert!(fault.reason.is_temporary());
+            assert_eq!(started.elapsed() >= BODY_TIMEOUT, !breaks);
+        }
+    }
 }

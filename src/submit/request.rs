@@ -20,7 +20,7 @@ pub struct Submission {
 
 impl Submission {
     /// Checks what is special to submissions and brings the message into the form it is stored in: no
-    /// signature, addresses lower-cased.
+    /// signature, addresses lower-cased, no empty `cc`, no `routing` that is null.
     ///
     /// # Errors
     /// [`Reason::Malformed`] for `routing.atp`, [`Reason::Stale`] for a timestamp too old or ahead,
@@ -81,12 +81,42 @@ fn normalised(message: Message) -> Result<Message, Fault> {
     object.remove("signature");
     object.insert("from".into(), Value::String(from));
     object.insert("to".into(), Value::String(to));
-    if object.contains_key("cc") {
+    // Absent and empty mean the same; readers get the form that every peer gets.
+    if cc.is_empty() {
+        object.remove("cc");
+    } else {
         object.insert("cc".into(), Value::Array(cc));
+    }
+    if object.get("routing").is_some_and(Value::is_null) {
+        object.remove("routing");
     }
     Message::from_object(object).map_err(|error| malformed(&error))
 }
 
 fn malformed(error: &dyn std::fmt::Display) -> Fault {
     Fault::new(Reason::Malformed, error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Map, json};
+
+    use super::*;
+
+    #[test]
+    fn what_is_stored_has_the_form_that_peers_get() {
+        let written = json!({
+            "from": "Me@A.test", "to": "YOU@a.test", "timestamp": 1000, "nonce": "msg-1", "type": "message",
+            "payload": {}, "cc": [], "routing": null, "signature": null, "context_id": "kept",
+        });
+        let message = Message::parse(written.to_string().as_bytes()).unwrap();
+        let limits = SubmissionLimits { max_bytes: 1000, max_message_age_seconds: 60 };
+        let submission = Submission::new(message, &limits, UnixMillis::from_seconds(1000)).unwrap();
+        let stored: Map<String, Value> = serde_json::from_slice(&submission.bytes()).unwrap();
+        let wanted = json!({
+            "from": "me@a.test", "to": "you@a.test", "timestamp": 1000, "nonce": "msg-1", "type": "message",
+            "payload": {}, "context_id": "kept",
+        });
+        assert_eq!(Value::Object(stored), wanted);
+    }
 }

@@ -12,7 +12,7 @@ use source::{Source, program};
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("proto", &[]),
     ("secret", &[]),
-    ("counters", &["proto"]),
+    ("counters", &["proto::status::Reason"]),
     ("error", &["proto"]),
     ("env", &["proto"]),
     ("config", &["proto", "secret"]),
@@ -74,7 +74,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "verify",
         ],
     ),
-    ("demo", &["config", "daemon", "dns_records", "env", "observe", "proto", "secret", "sign"]),
+    (
+        "demo",
+        &["config", "daemon", "dns_records", "env", "observe", "proto", "secret", "sign", "transfer::pool"],
+    ),
     ("cli", &["config", "daemon", "demo", "dns_records", "env", "observe", "proto", "secret", "sign"]),
     ("main", &["cli"]),
     ("lib", &[]),

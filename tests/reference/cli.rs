@@ -36,6 +36,11 @@ impl Cli {
         Cli { program: vec![python.into(), "-m".into(), "atp".into()], home: home.into() }
     }
 
+    /// The home that its commands see.
+    pub fn home(&self) -> &Path {
+        &self.home
+    }
+
     /// The command for a server, which outlives this call.
     pub fn server(&self, args: &[impl AsRef<OsStr> + Debug]) -> std::process::Command {
         let (program, lead) = self.program.split_first().expect("a program");

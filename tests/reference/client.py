@@ -39,6 +39,13 @@ async def post_as_is(server, agent, password, body):
         return {"http": answer.status_code, "body": answer.json()}
 
 
+async def page_as_is(server, agent, password):
+    """Reads a mailbox without the client's own idea of a message."""
+    async with httpx.AsyncClient(verify=False) as http:
+        answer = await http.get(f"https://{server}/.well-known/atp/v1/messages", auth=(agent, password))
+        return answer.json()
+
+
 async def main(agent, password, server):
     client = ATPClient(agent_id=agent, password=password, server=server, no_verify=True)
     for line in sys.stdin:
@@ -52,6 +59,8 @@ async def main(agent, password, server):
                 result = await wait_while_sending(client, step["to"], step["payload"])
             case "post":
                 result = await post_as_is(server, agent, password, step["body"])
+            case "page":
+                result = await page_as_is(server, agent, password)
         print(json.dumps(result), flush=True)
     await client.close()
 

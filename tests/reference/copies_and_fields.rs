@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 
 use crate::python::with_reference;
 use crate::servers::{Node, Pair};
-use crate::their_library::client;
+use crate::their_library::{message, submit};
 
 #[test]
 fn fields_the_reference_drops_travel_under_routing() {
@@ -20,7 +20,7 @@ fn fields_the_reference_drops_travel_under_routing() {
     });
     let mut message = message("msg-fields", &alice, &bob, &json!([]));
     message.as_object_mut().expect("an object").extend(fields.as_object().expect("an object").clone());
-    submit(python, &pair, &alice, &message);
+    submit(python, &pair.ours, &alice, pair.dir(), std::slice::from_ref(&message));
 
     let found = pair.until("the message at the reference", || one(&pair.theirs, &bob, "msg-fields"));
     let carried = &found["routing"]["atp"]["fields"];
@@ -40,7 +40,8 @@ fn each_recipient_gets_a_copy_of_its_own() {
     let [alice, dave] = ["alice", "dave"].map(|name| pair.ours.register(name));
     let [bob, carol] = ["bob", "carol"].map(|name| pair.theirs.register(name));
     let author_cc = json!([&carol, &dave]);
-    submit(python, &pair, &alice, &message("msg-copies", &alice, &bob, &author_cc));
+    let message = message("msg-copies", &alice, &bob, &author_cc);
+    submit(python, &pair.ours, &alice, pair.dir(), &[message]);
 
     let first = pair.until("the copy in `to`", || one(&pair.theirs, &bob, "msg-copies"));
     assert_eq!((&first["to"], as_written(&first, "to")), (&json!(bob), &json!(bob)));
@@ -64,26 +65,6 @@ fn copy_nonce(from: &str, nonce: &str, recipient: &str) -> String {
     let hash = Sha256::digest(format!("{from}\0{nonce}\0{recipient}"));
     let digits: String = hash.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
     format!("c-{digits}")
-}
-
-/// Written half a minute ago, so that the attempt is stamped later than the message.
-fn message(nonce: &str, from: &str, to: &str, cc: &Value) -> Value {
-    let written = unix_seconds() - 30;
-    json!({"from": from, "to": to, "timestamp": written, "nonce": nonce, "type": "message",
-           "payload": {"body": "hello"}, "cc": cc})
-}
-
-#[expect(clippy::disallowed_methods, reason = "the real binary compares this with the real clock")]
-fn unix_seconds() -> u64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    since.expect("a clock after 1970").as_secs()
-}
-
-/// Hands `message` to our server as it is.
-fn submit(python: &std::path::Path, pair: &Pair, from: &str, message: &Value) {
-    let step = json!({"do": "post", "body": message.to_string()});
-    let answer = client(python, &pair.ours, from, pair.dir(), &[step]);
-    assert_eq!(answer[0]["http"].to_string(), "202", "{answer:?}");
 }
 
 fn one(node: &Node, agent: &str, nonce: &str) -> Option<Value> {

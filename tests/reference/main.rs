@@ -9,8 +9,12 @@ mod payloads;
 mod process;
 mod python;
 mod servers;
+mod wire;
 
 mod both_ways;
 mod copies_and_fields;
+mod keys;
+mod once;
+mod readers;
 mod their_library;
 mod whole_command_line;

@@ -24,7 +24,7 @@ pub struct Server {
 impl Server {
     /// Starts `command`, both its outputs going to `log`, and waits until `port` takes connections.
     pub fn start(name: &'static str, mut command: Command, port: u16, log: PathBuf) -> Server {
-        let out = File::create(&log).expect("a log file");
+        let out = File::options().create(true).append(true).open(&log).expect("a log file");
         let err = out.try_clone().expect("a second handle");
         let child = command.stdin(Stdio::null()).stdout(out).stderr(err).spawn();
         let child = child.unwrap_or_else(|e| panic!("{name} cannot be started: {e}"));
@@ -37,6 +37,18 @@ impl Server {
     /// What the command lines take as `--server`.
     pub fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port)
+    }
+
+    /// Where it listens on loopback.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// SIGKILL: it gets no chance to tidy up.
+    pub fn kill(&self) {
+        let mut child = self.child.borrow_mut();
+        child.kill().expect("a process to kill");
+        child.wait().expect("its end");
     }
 
     fn has_ended(&self) -> bool {
@@ -92,4 +104,11 @@ pub fn until<T>(what: &str, servers: &[&Server], mut probe: impl FnMut() -> Opti
 #[expect(clippy::disallowed_methods, reason = "these are real processes, which paused time does not reach")]
 pub fn pause(time: Duration) {
     std::thread::sleep(time);
+}
+
+/// Now, by the real clock, which the servers under test go by.
+#[expect(clippy::disallowed_methods, reason = "these are real processes, which paused time does not reach")]
+pub fn unix_seconds() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.expect("a clock after 1970").as_secs()
 }

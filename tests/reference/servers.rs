@@ -8,11 +8,14 @@ use tempfile::TempDir;
 
 use crate::cli::Cli;
 use crate::process::{Server, free_port, until};
+use crate::wire::Wire;
 
 /// What every agent of these tests logs in with.
 pub const PASSWORD: &str = "correct horse";
 /// The operator's token on both servers.
 pub const ADMIN_TOKEN: &str = "operator-token";
+/// Of ours: retries soon enough for a test, the second not before a test has had time to act.
+const CONFIG: &str = "[queue]\nschedule = [\"1s\", \"4s\"]\n";
 
 /// One domain: its server and the command line of the same make.
 pub struct Node {
@@ -32,9 +35,9 @@ impl Node {
         args.iter().copied().chain(["--server", &server, "--no-verify"]).map(str::to_owned).collect()
     }
 
-    /// Registers an agent with the node's own command line.
+    /// Registers an agent.
     pub fn register(&self, name: &str) -> String {
-        self.cli.ok(&self.at(&["agent", "register", name, "-p", PASSWORD]));
+        self.quick().ok(&self.at(&["agent", "register", name, "-p", PASSWORD]));
         self.address_of(name)
     }
 
@@ -42,7 +45,7 @@ impl Node {
     pub fn send(&self, from: &str, to: &str, payload: &Path) -> String {
         let payload = payload.to_str().expect("a UTF-8 path");
         let args = ["send", to, "--from", from, "-P", PASSWORD, "--payload", payload, "--output", "json"];
-        let sent = self.cli.json(&self.at(&args));
+        let sent = self.quick().json(&self.at(&args));
         assert_eq!(sent["status"], "accepted", "{sent}");
         sent["nonce"].as_str().expect("a nonce").to_owned()
     }
@@ -50,7 +53,12 @@ impl Node {
     /// What lies in an agent's mailbox.
     pub fn mailbox(&self, agent: &str) -> Vec<Value> {
         let args = ["recv", "--agent-id", agent, "-P", PASSWORD, "--output", "json"];
-        self.cli.json(&self.at(&args)).as_array().expect("a list of messages").clone()
+        self.quick().json(&self.at(&args)).as_array().expect("a list of messages").clone()
+    }
+
+    /// Our command line, whosever the server: theirs takes a second to start.
+    fn quick(&self) -> Cli {
+        Cli::ours(self.cli.home())
     }
 }
 
@@ -58,23 +66,42 @@ impl Node {
 pub struct Pair {
     pub ours: Node,
     pub theirs: Node,
+    /// The reference's public key, base64.
+    pub theirs_key: String,
     dir: TempDir,
 }
 
 impl Pair {
-    /// Starts ours, which makes its key, then the reference, which reads all its files only at start.
+    /// Starts both.
     pub fn start(python: &Path) -> Pair {
-        let dir = TempDir::new().expect("a temporary directory");
-        let (our_port, their_port) = (free_port(), free_port());
-        let reference = Reference::prepare(python, dir.path().join("reference"), "ref.test");
-        let ours = start_ours(dir.path(), our_port, &[("ref.test", their_port, &reference.key)]);
+        let their_port = free_port();
+        Pair::start_with(python, their_port, their_port)
+    }
 
-        let state = dir.path().join("ours");
-        let state = state.to_str().expect("a UTF-8 path");
-        let show = ["keys", "show", "--public", "--domain", "ours.test", "--state-dir", state, "--json"];
-        let key = ours.cli.json(&show)["public_key"].as_str().expect("a key").to_owned();
-        let theirs = reference.start(their_port, &[("ours.test", our_port, &key)]);
-        Pair { ours, theirs, dir }
+    /// Starts both, ours knowing the reference by the end of a wire.
+    pub fn start_over_wire(python: &Path) -> (Pair, Wire) {
+        let their_port = free_port();
+        let wire = Wire::to(their_port);
+        (Pair::start_with(python, their_port, wire.port), wire)
+    }
+
+    /// Starts ours, which makes its key, then the reference, which reads all its files only at start.
+    fn start_with(python: &Path, their_port: u16, known_port: u16) -> Pair {
+        let dir = TempDir::new().expect("a temporary directory");
+        let our_port = free_port();
+        let reference = Reference::prepare(python, dir.path().join("reference"), "ref.test");
+        let ours = start_ours(dir.path(), our_port, &[("ref.test", known_port, &reference.key)]);
+        let theirs_key = reference.key.clone();
+        let our_key = our_key(&ours.cli, dir.path());
+        let theirs = reference.start(their_port, &[("ours.test", our_port, &our_key)]);
+        Pair { ours, theirs, theirs_key, dir }
+    }
+
+    /// Kills our server and starts it again over what it left on disk.
+    pub fn crash_and_restart_ours(&mut self) {
+        let port = self.ours.server.port();
+        self.ours.server.kill();
+        self.ours.server = run_ours(&self.ours.cli, self.dir.path(), port);
     }
 
     /// A place for files of the test.
@@ -88,12 +115,32 @@ impl Pair {
     }
 }
 
-/// Starts a server of ours that knows `peers` by domain, port and public key.
+/// Starts a server of ours in `dir` that knows `peers` by domain, port and public key.
 pub fn start_ours(dir: &Path, port: u16, peers: &[(&str, u16, &str)]) -> Node {
-    let state = dir.join("ours");
-    fs::create_dir(&state).expect("a state directory");
-    let (peers_file, records_file) = write_directory(dir, "ours", peers);
+    let state = our_state(dir);
+    fs::create_dir_all(&state).expect("a state directory");
+    fs::write(dir.join("ours.toml"), CONFIG).expect("a configuration");
+    write_directory(dir, "ours", peers);
     let cli = Cli::ours(&state);
+    let server = run_ours(&cli, dir, port);
+    Node { domain: "ours.test", server, cli }
+}
+
+/// Where our server of `start_ours` keeps its state.
+pub fn our_state(dir: &Path) -> PathBuf {
+    dir.join("ours")
+}
+
+/// The public key of our server, base64.
+pub fn our_key(cli: &Cli, dir: &Path) -> String {
+    let state = path_text(our_state(dir));
+    let show = ["keys", "show", "--public", "--domain", "ours.test", "--state-dir", &state, "--json"];
+    cli.json(&show)["public_key"].as_str().expect("a key").to_owned()
+}
+
+fn run_ours(cli: &Cli, dir: &Path, port: u16) -> Server {
+    let [config, peers, records] =
+        ["ours.toml", "ours-peers.toml", "ours-records.toml"].map(|name| path_text(dir.join(name)));
     let command = cli.server(&[
         "server",
         "start",
@@ -104,23 +151,27 @@ pub fn start_ours(dir: &Path, port: u16, peers: &[(&str, u16, &str)]) -> Node {
         "--port",
         &port.to_string(),
         "--state-dir",
-        state.to_str().expect("a UTF-8 path"),
+        &path_text(our_state(dir)),
+        "--config",
+        &config,
         "--peers",
-        &peers_file,
+        &peers,
         "--dns-override",
-        &records_file,
+        &records,
         "--admin-token",
         ADMIN_TOKEN,
     ]);
     let server = Server::start("our server", command, port, dir.join("ours.log"));
-    Node { domain: "ours.test", server, cli }
+    let status = ["status", "--server", &server.address(), "--no-verify", "--admin-token", ADMIN_TOKEN];
+    until("our server at work", &[&server], || cli.run(&status).success.then_some(()));
+    server
 }
 
 /// A reference with its home and key, not yet started.
 pub struct Reference {
     domain: &'static str,
     home: PathBuf,
-    cli: Cli,
+    pub cli: Cli,
     certificate: [String; 2],
     /// Its public key, base64.
     pub key: String,
@@ -129,20 +180,28 @@ pub struct Reference {
 impl Reference {
     /// Makes the home, the key and a certificate, by the reference's own means.
     pub fn prepare(python: &Path, home: PathBuf, domain: &'static str) -> Reference {
-        const MAKE: &str = "import sys; from atp.security.tls import TLSConfig; \
-                            TLSConfig.generate_self_signed_cert(*sys.argv[1:])";
-        fs::create_dir_all(home.join(".atp")).expect("a home");
-        let certificate = ["tls.crt", "tls.key"].map(|name| home.join(name).to_string_lossy().into_owned());
+        const MAKE: &str = "import pathlib, sys\n\
+                            from atp.security.tls import TLSConfig\n\
+                            from atp.storage.keys import KeyStorage\n\
+                            TLSConfig.generate_self_signed_cert(*sys.argv[2:])\n\
+                            keys = KeyStorage(pathlib.Path(sys.argv[1]))\n\
+                            keys.generate()\n\
+                            print(keys.get_public_key_b64())";
+        let keys = home.join(".atp/keys");
+        fs::create_dir_all(&keys).expect("a home");
+        let certificate = ["tls.crt", "tls.key"].map(|name| path_text(home.join(name)));
         let [cert, key] = &certificate;
-        let made = assert_cmd::Command::new(python).args(["-c", MAKE, cert, key, domain]).ok();
-        made.unwrap_or_else(|e| panic!("no certificate for the reference: {e}"));
-
+        let mut make = assert_cmd::Command::new(python);
+        let made = make.args(["-c", MAKE, &path_text(keys), cert, key, domain]).ok();
+        let made = made.unwrap_or_else(|e| panic!("no key and certificate for the reference: {e}"));
+        let key = String::from_utf8(made.stdout).expect("base64").trim().to_owned();
         let cli = Cli::theirs(python, &home);
-        cli.ok(&["keys", "generate"]);
-        let shown = cli.ok(&["keys", "show", "--public"]);
-        let key = shown.lines().find_map(|line| line.strip_prefix("Public key (base64): "));
-        let key = key.unwrap_or_else(|| panic!("no key in {shown:?}")).trim().to_owned();
         Reference { domain, home, cli, certificate, key }
+    }
+
+    /// Where it keeps its private key.
+    pub fn private_key(&self) -> PathBuf {
+        self.home.join(".atp/keys/default.key")
     }
 
     /// Starts it, knowing `peers` by domain, port and public key.
@@ -175,6 +234,10 @@ impl Reference {
     }
 }
 
+fn path_text(path: PathBuf) -> String {
+    path.into_os_string().into_string().expect("a UTF-8 path")
+}
+
 /// Writes `peers.toml` and `dns_override.toml`, which both programs read in the same format (ours alone
 /// looks at `verify`).
 fn write_directory(dir: &Path, name: &str, peers: &[(&str, u16, &str)]) -> (String, String) {
@@ -188,7 +251,7 @@ fn write_directory(dir: &Path, name: &str, peers: &[(&str, u16, &str)]) -> (Stri
     let write = |kind: &str, text: String| {
         let path = dir.join(format!("{name}-{kind}.toml"));
         fs::write(&path, text).expect("a directory file");
-        path.to_str().expect("a UTF-8 path").to_owned()
+        path_text(path)
     };
     (write("peers", addresses), write("records", records))
 }

@@ -7,7 +7,7 @@ use assert_cmd::Command;
 use serde_json::{Value, json};
 
 use crate::cli::surroundings;
-use crate::process::free_port;
+use crate::process::{free_port, unix_seconds};
 use crate::python::with_reference;
 use crate::servers::{Node, PASSWORD, start_ours};
 
@@ -28,6 +28,25 @@ pub fn client(python: &Path, node: &Node, agent: &str, home: &Path, steps: &[Val
         printed.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect();
     assert_eq!(results.len(), steps.len(), "a result for each step");
     results
+}
+
+/// A message written half a minute ago, so that an attempt is stamped later than it.
+pub fn message(nonce: &str, from: &str, to: &str, cc: &Value) -> Value {
+    let written = unix_seconds() - 30;
+    json!({"from": from, "to": to, "timestamp": written, "nonce": nonce, "type": "message",
+           "payload": {"body": "hello"}, "cc": cc})
+}
+
+/// Hands `messages` to a server as they are, in the name of `from`; they must be accepted.
+pub fn submit(python: &Path, node: &Node, from: &str, home: &Path, messages: &[Value]) {
+    let post = |message: &Value| json!({"do": "post", "body": message.to_string()});
+    let answers = client(python, node, from, home, &messages.iter().map(post).collect::<Vec<_>>());
+    assert!(answers.iter().all(|answer| answer["http"] == 202), "{answers:?}");
+}
+
+/// The page that `agent` is given, as it is.
+pub fn page(python: &Path, node: &Node, agent: &str, home: &Path) -> Value {
+    client(python, node, agent, home, &[json!({"do": "page"})]).remove(0)
 }
 
 #[test]

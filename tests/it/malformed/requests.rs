@@ -199,6 +199,6 @@ async fn a_body_that_breaks_off_is_no_message() {
     io.write_all(&request(&[&length], &body)).await.unwrap();
     // The end of what we send, in order; the answer may still come.
     io.shutdown().await.unwrap();
-    read_reply(&mut io).await.refuses("one byte is missing", 400, "550 5.6.0");
+    read_reply(&mut io).await.refuses("one byte is missing", 408, "450 4.4.2");
     assert_eq!(world.mail().await, 0);
 }
