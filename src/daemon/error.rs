@@ -6,8 +6,7 @@ use std::path::PathBuf;
 
 use crate::config::home::HomeError;
 use crate::config::private::PrivateError;
-use crate::env::dns::overrides::OverridesError;
-use crate::env::peers::PeersError;
+use crate::env::entries::EntriesError;
 use crate::env::tls::RootsError;
 use crate::error::Fault;
 use crate::server::tls::TlsError;
@@ -32,12 +31,9 @@ pub enum StartError {
     /// The file of extra roots.
     #[error(transparent)]
     Roots(#[from] RootsError),
-    /// The peers file.
+    /// The peers file, or that of DNS overrides.
     #[error(transparent)]
-    Peers(#[from] PeersError),
-    /// The file of DNS overrides.
-    #[error(transparent)]
-    Overrides(#[from] OverridesError),
+    Entries(#[from] EntriesError),
     /// The port.
     #[error("cannot listen on {host} port {port}: {error}; {}", listen_remedy(error))]
     Bind {

@@ -10,6 +10,7 @@ pub mod clock;
 pub mod dial;
 pub mod disk;
 pub mod dns;
+pub mod entries;
 pub mod local;
 pub mod peers;
 pub mod rng;

@@ -14,41 +14,10 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::dial::Trust;
-use super::dns::overrides::{is_unquoted_name, one_line};
+use super::entries::{self, EntriesError};
 use super::tls::read_roots;
 use crate::proto::address::Domain;
 use crate::proto::limits::DEFAULT_PORT;
-
-/// What is wrong with the file.
-#[derive(Debug, thiserror::Error)]
-pub enum PeersError {
-    /// It cannot be read.
-    #[error("cannot read {}: {error}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// The system's words.
-        error: std::io::Error,
-    },
-    /// It is not TOML.
-    #[error("{} is not TOML: {error}", path.display())]
-    Toml {
-        /// The file.
-        path: PathBuf,
-        /// Line, column and what was expected there.
-        error: Box<toml::de::Error>,
-    },
-    /// An entry has not the form of one.
-    #[error(r#"{}: ["{key}"]: {wrong}"#, path.display())]
-    Entry {
-        /// The file.
-        path: PathBuf,
-        /// The entry's domain.
-        key: String,
-        /// What is wrong, and what to write.
-        wrong: String,
-    },
-}
 
 /// An entry in the reference's format; `ca` and `verify` are ours.
 #[derive(Deserialize)]
@@ -91,26 +60,13 @@ impl Peers {
     /// Reads the file, and tries the certificates it names.
     ///
     /// # Errors
-    /// [`PeersError`] naming the file, the entry and what is wrong with it.
-    pub fn load(path: &Path) -> Result<Peers, PeersError> {
-        let read = |error| PeersError::Read { path: path.to_owned(), error };
-        let text = std::fs::read_to_string(path).map_err(read)?;
-        let file: toml::Table = text
-            .parse()
-            .map_err(|error| PeersError::Toml { path: path.to_owned(), error: Box::new(error) })?;
+    /// [`EntriesError`] naming the file, the entry and what is wrong with it.
+    pub fn load(path: &Path) -> Result<Peers, EntriesError> {
         let beside = path.parent().unwrap_or(Path::new(""));
-        let mut peers = BTreeMap::new();
-        for (key, value) in file {
-            let wrong = |wrong| PeersError::Entry { path: path.to_owned(), key: key.clone(), wrong };
-            if is_unquoted_name(&value) {
-                return Err(wrong(r#"a domain with dots must be quoted, as in ["bob.local"]"#.to_owned()));
-            }
-            let domain = Domain::parse(&key).map_err(|error| wrong(error.to_string()))?;
-            let entry = value.try_into().map_err(|error: toml::de::Error| wrong(one_line(&error)))?;
-            if peers.insert(domain, to_peer(entry, beside).map_err(wrong)?).is_some() {
-                return Err(wrong("the domain occurs twice".to_owned()));
-            }
-        }
+        let peers = entries::load(path, "domain", "bob.local", |key, entry: Entry| {
+            let domain = Domain::parse(key).map_err(|error| error.to_string())?;
+            Ok((domain, to_peer(entry, beside)?))
+        })?;
         Ok(Peers { peers })
     }
 
@@ -146,7 +102,7 @@ fn to_peer(entry: Entry, beside: &Path) -> Result<Peer, String> {
 mod tests {
     use super::*;
 
-    fn load(text: &str) -> Result<Peers, PeersError> {
+    fn load(text: &str) -> Result<Peers, EntriesError> {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("peers.toml");
         std::fs::write(&path, text).unwrap();

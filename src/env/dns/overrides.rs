@@ -6,40 +6,11 @@
 //! ```
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::Deserialize;
 
-/// What is wrong with the file.
-#[derive(Debug, thiserror::Error)]
-pub enum OverridesError {
-    /// It cannot be read.
-    #[error("cannot read {}: {error}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// The system's words.
-        error: std::io::Error,
-    },
-    /// It is not TOML.
-    #[error("{} is not TOML: {error}", path.display())]
-    Toml {
-        /// The file.
-        path: PathBuf,
-        /// Line, column and what was expected there.
-        error: Box<toml::de::Error>,
-    },
-    /// An entry has not the form `["name"] record = "text"`.
-    #[error(r#"{}: ["{key}"]: {wrong}"#, path.display())]
-    Entry {
-        /// The file.
-        path: PathBuf,
-        /// The entry's name.
-        key: String,
-        /// What is wrong, and what to write.
-        wrong: String,
-    },
-}
+use crate::env::entries::{self, EntriesError};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -57,32 +28,11 @@ impl Overrides {
     /// Reads the file.
     ///
     /// # Errors
-    /// [`OverridesError`] naming the file, the entry and what is wrong with it.
-    pub fn load(path: &Path) -> Result<Overrides, OverridesError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| OverridesError::Read { path: path.to_owned(), error })?;
-        Overrides::parse(&text, path)
-    }
-
-    fn parse(text: &str, path: &Path) -> Result<Overrides, OverridesError> {
-        let file: toml::Table = text
-            .parse()
-            .map_err(|error| OverridesError::Toml { path: path.to_owned(), error: Box::new(error) })?;
-        let mut records = BTreeMap::new();
-        for (key, value) in file {
-            let wrong =
-                |wrong: String| OverridesError::Entry { path: path.to_owned(), key: key.clone(), wrong };
-            if is_unquoted_name(&value) {
-                return Err(wrong(
-                    r#"a name with dots must be quoted, as in ["ats._atp.alice.example"]"#.into(),
-                ));
-            }
-            let entry: Entry = value.try_into().map_err(|error: toml::de::Error| wrong(one_line(&error)))?;
-            let name = key.trim_end_matches('.').to_ascii_lowercase();
-            if records.insert(name, entry.record).is_some() {
-                return Err(wrong("the name occurs twice".into()));
-            }
-        }
+    /// [`EntriesError`] naming the file, the entry and what is wrong with it.
+    pub fn load(path: &Path) -> Result<Overrides, EntriesError> {
+        let records = entries::load(path, "name", "ats._atp.alice.example", |key, entry: Entry| {
+            Ok((key.trim_end_matches('.').to_ascii_lowercase(), entry.record))
+        })?;
         Ok(Overrides { records })
     }
 
@@ -93,23 +43,15 @@ impl Overrides {
     }
 }
 
-/// TOML reads `[ats._atp.alice.example]` as tables within tables, so the entry is one whose only content is
-/// another table.
-pub(crate) fn is_unquoted_name(value: &toml::Value) -> bool {
-    value.as_table().is_some_and(|table| !table.is_empty() && table.values().all(toml::Value::is_table))
-}
-
-/// The first line of a TOML error; the others draw the place, which a value taken out of its file has lost.
-pub(crate) fn one_line(error: &toml::de::Error) -> String {
-    error.message().lines().next().unwrap_or("not understood").to_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn parse(text: &str) -> Result<Overrides, OverridesError> {
-        Overrides::parse(text, Path::new("dns.toml"))
+    fn parse(text: &str) -> Result<Overrides, EntriesError> {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("dns.toml");
+        std::fs::write(&path, text).unwrap();
+        Overrides::load(&path)
     }
 
     #[test]
