@@ -4,6 +4,10 @@
 //! [`spool`] (it is on disk before we say 202) → [`discover`] (DNS says where the recipient's server is) →
 //! [`sign`] (with the domain's key) → [`transfer`] (over TLS 1.3). Inbound: [`transfer`] → [`verify`]
 //! (may that server send for that domain, does the signature hold) → [`deliver`] (into the mailbox).
+//!
+//! [`pipeline`] alone knows that order; [`daemon`] alone puts real parts together. [`proto`] is the protocol itself,
+//! pure; [`env`] is the outside world as traits. [`server`] is the door, [`agents`] who may use it, [`config`] what the
+//! operator decides, [`observe`] what the log says, [`cli`] the command line.
 
 pub mod agents;
 pub mod cli;
