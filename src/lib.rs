@@ -6,7 +6,7 @@
 //! (may that server send for that domain, does the signature hold) → [`deliver`] (into the mailbox).
 //!
 //! [`pipeline`] alone knows that order; [`daemon`] alone puts real parts together. [`proto`] is the protocol itself,
-//! pure; [`env`] is the outside world as traits. [`server`] is the door, [`agents`] who may use it, [`config`] what the
+//! pure; [`mod@env`] is the outside world as traits. [`server`] is the door, [`agents`] who may use it, [`config`] what the
 //! operator decides, [`observe`] what the log says, [`cli`] the command line.
 
 pub mod agents;
