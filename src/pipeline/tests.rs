@@ -152,6 +152,17 @@ async fn delivered_at_the_first_attempt() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_was_accepted_is_sent_though_its_author_hung_up() {
+    let world = World::new(ScriptedPeer::like_us()).await;
+    // Past the runner's first look at the disk, which would find the row by itself.
+    sleep(Duration::from_secs(1)).await;
+    let hung_up = tokio::time::timeout(Duration::ZERO, world.submit("n1", |_| {})).await;
+    assert!(hung_up.is_err(), "accepted before the author could hang up");
+    sleep(HOUR).await;
+    assert_eq!(world.ending("n1").await, Some(Ending::Delivered));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_peer_that_is_away_gets_it_when_it_is_back() {
     let world = World::new(ScriptedPeer::like_us()).await;
     world.peer.will([Deed::Refuse, Deed::Refuse, Deed::Refuse]);
