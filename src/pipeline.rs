@@ -9,6 +9,7 @@ use std::sync::{Arc, OnceLock};
 
 use tokio::sync::watch;
 use tokio::time::Instant;
+use tracing::Instrument;
 
 use crate::counters::Counters;
 use crate::deliver::{self, Delivered};
@@ -81,20 +82,28 @@ pub enum Accepted {
 
 impl Pipeline {
     /// Takes in a message of an own agent, whose credential has proved it to be `author`.
-    /// On return it is on disk.
+    /// On return it is on disk. Dropping the future does not take it back.
     ///
     /// # Errors
     /// [`Fault`] as `docs/protocol.md` §7 and §9 say; then nothing was stored.
-    pub async fn submit(&self, message: Message, author: &Address) -> Result<Accepted, Fault> {
+    pub async fn submit(self: &Arc<Self>, message: Message, author: &Address) -> Result<Accepted, Fault> {
         if message.from() != author {
             return Err(Fault::new(
                 Reason::Forbidden,
                 "The credential belongs to another agent than the sender.",
             ));
         }
-        let now = self.env.clock.now();
-        let submission = Submission::new(message, &self.limits, now)?;
-        let unknown = |recipient: &Address| self.bounce_unknown(submission.message(), recipient);
+        let submission = Submission::new(message, &self.limits, self.env.clock.now())?;
+        let pipeline = Arc::clone(self);
+        // A task of its own: the author may hang up while the disk works, and what is accepted then must
+        // still be handed to the queue.
+        let accepting = async move { pipeline.accept(&submission).await };
+        tokio::spawn(accepting.in_current_span()).await.map_err(Fault::internal)?
+    }
+
+    async fn accept(&self, submission: &Submission) -> Result<Accepted, Fault> {
+        let message = submission.message();
+        let unknown = |recipient: &Address| self.bounce_unknown(message, recipient);
         let admission = Admission {
             store: &self.store,
             env: &self.env,
@@ -104,12 +113,10 @@ impl Pipeline {
             ),
             first_wait: self.schedule.wait_after(1),
         };
-        let message = submission.message();
-        tracing::debug!(
-            nonce = %message.nonce(), from = %author, to = %message.to(), kind = message.kind(), "submitted"
-        );
+        let (nonce, from, to) = (message.nonce(), message.from(), message.to());
+        tracing::debug!(%nonce, %from, %to, kind = message.kind(), "submitted");
         let started = Instant::now();
-        match admission.admit(&submission, &unknown).await? {
+        match admission.admit(submission, &unknown).await? {
             Admitted::Before => {
                 self.counters.repeated.add();
                 Ok(Accepted::Before)
@@ -117,9 +124,7 @@ impl Pipeline {
             Admitted::Now { rows, delivered } => {
                 self.counters.accepted(delivered, !rows.is_empty());
                 let (queued, micros) = (rows.len(), micros_since(started));
-                tracing::info!(
-                    nonce = %message.nonce(), from = %author, to = %message.to(), queued, micros, "accepted"
-                );
+                tracing::info!(%nonce, %from, %to, queued, micros, "accepted");
                 if let Some(handover) = self.handover.get() {
                     handover.rows(rows);
                 }

@@ -7,7 +7,6 @@ use serde_json::json;
 
 use crate::env::rng::Rng;
 use crate::proto::address::Address;
-use crate::proto::message::Message;
 use crate::proto::nonce::Nonce;
 use crate::proto::time::UnixMillis;
 
@@ -17,6 +16,12 @@ const MAX_SUBJECT_CHARS: usize = 200;
 /// What is to be told.
 #[derive(Debug, Clone)]
 pub struct Failed<'a> {
+    /// Who sent it.
+    pub sender: &'a Address,
+    /// The author's nonce.
+    pub nonce: &'a Nonce,
+    /// The message's subject. `None`: it has none, or the message cannot be read any more.
+    pub subject: Option<&'a str>,
     /// Who did not get it.
     pub recipient: &'a Address,
     /// Wire code.
@@ -33,34 +38,29 @@ pub struct Failed<'a> {
     pub last_attempt: Option<UnixMillis>,
 }
 
-/// The bounce for `original`. `None`: its sender is an automaton, which is never answered.
-pub fn bounce(rng: &dyn Rng, now: UnixMillis, original: &Message, failed: &Failed<'_>) -> Option<Bytes> {
-    if original.from().is_automaton() {
+/// The bounce, a message. `None`: the sender is an automaton, which is never answered.
+pub fn bounce(rng: &dyn Rng, now: UnixMillis, failed: &Failed<'_>) -> Option<Bytes> {
+    if failed.sender.is_automaton() {
         return None;
     }
-    let subject: Option<String> =
-        original.subject().map(|text| text.chars().take(MAX_SUBJECT_CHARS).collect());
+    let subject: Option<String> = failed.subject.map(|text| text.chars().take(MAX_SUBJECT_CHARS).collect());
     let mut random = [0; 6];
     rng.fill(&mut random);
     let remote = failed.remote.map_or_else(String::new, |remote| format!(" (said by, or at, {remote})"));
     let body = format!(
         "Your message {} to {} could not be delivered.\n\n{} {}{remote}\n\nAttempts: {}.",
-        original.nonce(),
-        failed.recipient,
-        failed.code,
-        failed.reason,
-        failed.attempts,
+        failed.nonce, failed.recipient, failed.code, failed.reason, failed.attempts,
     );
     let message = json!({
-        "from": Address::postmaster(original.from().domain()).to_string(),
-        "to": original.from().to_string(),
+        "from": Address::postmaster(failed.sender.domain()).to_string(),
+        "to": failed.sender.to_string(),
         "timestamp": now.seconds(),
         "nonce": Nonce::reference_style(random).as_str(),
         "type": "message",
         "payload": {
-            "subject": format!("Undelivered: {}", subject.as_deref().unwrap_or(original.nonce().as_str())),
+            "subject": format!("Undelivered: {}", subject.as_deref().unwrap_or(failed.nonce.as_str())),
             "body": body,
-            "original_nonce": original.nonce().as_str(),
+            "original_nonce": failed.nonce.as_str(),
             "status": {
                 "recipient": failed.recipient.to_string(),
                 "error_code": failed.code,

@@ -63,10 +63,12 @@ impl Pipeline {
             Again::ForAnHour => now.since(self.first_of_its_kind(row, now)) >= SPREADING,
             Again::Later(_) => false,
         };
-        match message {
-            Some(message) if over => self.bounced(row, message, step),
-            Some(message) if now >= deadline => self.bounced(row, message, expired(row, &step)),
-            _ => self.retried(row, &failure, step, now, deadline),
+        if over {
+            self.bounced(row, message, step)
+        } else if now >= deadline {
+            self.bounced(row, message, expired(row, &step))
+        } else {
+            self.retried(row, &failure, step, now, deadline)
         }
     }
 
@@ -103,7 +105,7 @@ impl Pipeline {
         });
         Settlement::Retry {
             // The last attempt is made when time is up, not before.
-            due: now.plus(wait).min(deadline.max(now)),
+            due: now.plus(wait).min(deadline),
             step,
             unanswered,
             restamp: row.restamp || (failure.stale && row.unanswered.is_none()),
@@ -111,13 +113,16 @@ impl Pipeline {
         }
     }
 
-    fn bounced(&self, row: &Row, message: &Message, step: Step) -> Settlement {
+    fn bounced(&self, row: &Row, message: Option<&Message>, step: Step) -> Settlement {
         self.counters.bounced.add();
         tracing::warn!(
             nonce = %row.nonce, from = %row.sender, to = %row.recipient, code = step.code, reason = step.text,
             "bounced"
         );
         let failed = Failed {
+            sender: &row.sender,
+            nonce: &row.nonce,
+            subject: message.and_then(Message::subject),
             recipient: &row.recipient,
             code: &step.code,
             reason: &step.text,
@@ -126,13 +131,16 @@ impl Pipeline {
             first_attempt: row.first_attempt,
             last_attempt: row.last_attempt,
         };
-        let bounce = bounce::bounce(&*self.env.rng, self.env.clock.now(), message, &failed);
+        let bounce = bounce::bounce(&*self.env.rng, self.env.clock.now(), &failed);
         Settlement::Bounced { step, bounce }
     }
 
     /// The bounce for a recipient of ours that nobody is.
     pub(super) fn bounce_unknown(&self, message: &Message, recipient: &Address) -> Option<Bytes> {
         let failed = Failed {
+            sender: message.from(),
+            nonce: message.nonce(),
+            subject: message.subject(),
             recipient,
             code: Reason::UnknownAgent.code(),
             reason: "There is no such agent here.",
@@ -141,7 +149,7 @@ impl Pipeline {
             first_attempt: None,
             last_attempt: None,
         };
-        bounce::bounce(&*self.env.rng, self.env.clock.now(), message, &failed)
+        bounce::bounce(&*self.env.rng, self.env.clock.now(), &failed)
     }
 }
 

@@ -13,6 +13,7 @@ use crate::counters::Counters;
 use crate::deliver::mailbox;
 use crate::discover::Discovery;
 use crate::env::Env;
+use crate::env::disk::{Disk, Write};
 use crate::env::dns::DnsTrouble;
 use crate::env::dns::Kind;
 use crate::env::local::LocalDirectory;
@@ -26,9 +27,10 @@ use crate::proto::svcb::Svcb;
 use crate::proto::time::UnixMillis;
 use crate::sign::{Key, Signer};
 use crate::spool::contract::Store;
+use crate::spool::entry::Body;
 use crate::spool::retry::Schedule;
 use crate::spool::state::Ending;
-use crate::spool::{due, store};
+use crate::spool::{due, keys, store};
 use crate::submit::request::SubmissionLimits;
 use crate::testing::clock::TokioClock;
 use crate::testing::disk::MemoryDisk;
@@ -46,6 +48,7 @@ struct World {
     pipeline: Arc<Pipeline>,
     peer: Arc<ScriptedPeer>,
     dns: Arc<ScriptedResolver>,
+    disk: Arc<MemoryDisk>,
     _stop: watch::Sender<bool>,
 }
 
@@ -62,7 +65,8 @@ impl World {
             dial: Arc::new(DialPeer(peer.clone())),
             rng: Arc::new(SystemRng),
         };
-        let (spool, committer, _) = store::open(Arc::new(MemoryDisk::default())).unwrap();
+        let disk = Arc::new(MemoryDisk::default());
+        let (spool, committer, _) = store::open(disk.clone()).unwrap();
         tokio::spawn(committer.run());
         let spool: Arc<dyn Store> = Arc::new(spool);
         for name in ["me@a.example", "postmaster@a.example"] {
@@ -80,7 +84,7 @@ impl World {
         assert!(pipeline.handover.set(handover).is_ok());
         let (stop, stopping) = watch::channel(false);
         tokio::spawn(runner.run(stopping));
-        World { pipeline, peer, dns, _stop: stop }
+        World { pipeline, peer, dns, disk, _stop: stop }
     }
 
     async fn submit(&self, nonce: &str, change: impl FnOnce(&mut Value)) {
@@ -152,6 +156,17 @@ async fn delivered_at_the_first_attempt() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_was_accepted_is_sent_though_its_author_hung_up() {
+    let world = World::new(ScriptedPeer::like_us()).await;
+    // Past the runner's first look at the disk, which would find the row by itself.
+    sleep(Duration::from_secs(1)).await;
+    let hung_up = tokio::time::timeout(Duration::ZERO, world.submit("n1", |_| {})).await;
+    assert!(hung_up.is_err(), "accepted before the author could hang up");
+    sleep(HOUR).await;
+    assert_eq!(world.ending("n1").await, Some(Ending::Delivered));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_peer_that_is_away_gets_it_when_it_is_back() {
     let world = World::new(ScriptedPeer::like_us()).await;
     world.peer.will([Deed::Refuse, Deed::Refuse, Deed::Refuse]);
@@ -208,6 +223,27 @@ async fn given_up_after_two_days_and_not_before() {
     let status = &world.bounces().await[0]["payload"]["status"];
     assert_eq!(status["error_code"], "550 5.4.7");
     assert!(status["attempts"].as_u64().unwrap() > 50, "{status}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_cannot_be_read_any_more_is_given_up_like_any_other() {
+    let world = World::new(ScriptedPeer::like_us()).await;
+    world.peer.will([Deed::Refuse]);
+    world.submit("n1", |message| message["payload"]["body"] = json!("x".repeat(20_000))).await;
+    sleep(Duration::from_secs(1)).await;
+    let trace = world.pipeline.store.trace(Nonce::parse("n1").unwrap()).await.unwrap();
+    let Body::Chunks { number, .. } = trace.sent[0].1[0].body else { panic!("a short body") };
+    world.disk.apply(vec![Write::Delete(keys::chunk(number, 0))]).unwrap();
+    sleep(HOUR * 47).await;
+    assert_eq!(world.ending("n1").await, None);
+    sleep(HOUR * 2).await;
+    assert_eq!(world.ending("n1").await, Some(Ending::Bounced));
+    let bounce = &world.bounces().await[0]["payload"];
+    assert_eq!(
+        (&bounce["original_nonce"], &bounce["status"]["error_code"]),
+        (&json!("n1"), &json!("550 5.4.7"))
+    );
+    assert!(world.peer.transfers().is_empty());
 }
 
 #[tokio::test(start_paused = true)]

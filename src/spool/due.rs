@@ -14,12 +14,14 @@ use tokio::task::{self, JoinSet};
 use tokio::time::Instant;
 use tracing::Instrument;
 
-use super::contract::{Store, StoreError};
+use super::contract::Store;
 use super::entry::{Row, RowId};
 use super::retry::Schedule;
 use crate::env::Env;
 use crate::proto::address::Domain;
 use crate::proto::time::UnixMillis;
+
+mod found;
 
 /// Rows that may wait in memory to be taken in by the runner.
 const MAX_HANDED_OVER: usize = 4096;
@@ -29,7 +31,7 @@ const MAX_HEADS: usize = 8192;
 const MAX_ATTEMPTS: usize = 256;
 /// Attempts under way at once to one destination.
 const MAX_PER_DESTINATION: usize = 32;
-/// Rows read from disk at a time.
+/// Rows taken from disk at a time.
 const PAGE: usize = 256;
 /// The runner looks at the disk at least this often.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
@@ -55,10 +57,17 @@ impl Handover {
     pub fn rows(&self, rows: Vec<Row>) {
         for row in rows {
             if self.rows.try_send(row).is_err() {
-                self.shared.spilled.store(true, Ordering::Release);
-                self.shared.wake.notify_one();
+                self.shared.spill();
             }
         }
+    }
+}
+
+impl Shared {
+    /// Has the runner look for rows that were never put back.
+    fn spill(&self) {
+        self.spilled.store(true, Ordering::Release);
+        self.wake.notify_one();
     }
 }
 
@@ -70,8 +79,10 @@ pub struct Runner<A> {
     attempt: A,
     handed_over: mpsc::Receiver<Row>,
     shared: Arc<Shared>,
-    /// Rows in memory: waiting in a lane or under way.
+    /// Rows in memory: waiting in a lane or under way. Also those that cannot be read, which are left alone.
     active: HashSet<RowId>,
+    /// How far the search for rows that were never put back has come. `None`: none is under way.
+    searched: Option<RowId>,
     lanes: HashMap<Domain, Lane>,
     /// Lanes that may start another attempt, in turn.
     ready: VecDeque<Domain>,
@@ -114,6 +125,7 @@ where
         handed_over: receiver,
         shared,
         active: HashSet::new(),
+        searched: None,
         lanes: HashMap::new(),
         ready: VecDeque::new(),
         under_way: JoinSet::new(),
@@ -145,7 +157,7 @@ where
                         look_at = look_at.min(Instant::now() + due.since(self.env.clock.now()));
                     }
                 }
-                Some(row) = self.handed_over.recv(), if self.waiting < MAX_HEADS => self.enlist(row),
+                Some(row) = self.handed_over.recv(), if self.waiting < MAX_HEADS => self.take(row),
                 () = self.shared.wake.notified() => look_at = Instant::now(),
                 () = tokio::time::sleep_until(look_at) => {}
             }
@@ -157,85 +169,19 @@ where
     fn take_handed_over(&mut self) {
         while self.waiting < MAX_HEADS {
             match self.handed_over.try_recv() {
-                Ok(row) => self.enlist(row),
+                Ok(row) => self.take(row),
                 Err(_) => break,
             }
         }
     }
 
-    /// Takes in what is due on disk, as far as there is room. Says when to look again.
-    async fn look_at_disk(&mut self) -> Duration {
-        match self.take_due().await {
-            Ok(wait) => wait.min(LONGEST_SLEEP),
-            Err(error) => {
-                tracing::warn!(%error, "queue: cannot read what is due");
-                STORE_PAUSE
-            }
-        }
-    }
-
-    async fn take_due(&mut self) -> Result<Duration, StoreError> {
-        if self.shared.spilled.swap(false, Ordering::AcqRel) {
-            self.take_spilled().await?;
-        }
-        loop {
-            let now = self.env.clock.now();
-            let room = MAX_HEADS.saturating_sub(self.waiting);
-            if room == 0 {
-                return Ok(STORE_PAUSE);
-            }
-            let due = self.store.due(now, PAGE + self.active.len()).await?;
-            let before = self.waiting;
-            for id in due.rows {
-                if self.waiting < MAX_HEADS {
-                    self.lease(id).await?;
-                }
-            }
-            if self.waiting == before {
-                return Ok(due.next.map_or(LONGEST_SLEEP, |next| next.since(now)));
-            }
-        }
-    }
-
-    async fn take_spilled(&mut self) -> Result<(), StoreError> {
-        let mut after = None;
-        loop {
-            let rows = self.store.fresh(after, PAGE).await?;
-            let Some(last) = rows.last().copied() else { return Ok(()) };
-            for id in rows {
-                if self.waiting >= MAX_HEADS {
-                    self.shared.spilled.store(true, Ordering::Release);
-                    return Ok(());
-                }
-                self.lease(id).await?;
-            }
-            after = Some(last);
-        }
-    }
-
-    /// Leases a row found on disk: the time of the attempt after this one is stored before this one begins.
-    async fn lease(&mut self, id: RowId) -> Result<(), StoreError> {
-        if self.active.contains(&id) {
-            return Ok(());
-        }
-        let now = self.env.clock.now();
-        if let Some(row) = self.store.lease(id, now, Arc::clone(&self.schedule)).await? {
+    /// Takes a row that was handed over, unless its lease has ended on the way: it may have been found on disk
+    /// meanwhile and even have ended, which only the disk knows.
+    fn take(&mut self, row: Row) {
+        if row.state.due().is_some_and(|due| due > self.env.clock.now()) {
             self.enlist(row);
-        }
-        Ok(())
-    }
-
-    fn enlist(&mut self, row: Row) {
-        if !self.active.insert(row.id) {
-            return;
-        }
-        self.waiting += 1;
-        let domain = row.recipient.domain().clone();
-        let lane = self.lanes.entry(domain.clone()).or_default();
-        lane.waiting.push_back(row);
-        if !lane.listed && lane.under_way < MAX_PER_DESTINATION {
-            lane.listed = true;
-            self.ready.push_back(domain);
+        } else if !self.active.contains(&row.id) {
+            self.shared.spill();
         }
     }
 
@@ -268,7 +214,7 @@ where
             Err(error) => {
                 tracing::error!(%error, "queue: an attempt panicked; its row comes back when its lease ends");
                 // When that is, the disk knows; it may never have been put back before.
-                self.shared.spilled.store(true, Ordering::Release);
+                self.shared.spill();
                 (error.id(), Some(self.env.clock.now()))
             }
         };
@@ -284,6 +230,22 @@ where
             }
         }
         due
+    }
+}
+
+impl<A> Runner<A> {
+    fn enlist(&mut self, row: Row) {
+        if !self.active.insert(row.id) {
+            return;
+        }
+        self.waiting += 1;
+        let domain = row.recipient.domain().clone();
+        let lane = self.lanes.entry(domain.clone()).or_default();
+        lane.waiting.push_back(row);
+        if !lane.listed && lane.under_way < MAX_PER_DESTINATION {
+            lane.listed = true;
+            self.ready.push_back(domain);
+        }
     }
 }
 

@@ -10,12 +10,14 @@ use tokio::time::{Instant, sleep};
 
 use super::{MAX_HANDED_OVER, MAX_PER_DESTINATION, runner};
 use crate::env::Env;
+use crate::env::disk::{Disk, Write};
 use crate::env::rng::SystemRng;
 use crate::proto::address::Address;
 use crate::proto::nonce::Nonce;
 use crate::proto::time::UnixMillis;
 use crate::spool::contract::{Acceptance, Fate, NewRecipient, NewSubmission, Settlement, Store};
 use crate::spool::entry::{Row, RowId, Step};
+use crate::spool::keys;
 use crate::spool::retry::Schedule;
 use crate::spool::state::Ending;
 use crate::spool::store;
@@ -131,6 +133,77 @@ async fn what_a_restart_left_behind_is_found_but_not_before_its_lease_has_ended(
     tokio::spawn(runner.run(stopping));
     sleep(Duration::from_secs(60)).await;
     assert_eq!(*world.attempts.lock().unwrap(), [(row.id, 2)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_row_that_ended_while_it_was_handed_over_is_not_attempted_again() {
+    let world = World::new();
+    let (runner, handover) = runner(world.store.clone(), world.env.clone(), schedule(), world.attempt(1));
+    let row = world.accept(1, "b.test").await;
+    handover.rows(vec![row.clone()]);
+    // The handed-over copy waits longer than its lease; meanwhile the row is found on disk and delivered.
+    sleep(Duration::from_secs(3)).await;
+    let found = world.store.lease(row.id, world.env.clock.now(), schedule()).await.unwrap().unwrap();
+    world.attempt(1)(found).await;
+    let (_stop, stopping) = watch::channel(false);
+    tokio::spawn(runner.run(stopping));
+    sleep(Duration::from_secs(60)).await;
+    assert_eq!(world.seconds(), [3]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_row_handed_over_too_late_is_found_on_disk() {
+    let world = World::new();
+    let (runner, handover) = runner(world.store.clone(), world.env.clone(), schedule(), world.attempt(1));
+    let (_stop, stopping) = watch::channel(false);
+    tokio::spawn(runner.run(stopping));
+    sleep(Duration::from_secs(1)).await;
+    let row = world.accept(1, "b.test").await;
+    sleep(Duration::from_secs(3)).await;
+    handover.rows(vec![row.clone()]);
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(*world.attempts.lock().unwrap(), [(row.id, 4)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_row_that_cannot_be_read_does_not_hold_up_the_others() {
+    let world = World::new();
+    for deferred in [false, true] {
+        let first = world.accept(10 + usize::from(deferred), "b.test").await;
+        if deferred {
+            world.store.lease(first.id, world.env.clock.now(), schedule()).await.unwrap();
+        }
+        let key = if deferred { keys::queued(first.id) } else { keys::fresh(first.id) };
+        world.disk.apply(vec![Write::Put(key, vec![200])]).unwrap();
+    }
+    let well = world.accept(1, "b.test").await;
+    let (runner, _handover) = runner(world.store.clone(), world.env.clone(), schedule(), world.attempt(2));
+    let (_stop, stopping) = watch::channel(false);
+    tokio::spawn(runner.run(stopping));
+    sleep(Duration::from_secs(60)).await;
+    assert_eq!(*world.attempts.lock().unwrap(), [(well.id, 2)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_of_a_long_queue_does_not_wait_for_the_last_to_be_leased() {
+    let world = World::new();
+    for index in 0..2000 {
+        world.accept(index, "b.test").await;
+    }
+    sleep(Duration::from_secs(10)).await;
+    let (before, syncs) = (world.disk.syncs(), Arc::new(AtomicUsize::new(0)));
+    let (disk, first, well) = (world.disk.clone(), syncs.clone(), world.attempt(1));
+    let attempt = move |row: Row| {
+        let so_far = usize::try_from(disk.syncs() - before).unwrap();
+        let _ = first.compare_exchange(0, so_far, Ordering::SeqCst, Ordering::SeqCst);
+        well(row)
+    };
+    let (runner, _handover) = runner(world.store.clone(), world.env.clone(), schedule(), attempt);
+    let (_stop, stopping) = watch::channel(false);
+    tokio::spawn(runner.run(stopping));
+    sleep(Duration::from_secs(60)).await;
+    assert_eq!(world.seconds().len(), 2000);
+    assert!(syncs.load(Ordering::SeqCst) < 20, "{syncs:?} syncs before the first attempt");
 }
 
 #[tokio::test(start_paused = true)]
