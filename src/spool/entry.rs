@@ -1,6 +1,7 @@
 //! The records of the store. Each begins with a version byte; a reader that meets another version says so.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -16,6 +17,8 @@ pub const RECORD_VERSION: u8 = 1;
 pub const MAX_TRAIL: usize = 32;
 /// Longest text of a failure that is kept, in bytes.
 pub const MAX_REASON_BYTES: usize = 500;
+/// How long a sender can ask after the last of a submission's recipients has ended.
+const REMEMBER_ENDED: Duration = Duration::from_secs(72 * 3600);
 
 /// A record cannot be read.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -248,6 +251,15 @@ pub struct SentRecord {
     pub expires: UnixMillis,
     /// Each recipient and where it stands.
     pub recipients: Vec<SentRecipient>,
+}
+
+impl SentRecord {
+    /// Keeps it for a while after `now` if that is when its last recipient ended (`docs/protocol.md` §10).
+    pub fn keep_if_ended(&mut self, now: UnixMillis) {
+        if self.recipients.iter().all(|recipient| recipient.row.is_none()) {
+            self.expires = self.expires.max(now.plus(REMEMBER_ENDED));
+        }
+    }
 }
 
 /// One recipient of a submission.

@@ -38,7 +38,7 @@ impl Writer {
                 }
                 Fate::Unknown { bounce, step } => {
                     if let Some(bounce) = bounce {
-                        self.put_bounce(&submission.from, bounce, submission.at)?;
+                        self.put_bounce(&submission.from, number, bounce, submission.at)?;
                     }
                     ended(&recipient.address, Ending::Bounced, Some(step.clone()))
                 }
@@ -53,7 +53,7 @@ impl Writer {
             };
             recipients.push(sent);
         }
-        let record = SentRecord {
+        let mut record = SentRecord {
             from: submission.from,
             nonce: submission.nonce,
             digest: submission.digest,
@@ -62,6 +62,7 @@ impl Writer {
             expires: submission.expires,
             recipients,
         };
+        record.keep_if_ended(submission.at);
         self.put(sent_key, entry::encode(&record)?);
         Ok(Acceptance::Accepted { rows })
     }
@@ -89,15 +90,17 @@ impl Writer {
         Ok(())
     }
 
-    /// Tells a sender of ours, or the operator where the sender has gone.
+    /// Tells the sender of submission number `entry`, or the operator where the sender has gone.
     pub(super) fn put_bounce(
         &mut self,
         sender: &Address,
+        entry: u64,
         bounce: &Bytes,
         at: UnixMillis,
     ) -> Result<(), StoreError> {
         let reader = self.reader();
-        let account = match reader.account(sender)? {
+        // Numbers only grow: a mailbox made after the submission belongs to somebody else of that name.
+        let account = match reader.account(sender)?.filter(|account| account.mailbox < entry) {
             Some(account) => Some(account),
             None => reader.account(&Address::postmaster(sender.domain()))?,
         };

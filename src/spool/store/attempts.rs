@@ -8,9 +8,6 @@ use crate::spool::keys;
 use crate::spool::retry::Schedule;
 use crate::spool::state::{self, Ending, Event};
 
-/// How long a sender can ask after the last of its recipients has ended, in seconds.
-const REMEMBER_ENDED_SECONDS: u64 = 72 * 3600;
-
 impl Writer {
     pub(super) fn lease(
         &mut self,
@@ -72,7 +69,7 @@ impl Writer {
             Settlement::Bounced { step, bounce } => {
                 self.end_row(&row)?;
                 if let Some(bounce) = bounce {
-                    self.put_bounce(&row.sender, &bounce, now)?;
+                    self.put_bounce(&row.sender, row.id.entry, &bounce, now)?;
                 }
                 self.update_sent(&row, now, Some(Ending::Bounced), step)
             }
@@ -129,9 +126,7 @@ impl Writer {
                 recipient.ending = ending;
             }
         }
-        if sent.recipients.iter().all(|recipient| recipient.row.is_none()) {
-            sent.expires = sent.expires.max(now.plus(std::time::Duration::from_secs(REMEMBER_ENDED_SECONDS)));
-        }
+        sent.keep_if_ended(now);
         self.put(key, entry::encode(&sent)?);
         Ok(())
     }

@@ -14,8 +14,12 @@ const INLINE_BYTES: usize = 4 * 1024;
 const CHUNK_BYTES: usize = 8 * 1024;
 
 impl Writer {
-    /// Stores a body for `holders` records, each of which releases it once.
+    /// Stores a body for `holders` records, each of which releases it once. Without holders nobody would ever
+    /// release it, so nothing is stored.
     pub(super) fn store_body(&mut self, bytes: &Bytes, holders: u16) -> Result<Body, StoreError> {
+        if holders == 0 {
+            return Ok(Body::Inline(Vec::new()));
+        }
         if bytes.len() <= INLINE_BYTES {
             return Ok(Body::Inline(bytes.to_vec()));
         }

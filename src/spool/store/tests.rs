@@ -98,7 +98,9 @@ async fn mailbox(store: &SpoolStore, who: &str) -> Vec<Bytes> {
 #[tokio::test]
 async fn an_answer_survives_a_power_cut() {
     let (store, disk) = fresh_store();
-    assert!(store.register(address("bob@a.test"), Some("hash".into()), T0).await.unwrap());
+    for name in ["bob@a.test", "me@a.test"] {
+        assert!(store.register(address(name), Some("hash".into()), T0).await.unwrap());
+    }
     let accepted = store
         .accept(submission("n1", b"{\"x\":1}", &[("bob@a.test", Fate::Own), ("you@b.test", Fate::Remote)]))
         .await
@@ -106,7 +108,7 @@ async fn an_answer_survives_a_power_cut() {
     let row = rows(accepted).remove(0);
     assert_eq!(
         store.deliver(delivery("r1", "bob@a.test", 1)).await.unwrap(),
-        DeliveryOutcome::Delivered { cursor: 4 }
+        DeliveryOutcome::Delivered { cursor: 5 }
     );
 
     let (store, disk) = after_crash(&disk);
@@ -124,7 +126,6 @@ async fn an_answer_survives_a_power_cut() {
     assert_eq!((due.rows.len(), due.next), (0, Some(T0.plus(Duration::from_secs(5)))));
 
     let bounce = Some(Bytes::from_static(b"{\"bounce\":1}"));
-    store.register(address("me@a.test"), Some("hash".into()), T0).await.unwrap();
     store.settle(row.id, T0, Settlement::Bounced { step: step("550 5.1.1"), bounce }).await.unwrap();
     let (store, _) = after_crash(&disk);
     assert_eq!(mailbox(&store, "me@a.test").await, [&b"{\"bounce\":1}"[..]]);
@@ -265,6 +266,47 @@ async fn a_bounce_for_a_sender_who_has_gone_reaches_the_operator() {
     store.settle(row.id, T0, Settlement::Bounced { step: step("550 5.1.1"), bounce }).await.unwrap();
     assert_eq!(mailbox(&store, "postmaster@a.test").await, [&b"{\"bounce\":1}"[..]]);
     assert!(store.accounts(None, 10).await.unwrap().is_empty(), "the operator's mailboxes are no agents");
+}
+
+#[tokio::test]
+async fn a_bounce_does_not_reach_whoever_has_the_senders_name_now() {
+    let (store, _) = fresh_store();
+    store.register(address("postmaster@a.test"), None, T0).await.unwrap();
+    store.register(address("me@a.test"), Some("hash".into()), T0).await.unwrap();
+    let row =
+        rows(store.accept(submission("n1", b"{}", &[("x@b.test", Fate::Remote)])).await.unwrap()).remove(0);
+    store.remove_account(address("me@a.test")).await.unwrap();
+    store.register(address("me@a.test"), Some("other".into()), T0).await.unwrap();
+    let bounce = Some(Bytes::from_static(b"{\"bounce\":1}"));
+    store.settle(row.id, T0, Settlement::Bounced { step: step("550 5.1.1"), bounce }).await.unwrap();
+    assert!(mailbox(&store, "me@a.test").await.is_empty());
+    assert_eq!(mailbox(&store, "postmaster@a.test").await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_large_body_that_reaches_nobody_is_not_kept() {
+    let (store, disk) = fresh_store();
+    let nobody = Fate::Unknown { bounce: None, step: step("550 5.1.1") };
+    let large = vec![b'x'; 100_000];
+    let before = disk.keys();
+    store
+        .accept(submission("n1", &large, &[("x@a.test", nobody.clone()), ("y@a.test", nobody)]))
+        .await
+        .unwrap();
+    assert_eq!(disk.keys() - before, 2, "the identity and the counter");
+}
+
+#[tokio::test]
+async fn what_ended_at_once_can_be_asked_for_as_long_as_anything_else() {
+    let (store, _) = fresh_store();
+    store.register(address("bob@a.test"), Some("hash".into()), T0).await.unwrap();
+    rows(store.accept(submission("n1", b"{}", &[("bob@a.test", Fate::Own)])).await.unwrap());
+    let hours = |hours: u64| T0.plus(Duration::from_secs(hours * 3600));
+    let known = async || !store.trace(Nonce::parse("n1").unwrap()).await.unwrap().sent.is_empty();
+    while store.forget(hours(71)).await.unwrap() {}
+    assert!(known().await);
+    while store.forget(hours(72)).await.unwrap() {}
+    assert!(!known().await);
 }
 
 #[tokio::test]
