@@ -93,7 +93,8 @@ fn escaped_json(json: &str) -> String {
 
 /// Control characters (C0, DEL, C1) and the invisible ones that reorder what is shown.
 fn is_dangerous(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]
@@ -103,7 +104,7 @@ mod tests {
     #[test]
     fn remote_text_cannot_steer_the_terminal() {
         assert_eq!(one_line("a\u{1b}[2Jb\nc"), "a\\u{1b}[2Jb\\nc");
-        assert_eq!(one_line("\u{9b}31m\u{202e}x ü 💬"), "\\u{9b}31m\\u{202e}x ü 💬");
+        assert_eq!(one_line("\u{9b}31m\u{202e}x\u{61c} ü 💬"), "\\u{9b}31m\\u{202e}x\\u{61c} ü 💬");
         assert_eq!(lines("a\r\nb\tc\rd"), "a\nb\tc\\rd");
     }
 

@@ -3,6 +3,7 @@
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 
 use super::error::CliError;
+use super::output;
 use crate::secret::Secret;
 
 /// Whether there is somebody to ask.
@@ -40,7 +41,7 @@ impl Prompt {
         if !self.interactive {
             return None;
         }
-        eprint!("{question} [y/N] ");
+        eprint!("{} [y/N] ", output::one_line(question));
         let _ = io::stderr().flush();
         let mut answer = String::new();
         let read = io::stdin().lock().read_line(&mut answer);

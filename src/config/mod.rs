@@ -107,13 +107,23 @@ fn read(path: &Path) -> Result<file::File, ConfigError> {
 
 /// The parser's finding on one line, with the text of the line it is about.
 fn form_message(error: &toml::de::Error, text: &str, line: usize) -> String {
-    let finding = error.message().lines().collect::<Vec<_>>().join(" ");
+    let finding = without_value(&error.message().lines().collect::<Vec<_>>().join(" "));
     let source = text.lines().nth(line - 1).unwrap_or_default().trim();
     // A value in such a line may be a secret; the key alone says enough.
     match source.split_once('=') {
         Some((key, _)) => format!("{}: {finding}", key.trim()),
         None => finding,
     }
+}
+
+/// A finding like `invalid type: string "…", expected u16` without the value that it repeats.
+fn without_value(finding: &str) -> String {
+    let wrong = ["invalid type: ", "invalid value: "].into_iter().find(|words| finding.starts_with(words));
+    let Some((found, expected)) = wrong.and_then(|_| finding.rsplit_once(", expected ")) else {
+        return finding.to_owned();
+    };
+    let kind = found.split(['"', '`']).next().unwrap_or_default().trim_end();
+    format!("{kind}, expected {expected}")
 }
 
 fn resolve_paths(file: &mut file::File, directory: &Path) {
@@ -165,9 +175,20 @@ mod tests {
 
     #[test]
     fn an_error_never_shows_a_value() {
-        let (_directory, path) = written("[admin]\ntoken = \"hunter2\" x\n");
-        let error = load(Some(&path), Overrides::default()).unwrap_err().to_string();
-        assert!(!error.contains("hunter2"), "{error}");
+        for (text, wanted) in [
+            ("[admin]\ntoken = \"hunter2\" x\n", "line 2: token: "),
+            ("admin = \"hunter2\"\n", "line 1: admin: invalid type: string, expected struct Admin"),
+            (
+                "admin = \"hun, expected ter2\"\n",
+                "line 1: admin: invalid type: string, expected struct Admin",
+            ),
+            ("[admin]\ntoken = 4711\n", "line 2: token: invalid type: integer, expected a string"),
+        ] {
+            let (_directory, path) = written(text);
+            let error = load(Some(&path), Overrides::default()).unwrap_err().to_string();
+            assert!(error.contains(wanted), "{text:?}: {error}");
+            assert!(!error.contains("ter2") && !error.contains("4711"), "{error}");
+        }
     }
 
     #[test]

@@ -3,19 +3,20 @@
 use serde_json::{Map, Value, json};
 
 use crate::error::Fault;
+use crate::proto::address::Address;
 use crate::proto::json;
 use crate::proto::message::Message;
 use crate::proto::routing;
 use crate::spool::contract::{Mail, Page};
 
-/// The answer to `GET messages`: the authors' messages, and beside each how it came.
+/// The answer to `GET messages` of the mailbox of `owner`: the authors' messages, and beside each how it came.
 ///
 /// # Errors
 /// [`Fault`] if a stored message cannot be read any more.
-pub fn page(page: &Page, after: u64) -> Result<Value, Fault> {
+pub fn page(page: &Page, owner: &Address, after: u64) -> Result<Value, Fault> {
     let messages =
         page.mail.iter().map(|mail| author(mail).map(Value::Object)).collect::<Result<Vec<_>, _>>()?;
-    let received: Vec<Value> = page.mail.iter().map(received).collect();
+    let received: Vec<Value> = page.mail.iter().map(|mail| received(mail, owner)).collect();
     // A reader that asks again with this cursor misses nothing and sees nothing twice.
     let last_id = page.mail.last().map_or(after, |mail| mail.cursor);
     Ok(json!({
@@ -39,16 +40,12 @@ fn author(mail: &Mail) -> Result<Map<String, Value>, Fault> {
     }
 }
 
-fn received(mail: &Mail) -> Value {
-    let rcpt = Message::parse(&mail.message)
-        .ok()
-        .and_then(|message| routing::read(&message).ok())
-        .map(|restored| restored.recipient.to_string());
+fn received(mail: &Mail, owner: &Address) -> Value {
     let mut received = json!({
         "at": mail.arrival.at.seconds(),
         "ats": mail.arrival.ats,
         "atk": mail.arrival.atk,
-        "rcpt": rcpt,
+        "rcpt": owner.to_string(),
         "cursor": mail.cursor,
     });
     if let (Some(ip), Some(tls)) = (mail.arrival.from_ip, &mail.arrival.tls) {

@@ -63,6 +63,10 @@ async fn svcb(env: &Env, name: String) -> Result<Vec<Service>, Miss> {
             // "." says that the service does not exist (RFC 9460 §2.5.1).
             Some(alias) if alias.target.is_empty() => return Err(Miss::Closed),
             Some(alias) => seen.push(std::mem::replace(&mut owner, alias.target)),
+            // An alias to a host that has addresses alone stands for the default service there (§3).
+            None if services.is_empty() && !seen.is_empty() => {
+                return Ok(vec![Service { host: owner, port: DEFAULT_PORT, hints: Vec::new(), secure }]);
+            }
             None => return Ok(by_priority(env, services, &owner, secure)),
         }
     }

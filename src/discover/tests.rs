@@ -171,6 +171,18 @@ async fn aliases_are_followed_and_loops_refused() {
         ),
         ("to nothing", hosts().has("_atp.example.com", alias("x.net")), NO_ROUTE),
         (
+            "to a host with addresses but no SVCB record",
+            hosts().has("_atp.example.com", alias("x.net")).has("x.net", alias("a.net")),
+            "Svcb a.net:7443",
+        ),
+        (
+            "to records of which none is usable",
+            hosts()
+                .has("_atp.example.com", alias("a.net"))
+                .has("a.net", vec![Record::Svcb(Svcb { port: Some(0), ..svcb(1, "b.net") })]),
+            NO_ROUTE,
+        ),
+        (
             "to \".\": no server, whatever else is there",
             hosts()
                 .has("_atp.example.com", alias(""))

@@ -228,7 +228,9 @@ impl LocalDirectory {
         }
         let thread = std::thread::current().id();
         let probe = self.directory.join(format!(".probe.{}.{thread:?}", std::process::id()));
-        let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&probe)?;
+        // What a crash left behind, or a link that somebody else put there.
+        let _ = fs::remove_file(&probe);
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&probe)?;
         let user = file.metadata()?.uid();
         fs::remove_file(&probe)?;
         Ok(*self.user.get_or_init(|| user))

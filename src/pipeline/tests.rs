@@ -105,9 +105,9 @@ impl World {
 
     /// The messages in the sender's mailbox: bounces.
     async fn bounces(&self) -> Vec<Value> {
-        let page =
-            self.pipeline.store.mailbox(address("me@a.example"), 0, 100, 1 << 20).await.unwrap().unwrap();
-        mailbox::page(&page, 0).unwrap()["messages"].as_array().unwrap().clone()
+        let me = address("me@a.example");
+        let page = self.pipeline.store.mailbox(me.clone(), 0, 100, 1 << 20).await.unwrap().unwrap();
+        mailbox::page(&page, &me, 0).unwrap()["messages"].as_array().unwrap().clone()
     }
 }
 

@@ -53,7 +53,7 @@ async fn page(app: &App, agent: Address, parameters: &Parameters) -> Answer {
     let page = app.pipeline.store.mailbox(agent.clone(), after, limit, MAX_PAGE_BYTES).await?;
     let page = page.ok_or_else(|| Fault::new(Reason::UnknownAgent, "There is no such agent here."))?;
     tracing::debug!(%agent, messages = page.mail.len(), "read");
-    json_answer(StatusCode::OK, mailbox::page(&page, after)?)
+    json_answer(StatusCode::OK, mailbox::page(&page, &agent, after)?)
 }
 
 fn number(parameters: &Parameters, name: &str) -> Result<Option<u64>, Fault> {

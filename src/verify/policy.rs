@@ -4,12 +4,18 @@
 //! policy and matches if that one passes; `redirect=` hands the decision over when nothing matched.
 
 use std::net::IpAddr;
+use std::time::Duration;
+
+use tokio::time::timeout;
 
 use crate::env::BoxFuture;
 use crate::env::dns::{DnsTrouble, Kind, Record, Resolver};
 use crate::proto::address::Domain;
 use crate::proto::ats::{self, AtsError, Policy, Rule, Source, Verdict};
 use crate::proto::limits::{MAX_ATS_DOMAIN_ADDRESSES, MAX_ATS_LOOKUPS};
+
+/// Longest time an evaluation may take, all its look-ups together (as RFC 7208 §4.6.4 has it for SPF).
+const EVALUATION_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// What a domain's policy says about a source that it does not deny.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,7 +86,10 @@ pub(super) async fn check(
 ) -> Result<AtsVerdict, AtsFailure> {
     let source = source.to_canonical();
     let mut evaluation = Evaluation { dns, source, lookups_left: MAX_ATS_LOOKUPS, chain: Vec::new() };
-    match evaluation.ask(domain).await? {
+    let Ok(opinion) = timeout(EVALUATION_TIMEOUT, evaluation.ask(domain)).await else {
+        return Err(AtsFailure::Lookup { name: record_name(domain), trouble: DnsTrouble::TimedOut });
+    };
+    match opinion? {
         Opinion::Pass => Ok(AtsVerdict::Pass),
         Opinion::Fail => Err(AtsFailure::Denied),
         Opinion::None | Opinion::NoRecord => Ok(AtsVerdict::Neutral),
@@ -170,7 +179,7 @@ impl Evaluation<'_> {
     }
 
     async fn fetch(&self, domain: &Domain) -> Result<Option<Policy>, AtsFailure> {
-        let records = self.lookup(&format!("ats._atp.{domain}"), Kind::Txt).await?;
+        let records = self.lookup(&record_name(domain), Kind::Txt).await?;
         let text = ats::select(&super::texts(records)).map_err(|_| Broken::TwoRecords(domain.clone()))?;
         let malformed = |error| Broken::Malformed(domain.clone(), error).into();
         text.map(|text| Policy::parse(&text).map_err(malformed)).transpose()
@@ -187,6 +196,10 @@ impl Evaluation<'_> {
         self.lookups_left = self.lookups_left.checked_sub(1).ok_or(Broken::TooManyLookups)?;
         Ok(())
     }
+}
+
+fn record_name(domain: &Domain) -> String {
+    format!("ats._atp.{domain}")
 }
 
 #[cfg(test)]

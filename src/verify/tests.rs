@@ -227,6 +227,17 @@ async fn signatures_that_do_not_count() {
     assert!(!foreign_asked, "a foreign key is never looked up");
 }
 
+/// What `docs/protocol.md` §3 warns of: RFC 8785 covers a number as a double, and no closer.
+#[tokio::test]
+async fn a_number_is_signed_as_a_double() {
+    let dns = world();
+    let mut object = signed(with("payload", json!({"n": 9_007_199_254_740_992_u64})));
+    object.insert("payload".into(), json!({"n": 9_007_199_254_740_993_u64}));
+    assert!(verify(&dns, object.clone()).await.is_ok());
+    object.insert("payload".into(), json!({"n": 9_007_199_254_740_994_u64}));
+    assert_eq!(verify(&dns, object).await.unwrap_err(), Reason::BadSignature);
+}
+
 #[tokio::test]
 async fn refusals_say_what_to_change() {
     let dns = world();

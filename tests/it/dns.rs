@@ -215,6 +215,8 @@ async fn every_way_to_fail_is_told_apart() {
         (Manner::Silent, "no answer in time", "450 4.4.3"),
         (Manner::Garbage, "no answer in time", "450 4.4.3"),
         (Manner::Referral, "unusable answer", "450 4.4.3"),
+        (Manner::Address, "unusable answer", "450 4.4.3"),
+        (Manner::Added, "unusable answer", "550 5.4.4"),
         (Manner::NxDomain { soa_minimum: Some(7) }, "absent for 7s", "550 5.4.4"),
         (Manner::NxDomain { soa_minimum: None }, "absent for 60s", "550 5.4.4"),
         (Manner::NoData { soa_minimum: Some(9) }, "absent for 9s", "550 5.4.4"),

@@ -122,7 +122,11 @@ impl HickoryResolver {
                 return Ok(Answer { secure, ..records });
             }
             if chain.seen.len() == before {
-                return Ok(Answer::absent(DEFAULT_ABSENT_TTL.min(chain.ttl)));
+                return match reply.response_code {
+                    ResponseCode::NXDomain => Ok(Answer::absent(DEFAULT_ABSENT_TTL.min(chain.ttl))),
+                    // Something was answered, but not what was asked: that says nothing about the name.
+                    _ => Err(DnsTrouble::Unusable),
+                };
             }
         }
     }

@@ -100,6 +100,19 @@ fn an_entry_of_another_user_is_ignored() {
 }
 
 #[test]
+fn looking_never_writes_through_a_link() {
+    let home = tempfile::tempdir().unwrap();
+    let _published = LocalDirectory::new(home.path()).publish(entry(7444)).unwrap();
+    let precious = home.path().join("precious");
+    fs::write(&precious, "kept").unwrap();
+    let thread = std::thread::current().id();
+    let probe = home.path().join(format!("local/.probe.{}.{thread:?}", std::process::id()));
+    std::os::unix::fs::symlink(&precious, &probe).unwrap();
+    assert_eq!(LocalDirectory::new(home.path()).read(&bob()), Ok(Some(entry(7444))));
+    assert_eq!(fs::read_to_string(&precious).unwrap(), "kept");
+}
+
+#[test]
 fn an_entry_for_elsewhere_is_ignored_and_a_broken_one_is_trouble() {
     let text = render(&entry(7444)).unwrap();
     for (case, text, want) in [

@@ -56,9 +56,21 @@ fn of_certificate(wrong: &CertificateError, name: &str) -> String {
 const MAX_LISTED_NAMES: usize = 4;
 
 fn listed(presented: &[String]) -> String {
+    let names: Vec<_> = presented.iter().take(MAX_LISTED_NAMES).map(|name| printable(name)).collect();
     match presented.len() {
         0 => "no name at all".to_owned(),
-        n if n > MAX_LISTED_NAMES => format!("{} and others", presented[..MAX_LISTED_NAMES].join(", ")),
-        _ => presented.join(", "),
+        n if n > MAX_LISTED_NAMES => format!("{} and others", names.join(", ")),
+        _ => names.join(", "),
     }
+}
+
+/// A name as the certificate has it may hold anything, even what steers the terminal it is shown on.
+fn printable(name: &str) -> String {
+    name.chars().fold(String::with_capacity(name.len()), |mut out, c| {
+        match c {
+            ' '..='~' => out.push(c),
+            _ => out.extend(c.escape_default()),
+        }
+        out
+    })
 }

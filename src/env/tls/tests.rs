@@ -85,6 +85,12 @@ async fn certificates_are_judged_as_the_trust_says() {
         ("its CA file", foreign(), Trust::CaFile(ca.clone()), Ok("hello over h2")),
         ("another CA file", good(), Trust::CaFile(ca.clone()), Err("is from an issuer we do not trust")),
         ("other name", leaf(&ours, "eve.local", 2200), Trust::Roots, Err("is not for atp.bob.local but for")),
+        (
+            "a name that steers terminals",
+            leaf(&ours, "a\u{1b}[2Jb", 2200),
+            Trust::Roots,
+            Err("but for DnsName(\"a\\u{1b}[2Jb\")"),
+        ),
         ("expired", leaf(&ours, name, 2020), Trust::Roots, Err("of atp.bob.local has expired")),
         ("pinned", one, Trust::Pin(pin_one), Ok("hello over h2")),
         ("other pin", good(), Trust::Pin(pin_other), Err("is not the one its server published")),

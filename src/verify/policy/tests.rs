@@ -1,4 +1,7 @@
+use tokio::time::Instant;
+
 use super::*;
+use crate::env::dns::Answer;
 use crate::testing::resolver::ScriptedResolver;
 
 fn d(name: &str) -> Domain {
@@ -127,6 +130,29 @@ async fn ten_lookups_and_no_more() {
     let names: String = (0..11).map(|index| format!(" allow=domain:n{index}.example")).collect();
     let wide = zone(&format!("v=atp1{names}"));
     assert_eq!(ask(&wide, "192.0.2.1").await, Err(Broken::TooManyLookups.into()));
+}
+
+/// Has a policy of ten names, and answers each question just before the resolver would give up.
+struct Slow;
+
+impl Resolver for Slow {
+    fn lookup<'a>(&'a self, _: &'a str, kind: Kind) -> BoxFuture<'a, Result<Answer, DnsTrouble>> {
+        Box::pin(async move {
+            tokio::time::sleep(Duration::from_millis(4900)).await;
+            let names: String = (0..10).map(|index| format!(" allow=domain:n{index}.example")).collect();
+            let policy = Record::Txt(format!("v=atp1{names}").into_bytes());
+            let records = if kind == Kind::Txt { vec![policy] } else { Vec::new() };
+            Ok(Answer { records, ttl: Duration::ZERO, secure: false })
+        })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_domain_cannot_draw_its_evaluation_out() {
+    let begun = Instant::now();
+    let outcome = check(&Slow, &d("a.example"), ip("192.0.2.1")).await;
+    assert!(matches!(outcome, Err(AtsFailure::Lookup { trouble: DnsTrouble::TimedOut, .. })), "{outcome:?}");
+    assert_eq!(begun.elapsed(), EVALUATION_TIMEOUT);
 }
 
 #[tokio::test]

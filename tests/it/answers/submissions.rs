@@ -29,6 +29,17 @@ async fn a_message_is_in_the_mailbox_when_it_is_accepted() {
 }
 
 #[tokio::test]
+async fn each_own_recipient_is_told_that_its_copy_is_for_it() {
+    let node = node().await;
+    let sent = with(message(ALICE, BOB), json!({ "cc": [ALICE] }));
+    node.submit("alice", &sent).await.accepts("first", "accepted");
+    for (agent, address) in [("alice", ALICE), ("bob", BOB)] {
+        let (messages, received) = node.mailbox(agent).await;
+        assert_eq!((&messages[0], &received[0]["rcpt"]), (&sent, &json!(address)));
+    }
+}
+
+#[tokio::test]
 async fn the_same_again_changes_nothing_and_another_under_its_name_is_refused() {
     let node = node().await;
     let sent = message(ALICE, BOB);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use hickory_resolver::proto::op::{Message, MessageType, ResponseCode};
-use hickory_resolver::proto::rr::rdata::{CNAME, NS, SOA, TXT};
+use hickory_resolver::proto::rr::rdata::{A, CNAME, NS, SOA, TXT};
 use hickory_resolver::proto::rr::{Name, RData, Record};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, UdpSocket};
@@ -29,6 +29,10 @@ pub enum Manner {
     NoData {
         soa_minimum: Option<u32>,
     },
+    /// With an address, whatever was asked for.
+    Address,
+    /// With an address of the name among what is added to an answer without answers.
+    Added,
     /// Always with a CNAME to a name not seen before.
     EndlessCnames,
     /// With a text, and the claim to have validated it.
@@ -107,6 +111,13 @@ fn answer(question: &[u8], manner: Manner, tcp: bool) -> Option<Vec<u8>> {
         Manner::Referral => {
             let server = Name::from_ascii("ns.example.").unwrap();
             message.add_authority(Record::from_rdata(name, 60, RData::NS(NS(server))));
+        }
+        Manner::Address => {
+            message.add_answer(Record::from_rdata(name, 60, RData::A(A::new(192, 0, 2, 1))));
+        }
+        Manner::Added => {
+            let text = TXT::new(vec!["text".to_owned()]);
+            message.add_additional(Record::from_rdata(name, 60, RData::TXT(text)));
         }
         Manner::NxDomain { soa_minimum } => {
             code = ResponseCode::NXDomain;
