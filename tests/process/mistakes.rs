@@ -232,6 +232,7 @@ fn certificates_that_do_not_fit() {
         (other, other_key, "the certificate is not for localhost but for "),
     ] {
         let server = place.server("alice.local", &["--cert", &cert, "--key", &key]);
+        assert!(server.log().contains("every user of this machine may read"), "{}", server.log());
         let at = format!("localhost:{}", server.address().port());
         let status = ["status", "--admin-token", "t", "--server", &at, "--ca", &cert];
         place.assert_told(1, &[("judged by the client", &status, wanted)]);
