@@ -126,6 +126,9 @@ async fn build(
     local: LocalDirectory,
     outside: outside::Outside,
 ) -> Result<Daemon, StartError> {
+    // Before keys are made: a path too long for a socket is found out here.
+    let control = control::bind(&node.control_socket())
+        .map_err(|error| StartError::Control { path: node.control_socket(), error })?;
     let outside::Outside { env, peers } = outside;
     let store::Opened { store, committer, health: store_health } = store;
     let tls = match &config.server.certificate {
@@ -141,8 +144,6 @@ async fn build(
     for domain in config.domains() {
         app.accounts.ensure_operator_mailboxes(domain).await.map_err(StartError::fault)?;
     }
-    let control = control::bind(&node.control_socket())
-        .map_err(|error| StartError::Control { path: node.control_socket(), error })?;
 
     let mut serving = JoinSet::new();
     let (runner, handover) = queue(&app, &env);

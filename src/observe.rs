@@ -23,7 +23,7 @@
 //! | `transferred` | info | an attempt has succeeded | `nonce`, `to`, `attempt`, `micros` of all of it, `inferred` |
 //! | `attempt failed` | warn | an attempt has failed | `nonce`, `to`, `attempt`, `code`, `reason`, `remote`, `detail` |
 //! | `bounced` | warn | a message was returned | `nonce`, `from`, `to`, `code`, `reason` |
-//! | `refused` | info, error if our fault | a request was refused | `code`, `reason`, `detail` |
+//! | `refused` | info, error if our fault | a request was refused | `code`, `reason`, `peer`, `path`, `detail` |
 //! | `read` | debug | a mailbox was read | `agent`, `messages` |
 
 use std::io::IsTerminal;

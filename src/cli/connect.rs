@@ -51,6 +51,11 @@ impl Peer {
         }
     }
 
+    /// Whether without TLS, by the user's own wish.
+    pub fn is_plain(&self) -> bool {
+        matches!(self, Peer::Plain { .. })
+    }
+
     /// Connects. May ask whether to trust a certificate; a yes holds for later connections too.
     pub async fn connect(&mut self) -> Result<Connection, CliError> {
         match self {

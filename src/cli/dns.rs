@@ -86,9 +86,25 @@ impl Site {
     }
 }
 
+/// Whether other networks can reach an address.
+fn is_public(ip: IpAddr) -> bool {
+    !ip.is_unspecified()
+        && !ip.is_loopback()
+        && !ip.is_multicast()
+        && match ip {
+            IpAddr::V4(ip) => !ip.is_private() && !ip.is_link_local(),
+            IpAddr::V6(ip) => !ip.is_unique_local() && !ip.is_unicast_link_local(),
+        }
+}
+
 impl Generate {
     fn run(&self, output: &Output) -> Result<(), CliError> {
         let site = &self.site;
+        for ip in self.ip.iter().filter(|ip| !is_public(**ip)) {
+            eprintln!(
+                "atp: {ip} is not a public address; servers in other networks know this one by another"
+            );
+        }
         let mut ring = site.ring()?;
         if ring.keys().next().is_none() {
             let selector = site.selector.as_deref().unwrap_or(FIRST_SELECTOR);

@@ -166,8 +166,9 @@ impl Client {
     async fn exchange(&mut self, request: Request) -> Result<Reply, CliError> {
         let authority = self.peer.authority();
         let late = |_| CliError::failed(format!("no answer from {authority} within {ANSWER_TIMEOUT:?}"));
+        let hint = if self.peer.is_plain() { "; if the server wants TLS, write https://" } else { "" };
         let broken = |error: &dyn std::fmt::Display| {
-            CliError::failed(format!("the connection to {authority} broke before the answer: {error}"))
+            CliError::failed(format!("the connection to {authority} broke before the answer: {error}{hint}"))
         };
         let Some(sender) = &mut self.sender else { return Err(broken(&"it is closed")) };
         let sent = timeout(ANSWER_TIMEOUT, sender.send(request, &authority)).await.map_err(late)?;

@@ -218,7 +218,10 @@ fn report(ring: &Keyring, key: &Key, what: &str, output: &Output) -> Result<(), 
     let path = ring.key_path(selector);
     let hint = match state(ring, key) {
         "idle" => {
-            format!("\nIt signs nothing yet; let it take over with: atp keys rotate --selector {selector}")
+            let domain = ring.domain();
+            format!(
+                "\nIt signs nothing yet; let it take over with: atp keys rotate --domain {domain} --selector {selector}"
+            )
         }
         _ => String::new(),
     };

@@ -36,7 +36,7 @@ Every flag can also be given in the environment, as --help shows; what is on the
 
 /// The mail server of a domain's agents, and the agents' command line.
 #[derive(Parser)]
-#[command(name = "atp", version, about, after_help = EXIT_CODES, propagate_version = true)]
+#[command(name = "atp", version, after_help = EXIT_CODES, propagate_version = true)]
 #[command(subcommand_required = true, arg_required_else_help = true)]
 struct Cli {
     #[command(flatten)]

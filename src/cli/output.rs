@@ -9,6 +9,9 @@ use serde::Serialize;
 
 use super::error::CliError;
 
+/// Place in `--help`: behind the flags a command has of its own.
+const LAST: usize = 900;
+
 /// The two forms of output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum Format {
@@ -20,10 +23,10 @@ pub(super) enum Format {
 #[derive(Args, Debug, Clone, Default)]
 pub(super) struct Output {
     /// Print json or text [default: text; send and recv print json unless to a terminal]
-    #[arg(long, global = true, env = "ATP_OUTPUT", value_enum, hide_possible_values = true)]
+    #[arg(long, global = true, env = "ATP_OUTPUT", value_enum, hide_possible_values = true, display_order = LAST)]
     output: Option<Format>,
     /// Same as --output json
-    #[arg(long, global = true, env = "ATP_JSON", value_parser = FalseyValueParser::new())]
+    #[arg(long, global = true, env = "ATP_JSON", value_parser = FalseyValueParser::new(), display_order = LAST)]
     json: bool,
 }
 

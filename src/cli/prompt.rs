@@ -45,6 +45,10 @@ impl Prompt {
         let _ = io::stderr().flush();
         let mut answer = String::new();
         let read = io::stdin().lock().read_line(&mut answer);
+        if matches!(read, Ok(0)) {
+            // Nobody has ended the question's line.
+            eprintln!();
+        }
         Some(read.is_ok() && matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 use clap::builder::FalseyValueParser;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use tokio::time::{Instant, sleep_until};
 
 use super::control;
@@ -151,16 +151,20 @@ impl Page {
     }
 }
 
-/// Subject and body where the payload is nothing else, its JSON otherwise.
+/// Subject and body as text, then whatever else there is as JSON.
 fn payload_text(payload: &Value) -> String {
     let text = |name| payload.get(name).and_then(Value::as_str);
-    let known = usize::from(text("subject").is_some()) + usize::from(text("body").is_some());
-    if payload.as_object().is_some_and(|object| object.len() == known && known > 0) {
-        let subject = text("subject").map(|subject| format!("Subject: {}\n", output::one_line(subject)));
-        let body = text("body").map(output::lines);
-        return subject.unwrap_or_default() + &body.unwrap_or_default();
+    let subject = text("subject").map(|subject| format!("Subject: {}", output::one_line(subject)));
+    let body = text("body").map(output::lines);
+    let mut rest = payload.clone();
+    if let Value::Object(members) = &mut rest {
+        members.retain(|name, value| !(matches!(name.as_str(), "subject" | "body") && value.is_string()));
     }
-    output::lines(&serde_json::to_string_pretty(payload).unwrap_or_default())
+    let told_all = rest.as_object().is_some_and(Map::is_empty) && (subject.is_some() || body.is_some());
+    let rest = (!told_all).then(|| output::lines(&serde_json::to_string_pretty(&rest).unwrap_or_default()));
+    let head: Vec<_> = [subject, body].into_iter().flatten().collect();
+    let head = (!head.is_empty()).then(|| head.join("\n"));
+    [head, rest].into_iter().flatten().collect::<Vec<_>>().join("\n\n")
 }
 
 #[cfg(test)]
@@ -184,10 +188,12 @@ mod tests {
     }
 
     #[test]
-    fn other_payloads_are_shown_as_json() {
-        assert_eq!(payload_text(&json!({ "body": "x", "n": 1 })), "{\n  \"body\": \"x\",\n  \"n\": 1\n}");
+    fn what_is_neither_subject_nor_body_is_shown_as_json() {
+        assert_eq!(payload_text(&json!({ "body": "x\ny", "n": 1 })), "x\ny\n\n{\n  \"n\": 1\n}");
+        assert_eq!(payload_text(&json!({ "body": 1 })), "{\n  \"body\": 1\n}");
         assert_eq!(payload_text(&json!({})), "{}");
         assert_eq!(payload_text(&json!({ "body": "x" })), "x");
+        assert_eq!(payload_text(&json!({ "body": "x", "subject": "s" })), "Subject: s\nx");
     }
 
     #[test]

@@ -98,7 +98,9 @@ impl Send {
             message.insert("cc".into(), Value::Array(cc));
         }
         if let Some(nonce) = &self.in_reply_to {
-            message.insert("in_reply_to".into(), json!(nonce));
+            let nonce = Nonce::parse(nonce)
+                .map_err(|error| CliError::usage(format!("--in-reply-to {nonce:?}: {error}")))?;
+            message.insert("in_reply_to".into(), json!(nonce.as_str()));
         }
         Ok(message)
     }
@@ -106,7 +108,14 @@ impl Send {
 
 fn read_payload(path: &Path) -> Result<Map<String, Value>, CliError> {
     let name = if path == Path::new("-") { "standard input".into() } else { path.display().to_string() };
-    let unreadable = |error: io::Error| CliError::failed(format!("cannot read the payload {name}: {error}"));
+    let unreadable = |error: io::Error| {
+        // `atp agent register` knows -p as the password.
+        let hint = match error.kind() {
+            io::ErrorKind::NotFound => "; -p is the payload, the password is -P",
+            _ => "",
+        };
+        CliError::failed(format!("cannot read the payload {name}: {error}{hint}"))
+    };
     let mut bytes = Vec::new();
     let limit = MAX_PAYLOAD_BYTES + 1;
     if path == Path::new("-") {
@@ -121,7 +130,7 @@ fn read_payload(path: &Path) -> Result<Map<String, Value>, CliError> {
     match json::parse(&bytes) {
         Ok(Value::Object(payload)) => Ok(payload),
         Ok(_) => Err(CliError::failed(format!("the payload {name} is not a JSON object {{…}}"))),
-        Err(error) => Err(CliError::failed(format!("the payload {name} is not JSON: {error}"))),
+        Err(error) => Err(CliError::failed(format!("the payload {name} is not JSON to send: {error}"))),
     }
 }
 

@@ -65,6 +65,11 @@ pub fn create_dir(path: &Path) -> Result<(), PrivateError> {
     Ok(())
 }
 
+/// Whether every user of the machine may read or change a file that is there.
+pub fn is_open_to_all(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o006 != 0)
+}
+
 /// Writes a file so that after a crash either the old content is there or the new, never a part;
 /// when this returns, the new content is on disk. Mode 0600.
 ///

@@ -39,7 +39,7 @@ impl Keys {
             let mut keyring = Keyring::open(domain.clone(), &directory)?;
             if keyring.active().is_err() {
                 let key = keyring.generate(FIRST_SELECTOR, &*env.rng)?;
-                tracing::info!(name = %key.id(), record = %key.record(), "made a signing key; publish this TXT record");
+                tracing::info!(name = %key.id(), "made a signing key");
             }
             let signer = watch::Sender::new(Arc::new(Signer::new(Arc::clone(keyring.active()?))));
             rings.push(Ring { directory, keyring, signer });

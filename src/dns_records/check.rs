@@ -195,9 +195,11 @@ fn judge_addresses(found: &[IpAddr], wanted: &[IpAddr]) -> State {
 async fn check_policy(resolver: &dyn Resolver, domain: &Domain, senders: &[IpAddr]) -> Finding {
     let name = ats_name(domain);
     let publish = || {
-        let senders =
-            if senders.is_empty() { "<the server's address>".into() } else { Policy::for_addresses(senders) };
-        format!("publish: TXT \"{senders}\"; without it, servers need not believe that a message is yours")
+        let policy = match senders {
+            [] => "v=atp1 allow=ip:<the server's address> deny=all".into(),
+            senders => Policy::for_addresses(senders),
+        };
+        format!("publish: TXT \"{policy}\"; without it, servers need not believe that a message is yours")
     };
     let state = match own_text(resolver, &name).await {
         Err(state) => state,

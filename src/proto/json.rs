@@ -23,13 +23,13 @@ const RESERVED_KEY_PREFIX: &str = "$serde_json::private::";
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum JsonError {
     /// Not UTF-8 (RFC 7493 §2.1).
-    #[error("the body is not UTF-8")]
+    #[error("it is not UTF-8")]
     NotUtf8,
     /// Starts with a byte order mark (RFC 8259 §8.1).
-    #[error("the body starts with a byte order mark")]
+    #[error("it starts with a byte order mark")]
     ByteOrderMark,
     /// Not JSON, or a lone surrogate, or something after the document.
-    #[error("the body is not I-JSON: line {line}, column {column}")]
+    #[error("it is not I-JSON (RFC 7493) at line {line}, column {column}")]
     Syntax {
         /// From 1.
         line: usize,
@@ -43,7 +43,7 @@ pub enum JsonError {
     #[error("arrays and objects are nested deeper than 64")]
     TooDeep,
     /// More than [`MAX_JSON_VALUES`] values.
-    #[error("the body holds more than 100,000 values")]
+    #[error("it holds more than 100,000 values")]
     TooManyValues,
     /// A number longer than [`MAX_NUMBER_BYTES`].
     #[error("a number is longer than 1,000 characters")]

@@ -1,10 +1,13 @@
 //! Answers: JSON for what succeeded, `error` and `error_code` for what did not (`docs/protocol.md` §9).
 
 use axum::Json;
+use axum::extract::{MatchedPath, Request};
 use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
+use super::state::Ends;
 use crate::error::Fault;
 use crate::proto::status::Reason;
 
@@ -27,7 +30,6 @@ impl<F: Into<Fault>> From<F> for Refusal {
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let Refusal(fault) = self;
-        log(&fault);
         // Findings of our own never come here; should one, it is a fault of ours.
         let status = fault.reason.http().and_then(|status| StatusCode::from_u16(status).ok());
         let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -41,17 +43,30 @@ impl IntoResponse for Refusal {
         if status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"atp\""));
         }
+        response.extensions_mut().insert(Refused(fault));
         response
     }
 }
 
-fn log(fault: &Fault) {
-    let (code, reason, detail) = (fault.reason.code(), &fault.public, &fault.private);
-    if fault.reason == Reason::Internal {
-        tracing::error!(code, %reason, detail, "refused");
-    } else {
-        tracing::info!(code, %reason, detail, "refused");
+/// Goes with the answer to [`log_refusals`], which knows who asked.
+#[derive(Clone)]
+struct Refused(Fault);
+
+/// Tells the operator of every refusal: why, to whom, and of which call.
+pub async fn log_refusals(request: Request, next: Next) -> Response {
+    let peer = request.extensions().get::<Ends>().map(|ends| ends.peer.ip().to_canonical());
+    let path = request.extensions().get::<MatchedPath>().cloned();
+    let mut response = next.run(request).await;
+    if let Some(Refused(fault)) = response.extensions_mut().remove() {
+        let (code, reason, detail) = (fault.reason.code(), &*fault.public, fault.private);
+        let (peer, path) = (peer.map(tracing::field::display), path.as_ref().map(MatchedPath::as_str));
+        if fault.reason == Reason::Internal {
+            tracing::error!(code, reason, peer, path, detail, "refused");
+        } else {
+            tracing::info!(code, reason, peer, path, detail, "refused");
+        }
     }
+    response
 }
 
 /// A JSON answer.

@@ -8,7 +8,7 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 
-use super::answer::Refusal;
+use super::answer::{Refusal, log_refusals};
 use super::state::App;
 use super::{about, admin, inbox, message, register};
 use crate::error::Fault;
@@ -46,6 +46,7 @@ fn finish(calls: Router<Arc<App>>, app: Arc<App>) -> Router {
             refusal(Reason::NoSuchMethod, "This path does not take that method.")
         })
         .layer(middleware::from_fn_with_state(Arc::clone(&app), refuse_while_stopping))
+        .layer(middleware::from_fn(log_refusals))
         .with_state(app)
 }
 

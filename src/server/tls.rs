@@ -60,7 +60,12 @@ pub struct ServerTls {
 /// # Errors
 /// [`TlsError`] naming the file.
 pub fn from_files(files: &CertificateFiles) -> Result<ServerTls, TlsError> {
-    load(&files.chain, &files.key)
+    let tls = load(&files.chain, &files.key)?;
+    // A group may be meant to read it, as certificate clients have it; everybody never is.
+    if private::is_open_to_all(&files.key) {
+        tracing::warn!(path = %files.key.display(), "every user of this machine may read the certificate's key; chmod it");
+    }
+    Ok(tls)
 }
 
 /// The certificate of our own making in `directory`; made, for all of `domains` and loopback, if there is none.

@@ -55,8 +55,13 @@ pub enum KeyError {
         domain: Domain,
     },
     /// No key signs for the domain.
-    #[error("{0} has no signing key; make one with: atp keys generate --domain {0}")]
-    NoActive(Domain),
+    #[error("{domain} has no signing key in {directory}; make one there with: atp keys generate --domain {domain}, or give another --state-dir", directory = directory.display())]
+    NoActive {
+        /// In whose ring.
+        domain: Domain,
+        /// Where that ring is.
+        directory: PathBuf,
+    },
     /// Too many keys.
     #[error("there are {MAX_KEYS} keys already; remove the files of old ones")]
     Full,
@@ -108,7 +113,8 @@ impl Keyring {
     /// [`KeyError::NoActive`] in an empty ring.
     pub fn active(&self) -> Result<&Arc<Key>, KeyError> {
         let key = self.active.as_ref().and_then(|selector| self.keys.get(selector));
-        key.ok_or_else(|| KeyError::NoActive(self.domain.clone()))
+        let none = || KeyError::NoActive { domain: self.domain.clone(), directory: self.directory.clone() };
+        key.ok_or_else(none)
     }
 
     /// The key that takes over when DNS shows it. `None`: no rotation is under way.
@@ -159,7 +165,7 @@ impl Keyring {
         Ok(key)
     }
 
-    /// Lets a key sign from now on, and ends a rotation to it.
+    /// Lets a key sign from now on, and ends a rotation, whichever key it was to.
     ///
     /// # Errors
     /// [`KeyError::Missing`] if there is none under this selector.
@@ -168,7 +174,8 @@ impl Keyring {
         let selector = key.id().selector();
         self.write_pointer(ACTIVE, selector)?;
         self.active = Some(selector.to_owned());
-        if self.pending.as_deref() == Some(selector) {
+        // A key that was waiting must not replace the one somebody has just chosen.
+        if self.pending.is_some() {
             self.remove_pointer(PENDING)?;
             self.pending = None;
         }
@@ -292,6 +299,21 @@ mod tests {
         assert_eq!(selector(ring.active().unwrap()), "second");
         assert!(ring.pending().is_none());
         assert_eq!(ring.keys().count(), 2);
+    }
+
+    #[test]
+    fn a_key_that_was_waiting_does_not_replace_a_forced_one() {
+        let place = place();
+        let mut ring = open(&place).unwrap();
+        for name in ["default", "waiting", "forced"] {
+            ring.generate(name, &SystemRng).unwrap();
+        }
+        ring.rotate_to("waiting").unwrap();
+        ring.activate("forced").unwrap();
+
+        let ring = open(&place).unwrap();
+        assert_eq!(selector(ring.active().unwrap()), "forced");
+        assert!(ring.pending().is_none());
     }
 
     #[test]

@@ -27,7 +27,9 @@ fn keys_are_made_shown_and_listed() {
     let text = place.ok(&[&["keys", "show"], of.as_slice()].concat());
     assert!(text.contains("\nPrivate key path: "), "{text}");
 
-    place.ok(&[&["keys", "generate", "--selector", "second"], of.as_slice()].concat());
+    let second = place.ok(&[&["keys", "generate", "--selector", "second"], of.as_slice()].concat());
+    let hint = "let it take over with: atp keys rotate --domain alice.example --selector second\n";
+    assert!(second.contains(hint), "{second}");
     let list = place.ok(&[&["keys", "list"], of.as_slice()].concat());
     let states: Vec<_> =
         list.lines().map(|line| line.split_whitespace().take(2).collect::<Vec<_>>()).collect();

@@ -76,6 +76,11 @@ fn sending_what_cannot_be_sent() {
     place.assert_told(
         2,
         &[
+            (
+                "no nonce",
+                &[to_nobody.as_slice(), &["--in-reply-to", "a b"]].concat(),
+                "--in-reply-to \"a b\": ",
+            ),
             ("bad address", &bad_address, "\"a b@c.d\": the local part is 1 to 64 of"),
             ("no password, no terminal", &no_password, "no password; give --password or set ATP_PASSWORD"),
             ("no server", &send, "which server? give --server or set ATP_SERVER"),
@@ -138,11 +143,14 @@ fn registering_reading_and_asking_in_vain() {
 /// One answer for a wrong password and for an agent that does not exist.
 #[test]
 fn who_is_registered_cannot_be_found_out_by_trying() {
-    let (place, _alice, server) = with_server();
+    let (place, alice, server) = with_server();
     let read = |name| {
         place.run(&["recv", "--agent-id", name, "-P", "guess", "--server", &server, "--no-verify"]).stderr
     };
     assert_eq!(read("bot"), read("nobody"));
+    // But the operator can see that somebody tries.
+    let told = "code=\"535 5.7.8\" reason=\"No such agent, or not its password.\" peer=127.0.0.1 path=";
+    assert!(alice.log().contains(told), "{}", alice.log());
 }
 
 #[test]
@@ -199,6 +207,12 @@ fn a_server_that_cannot_start() {
         &[("--no-tls", &with(&["--no-tls"]), "--no-tls does not exist: passwords and messages")],
     );
     assert!(!place.state().join("domains").join("alice.local").exists(), "a failed start leaves keys behind");
+
+    // Longer than a socket's path may be.
+    let deep = place.state().join("deep".repeat(30));
+    let wanted = "a shorter --state-dir may help";
+    place.assert_told(1, &[("deep", &[start.as_slice(), &["--state-dir", &text(&deep)]].concat(), wanted)]);
+    assert!(!deep.join("domains/alice.local/keys").exists(), "a failed start leaves keys behind");
 }
 
 #[test]
@@ -232,6 +246,7 @@ fn certificates_that_do_not_fit() {
         (other, other_key, "the certificate is not for localhost but for "),
     ] {
         let server = place.server("alice.local", &["--cert", &cert, "--key", &key]);
+        assert!(server.log().contains("every user of this machine may read"), "{}", server.log());
         let at = format!("localhost:{}", server.address().port());
         let status = ["status", "--admin-token", "t", "--server", &at, "--ca", &cert];
         place.assert_told(1, &[("judged by the client", &status, wanted)]);

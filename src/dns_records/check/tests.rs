@@ -73,7 +73,7 @@ async fn an_empty_zone_misses_everything_and_says_what_to_publish() {
     let findings = check(&Zone::default(), &needs()).await;
     assert_eq!(findings.len(), 3);
     for (finding, publish) in
-        findings.iter().zip(["SVCB 1 atp.a.test. port=7443", "TXT ", "v=atp1 k=ed25519"])
+        findings.iter().zip(["SVCB 1 atp.a.test. port=7443", "TXT \"v=atp1 allow=ip:<", "v=atp1 k=ed25519"])
     {
         assert!(matches!(&finding.state, State::Missing(text) if text.contains(publish)), "{finding:?}");
     }
