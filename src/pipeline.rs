@@ -30,7 +30,7 @@ use crate::spool::retry::Schedule;
 use crate::submit::admit::{Admission, Admitted};
 use crate::submit::request::{Submission, SubmissionLimits};
 use crate::transfer::client::Client;
-use crate::transfer::plan::{self, Plan, Situation};
+use crate::transfer::plan::{self, Earlier, Plan, Situation};
 use crate::transfer::reply::Meaning;
 use crate::transfer::{Again, Failure, Outcome};
 use crate::verify::{Received, Verifier};
@@ -273,7 +273,10 @@ fn situation<'a>(row: &'a Row, message: &'a Message) -> Situation<'a> {
         restamp: row.restamp,
         renamed: row.renamed,
         further_copy: row.further_copy,
-        unanswered_native: row.unanswered.as_ref().map(|unanswered| unanswered.native),
+        unanswered: row
+            .unanswered
+            .as_ref()
+            .map(|unanswered| Earlier { native: unanswered.native, at: unanswered.at.seconds() }),
     }
 }
 

@@ -21,8 +21,17 @@ pub struct Situation<'a> {
     pub renamed: bool,
     /// Whether another copy of the message goes to the same domain and keeps the author's nonce.
     pub further_copy: bool,
-    /// Whether an earlier attempt ended unanswered, and if so, whether it had the author's `to`, `cc` and nonce.
-    pub unanswered_native: Option<bool>,
+    /// The first attempt that ended unanswered. `None`: every attempt was answered or never written.
+    pub unanswered: Option<Earlier>,
+}
+
+/// An earlier attempt that ended unanswered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Earlier {
+    /// Whether it had the author's `to`, `cc` and nonce.
+    pub native: bool,
+    /// When it was made, Unix seconds.
+    pub at: i64,
 }
 
 /// What the attempt sends.
@@ -41,11 +50,8 @@ pub struct Plan {
 /// # Errors
 /// A [`Failure`] if no copy may be sent to this peer now (or ever).
 pub fn plan(row: &Situation<'_>, profile: &Profile, now: i64) -> Result<Plan, Failure> {
-    let native = match row.unanswered_native {
-        // The peer may have that copy: a later one must look the same to be known for it.
-        Some(native) => native,
-        None => profile.rcpt,
-    };
+    // The peer may have a copy: a later one must look the same to be known for it.
+    let native = row.unanswered.map_or(profile.rcpt, |earlier| earlier.native);
     if native && !profile.rcpt && row.to != row.recipient {
         return Err(Failure::temporary(
             Reason::NoAnswer,
@@ -64,13 +70,18 @@ pub fn plan(row: &Situation<'_>, profile: &Profile, now: i64) -> Result<Plan, Fa
 }
 
 fn stamp(row: &Situation<'_>, profile: &Profile, now: i64) -> Result<i64, Failure> {
-    if profile.reference || row.restamp {
+    if profile.reference {
         return Ok(now);
     }
-    let too_old =
-        profile.max_message_age_seconds.is_some_and(|age| now.saturating_sub(row.stamped_at) >= age);
-    match (too_old, row.unanswered_native) {
-        (false, _) => Ok(row.stamped_at),
+    let stamped_at = match (row.restamp, row.unanswered) {
+        (false, _) => row.stamped_at,
+        (true, None) => return Ok(now),
+        // The peer may have that copy, and forgets it when its stamp has become too old.
+        (true, Some(earlier)) => earlier.at,
+    };
+    let too_old = profile.max_message_age_seconds.is_some_and(|age| now.saturating_sub(stamped_at) >= age);
+    match (too_old, row.unanswered) {
+        (false, _) => Ok(stamped_at),
         (true, None) => Ok(now),
         (true, Some(_)) => Err(Failure::permanent(
             Reason::Expired.code(),
@@ -109,7 +120,7 @@ mod tests {
             restamp: false,
             renamed: false,
             further_copy: true,
-            unanswered_native: None,
+            unanswered: None,
         };
         change(&mut row);
         use_it(&row)
@@ -135,10 +146,15 @@ mod tests {
 
     #[test]
     fn an_unanswered_attempt_fixes_the_shape() {
-        let waits =
-            with(|row| row.unanswered_native = Some(true), |row| plan(row, &REFERENCE, 5)).unwrap_err();
+        let waits = with(
+            |row| row.unanswered = Some(Earlier { native: true, at: 500 }),
+            |row| plan(row, &REFERENCE, 5),
+        )
+        .unwrap_err();
         assert_eq!(waits.again, Again::Later(None));
-        let kept = with(|row| row.unanswered_native = Some(false), |row| plan(row, &OURS, 5)).unwrap();
+        let kept =
+            with(|row| row.unanswered = Some(Earlier { native: false, at: 500 }), |row| plan(row, &OURS, 5))
+                .unwrap();
         assert_eq!(kept.shape, Shape { rcpt: false, fields: true, reference: false, nonce: CopyNonce::Copy });
     }
 
@@ -146,8 +162,21 @@ mod tests {
     fn a_stamp_too_old_is_renewed_unless_the_peer_may_have_it() {
         assert_eq!(with(|_| {}, |row| plan(row, &OURS, 1000)).unwrap().stamp, 1000);
         assert_eq!(with(|row| row.restamp = true, |row| plan(row, &OURS, 7)).unwrap().stamp, 7);
-        let bounced =
-            with(|row| row.unanswered_native = Some(true), |row| plan(row, &OURS, 1000)).unwrap_err();
+        let bounced = with(
+            |row| row.unanswered = Some(Earlier { native: true, at: 500 }),
+            |row| plan(row, &OURS, 1000),
+        )
+        .unwrap_err();
         assert_eq!(bounced.again, Again::Never);
+    }
+
+    #[test]
+    fn a_renewed_stamp_stays_once_the_peer_may_have_the_copy() {
+        let unanswered = |row: &mut Situation<'_>| {
+            row.restamp = true;
+            row.unanswered = Some(Earlier { native: true, at: 500 });
+        };
+        assert_eq!(with(unanswered, |row| plan(row, &OURS, 1499)).unwrap().stamp, 500);
+        assert_eq!(with(unanswered, |row| plan(row, &OURS, 1500)).unwrap_err().again, Again::Never);
     }
 }
