@@ -1,6 +1,6 @@
 //! The doors: HTTP over TLS for agents and peers, and the operator's socket.
 //!
-//! - [`listen`]: accepts connections, bounded, until told to stop; then drains
+//! - [`listen`]: accepts connections, bounded, until told to stop; then drains each `connection`
 //! - [`tls`]: the certificate shown
 //! - [`routes`]: paths to calls ([`message`], [`inbox`], [`register`], [`about`], [`admin`])
 //! - [`control`]: the same calls and the operator's own over a Unix socket
@@ -10,6 +10,7 @@ pub mod about;
 pub mod admin;
 pub mod answer;
 pub mod body;
+mod connection;
 pub mod control;
 pub mod inbox;
 pub mod listen;
