@@ -116,7 +116,14 @@ impl Writer {
     ) -> Result<(), StoreError> {
         let key = keys::sent(&row.sender, &row.nonce);
         let Some(bytes) = self.get(&key)? else { return Ok(()) };
-        let mut sent: SentRecord = entry::decode(&bytes)?;
+        let mut sent: SentRecord = match entry::decode(&bytes) {
+            Ok(sent) => sent,
+            Err(error) => {
+                // The row must move on all the same: an attempt that never ends is made again and again.
+                tracing::error!(nonce = %row.nonce, %error, "store: what a sender can ask for cannot be read");
+                return Ok(());
+            }
+        };
         sent.updated = now;
         if let Some(recipient) = sent.recipients.iter_mut().find(|recipient| recipient.row == Some(row.id)) {
             recipient.attempts = row.attempts;

@@ -3,7 +3,7 @@
 use super::Writer;
 use crate::proto::time::UnixMillis;
 use crate::spool::contract::StoreError;
-use crate::spool::entry::{self, MailRecord, ReceivedIdentity, SentRecord};
+use crate::spool::entry::{self, MailRecord, ReceivedIdentity, RecordError, SentRecord};
 use crate::spool::keys;
 
 /// Records looked at in one step, so that nobody waits long for the committer.
@@ -17,12 +17,13 @@ impl Writer {
         let prefix = if self.sweep_from.starts_with(keys::SENT) { keys::SENT } else { keys::RECEIVED };
         let from = std::mem::take(&mut self.sweep_from);
         let seen = self.reader().list(prefix, &from, MAX_STEP, |key, value| {
-            let expired = if prefix == keys::SENT {
-                let record: SentRecord = entry::decode(value)?;
-                record.expires <= now && record.recipients.iter().all(|recipient| recipient.row.is_none())
-            } else {
-                entry::decode::<ReceivedIdentity>(value)?.expires <= now
-            };
+            let expired =
+                if prefix == keys::SENT { sent_expired(value, now) } else { received_expired(value, now) };
+            // What is damaged stays, and must not keep the others from being forgotten.
+            let expired = expired.unwrap_or_else(|error| {
+                tracing::error!(%error, "store: an identity cannot be read and is kept");
+                false
+            });
             Ok((key.to_vec(), expired))
         })?;
         let last =
@@ -57,4 +58,13 @@ impl Writer {
         }
         Ok(true)
     }
+}
+
+fn sent_expired(value: &[u8], now: UnixMillis) -> Result<bool, RecordError> {
+    let record: SentRecord = entry::decode(value)?;
+    Ok(record.expires <= now && record.recipients.iter().all(|recipient| recipient.row.is_none()))
+}
+
+fn received_expired(value: &[u8], now: UnixMillis) -> Result<bool, RecordError> {
+    Ok(entry::decode::<ReceivedIdentity>(value)?.expires <= now)
 }

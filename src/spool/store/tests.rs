@@ -16,6 +16,7 @@ use crate::spool::contract::{
     StoreError,
 };
 use crate::spool::entry::{Arrival, ReceivedIdentity, Row, Step};
+use crate::spool::keys;
 use crate::spool::retry::Schedule;
 use crate::spool::state::{Ending, State};
 use crate::testing::disk::MemoryDisk;
@@ -325,6 +326,32 @@ async fn identities_are_forgotten_when_they_expire_and_not_before() {
     ));
     let open = store.accept(submission("n1", b"{}", &[("x@b.test", Fate::Remote)])).await.unwrap();
     assert!(matches!(open, Acceptance::Already), "its row is still open");
+}
+
+#[tokio::test]
+async fn a_damaged_record_does_not_keep_the_others_from_being_forgotten() {
+    let (store, disk) = fresh_store();
+    for prefix in [b'i', b'o'] {
+        disk.apply(vec![Write::Put(vec![prefix, 0], vec![200])]).unwrap();
+    }
+    store.register(address("bob@a.test"), Some("hash".into()), T0).await.unwrap();
+    store.deliver(delivery("r1", "bob@a.test", 1)).await.unwrap();
+    rows(store.accept(submission("n1", b"{}", &[("bob@a.test", Fate::Own)])).await.unwrap());
+    let before = disk.keys();
+    while store.forget(UnixMillis(u64::MAX)).await.unwrap() {}
+    assert_eq!(before - disk.keys(), 2, "both identities; what is damaged stays for whoever looks into it");
+}
+
+#[tokio::test]
+async fn a_row_ends_though_what_is_told_about_it_is_damaged() {
+    let (store, disk) = fresh_store();
+    let row =
+        rows(store.accept(submission("n1", b"{}", &[("x@b.test", Fate::Remote)])).await.unwrap()).remove(0);
+    let key = keys::sent(&row.sender, &row.nonce);
+    disk.apply(vec![Write::Put(key, vec![200])]).unwrap();
+    let delivered = Settlement::Delivered { ending: Ending::Delivered, step: step("250 2.0.0") };
+    store.settle(row.id, T0, delivered).await.unwrap();
+    assert_eq!(store.counts().await.unwrap().open_rows, 0);
 }
 
 #[tokio::test]
