@@ -53,7 +53,9 @@ async fn page(app: &App, agent: Address, parameters: &Parameters) -> Answer {
     let page = app.pipeline.store.mailbox(agent.clone(), after, limit, MAX_PAGE_BYTES).await?;
     let page = page.ok_or_else(|| Fault::new(Reason::UnknownAgent, "There is no such agent here."))?;
     tracing::debug!(%agent, messages = page.mail.len(), "read");
-    json_answer(StatusCode::OK, mailbox::page(&page, &agent, after)?)
+    // Megabytes of JSON: nothing for a thread that others wait for.
+    let answer = tokio::task::spawn_blocking(move || mailbox::page(&page, &agent, after));
+    json_answer(StatusCode::OK, answer.await.map_err(Fault::internal)??)
 }
 
 fn number(parameters: &Parameters, name: &str) -> Result<Option<u64>, Fault> {
