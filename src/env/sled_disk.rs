@@ -47,14 +47,6 @@ impl SledDisk {
         Ok(disk)
     }
 
-    /// Bytes the store takes on disk.
-    ///
-    /// # Errors
-    /// If the directory cannot be read.
-    pub fn size_on_disk(&self) -> Result<u64, DiskError> {
-        self.db.size_on_disk().map_err(from_sled)
-    }
-
     /// Large values do not occur by the spool's key layout; should one, its file is synced before we go on.
     fn sync_blobs(&self) -> Result<(), DiskError> {
         let blobs = self.directory.join("blobs");

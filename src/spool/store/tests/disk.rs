@@ -1,0 +1,145 @@
+//! What a power cut, a failing disk and a slow one leave of what was asked for.
+
+use super::*;
+use crate::env::disk::{DiskError, Visit};
+
+#[tokio::test]
+async fn an_answer_survives_a_power_cut() {
+    let (store, disk) = fresh_store();
+    for name in ["bob@a.test", "me@a.test"] {
+        assert!(store.register(address(name), Some("hash".into()), T0).await.unwrap());
+    }
+    let accepted = store
+        .accept(submission("n1", b"{\"x\":1}", &[("bob@a.test", Fate::Own), ("you@b.test", Fate::Remote)]))
+        .await
+        .unwrap();
+    let row = rows(accepted).remove(0);
+    assert_eq!(
+        store.deliver(delivery("r1", "bob@a.test", 1)).await.unwrap(),
+        DeliveryOutcome::Delivered { cursor: 5 }
+    );
+
+    let (store, disk) = after_crash(&disk);
+    assert_eq!(mailbox(&store, "bob@a.test").await, [&b"{\"x\":1}"[..], b"{}"]);
+    assert_eq!(store.fresh(None, 10).await.unwrap(), [row.id]);
+    assert!(matches!(
+        store.accept(submission("n1", b"{\"x\":1}", &[("bob@a.test", Fate::Own)])).await.unwrap(),
+        Acceptance::Already
+    ));
+    assert_eq!(store.deliver(delivery("r1", "bob@a.test", 1)).await.unwrap(), DeliveryOutcome::Already);
+
+    store.settle(row.id, T0, retry(T0.plus(Duration::from_secs(5)))).await.unwrap();
+    let (store, disk) = after_crash(&disk);
+    let due = store.due(T0, 10).await.unwrap();
+    assert_eq!((due.rows.len(), due.next), (0, Some(T0.plus(Duration::from_secs(5)))));
+
+    let bounce = Some(Bytes::from_static(b"{\"bounce\":1}"));
+    store.settle(row.id, T0, Settlement::Bounced { step: step("550 5.1.1"), bounce }).await.unwrap();
+    let (store, _) = after_crash(&disk);
+    assert_eq!(mailbox(&store, "me@a.test").await, [&b"{\"bounce\":1}"[..]]);
+    assert_eq!(store.counts().await.unwrap().open_rows, 0);
+}
+
+#[tokio::test]
+async fn what_was_not_answered_may_be_lost_but_never_by_half() {
+    let disk = Arc::new(MemoryDisk::default());
+    let (store, _) = run(disk.clone());
+    store.register(address("bob@a.test"), Some("hash".into()), T0).await.unwrap();
+    // The write succeeds, its sync does not: the power goes in between.
+    disk.fail_after(1);
+    let answer =
+        store.accept(submission("n1", b"{}", &[("bob@a.test", Fate::Own), ("x@b.test", Fate::Remote)])).await;
+    assert!(matches!(answer, Err(StoreError::Failed(_))), "{answer:?}");
+    let (store, _) = after_crash(&disk);
+    assert!(mailbox(&store, "bob@a.test").await.is_empty());
+    assert!(store.fresh(None, 10).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn numbers_never_come_twice() {
+    let (store, disk) = fresh_store();
+    store.register(address("bob@a.test"), Some("hash".into()), T0).await.unwrap();
+    let mut last = 0;
+    let mut state = (store, disk);
+    for round in 0..5 {
+        for index in 0..3 {
+            let nonce = format!("n{round}-{index}");
+            match state.0.deliver(delivery(&nonce, "bob@a.test", 1)).await.unwrap() {
+                DeliveryOutcome::Delivered { cursor } => {
+                    assert!(cursor > last, "{cursor} after {last}");
+                    last = cursor;
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        state = after_crash(&state.1);
+    }
+}
+
+#[tokio::test]
+async fn after_a_failure_nothing_is_written_and_everybody_is_told() {
+    let disk = Arc::new(MemoryDisk::default());
+    let (store, mut health) = run(disk.clone());
+    store.register(address("bob@a.test"), Some("hash".into()), T0).await.unwrap();
+    disk.fail_after(0);
+    assert!(matches!(store.deliver(delivery("r1", "bob@a.test", 1)).await, Err(StoreError::Failed(_))));
+    assert!(health.wait_for(Option::is_some).await.is_ok());
+    let keys = disk.keys();
+    assert!(matches!(store.deliver(delivery("r2", "bob@a.test", 1)).await, Err(StoreError::Failed(_))));
+    assert_eq!(disk.keys(), keys);
+    assert!(mailbox(&store, "bob@a.test").await.is_empty());
+}
+
+/// Holds every sync up until it is let go.
+struct SlowDisk {
+    disk: MemoryDisk,
+    gate: std::sync::Mutex<std::sync::mpsc::Receiver<()>>,
+}
+
+impl Disk for SlowDisk {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, DiskError> {
+        self.disk.get(key)
+    }
+    fn scan(&self, prefix: &[u8], from: &[u8], visit: &mut Visit<'_>) -> Result<(), DiskError> {
+        self.disk.scan(prefix, from, visit)
+    }
+    fn apply(&self, batch: Vec<Write>) -> Result<(), DiskError> {
+        self.disk.apply(batch)
+    }
+    fn sync(&self) -> Result<(), DiskError> {
+        let _ = self.gate.lock().unwrap().recv();
+        self.disk.sync()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_reads_what_is_not_yet_on_disk() {
+    let (let_go, gate) = std::sync::mpsc::channel();
+    let slow = Arc::new(SlowDisk { disk: MemoryDisk::default(), gate: std::sync::Mutex::new(gate) });
+    let_go.send(()).unwrap();
+    let (store, _) = run(slow.clone());
+    let_go.send(()).unwrap();
+    store.register(address("bob@a.test"), Some("hash".into()), T0).await.unwrap();
+
+    let keys = slow.disk.keys();
+    let pending = tokio::spawn({
+        let store = store.clone();
+        async move { store.deliver(delivery("r1", "bob@a.test", 1)).await }
+    });
+    while slow.disk.keys() == keys {
+        tokio::task::yield_now().await;
+    }
+    assert!(mailbox(&store, "bob@a.test").await.is_empty(), "written, but not synced");
+    assert!(!pending.is_finished());
+    let_go.send(()).unwrap();
+    assert!(matches!(pending.await.unwrap().unwrap(), DeliveryOutcome::Delivered { .. }));
+    assert_eq!(mailbox(&store, "bob@a.test").await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_store_of_another_schema_is_refused() {
+    let disk = Arc::new(MemoryDisk::default());
+    disk.apply(vec![Write::Put(b"v".to_vec(), vec![200])]).unwrap();
+    let refused = open(disk).map(|_| ()).unwrap_err();
+    assert!(matches!(&refused, StoreError::Unreadable(text) if text.contains("200")), "{refused}");
+}
