@@ -44,6 +44,8 @@ pub struct Counters {
     pub transferred: Counter,
     /// Attempts that failed for now.
     pub deferred: Counter,
+    /// Delay notices.
+    pub delayed: Counter,
     /// Rows that ended in a bounce.
     pub bounced: Counter,
     /// Transfers that were allowed by their domain's policy, or about which it says nothing.

@@ -29,12 +29,11 @@ use crate::pipeline::Pipeline;
 use crate::pipeline::families::Families;
 use crate::proto::address::Domain;
 use crate::proto::limits::SIGNING_ROOM_BYTES;
-use crate::proto::time::UnixMillis;
 use crate::server::state::App;
 use crate::server::tls;
 use crate::server::{control, listen, routes};
 use crate::spool::contract::{Store, StoreError};
-use crate::spool::due::{self, Handover};
+use crate::spool::due::{self, Attempted, Handover};
 use crate::spool::entry::Row;
 use crate::spool::retry::Schedule;
 use crate::submit::request::SubmissionLimits;
@@ -146,7 +145,7 @@ async fn build(
     }
 
     let mut serving = JoinSet::new();
-    let (runner, handover) = queue(&app, &env);
+    let (runner, handover) = queue(&app, config, &env, store_health.clone());
     set_once(&app.pipeline.handover, handover);
     serving.spawn(runner.run(stopping.clone()).in_current_span());
     let operator = control.serve(routes::control(Arc::clone(&app)), stopping.clone());
@@ -229,11 +228,13 @@ fn app(
         schedule: Arc::new(Schedule {
             waits: config.queue.schedule.clone(),
             give_up_after: config.queue.give_up_after,
+            delay_notice_after: config.queue.delay_notice_after,
         }),
         limits: SubmissionLimits {
             max_bytes: config.server.max_message_bytes.saturating_sub(SIGNING_ROOM_BYTES),
             max_message_age_seconds: i64::try_from(max_age.as_secs()).unwrap_or(i64::MAX),
         },
+        max_waiting: config.queue.max_waiting_per_sender,
         families: Families::default(),
         counters: Arc::clone(&counters),
         handover: OnceLock::new(),
@@ -252,16 +253,31 @@ fn app(
     }
 }
 
-type Attempt = BoxFuture<'static, Option<UnixMillis>>;
+type Attempt = BoxFuture<'static, Attempted>;
 
-fn queue(app: &Arc<App>, env: &Env) -> (due::Runner<impl Fn(Row) -> Attempt + Send + use<>>, Handover) {
+fn queue(
+    app: &Arc<App>,
+    config: &Config,
+    env: &Env,
+    health: watch::Receiver<Option<StoreError>>,
+) -> (due::Runner<impl Fn(Row) -> Attempt + Send + Sync + use<>>, Handover) {
     let pipeline = Arc::clone(&app.pipeline);
     let attempt = move |row: Row| -> Attempt {
         let pipeline = Arc::clone(&pipeline);
         let span = tracing::debug_span!("message", nonce = %row.nonce);
         Box::pin(async move { pipeline.outbound(row).await }.instrument(span))
     };
-    due::runner(Arc::clone(&app.pipeline.store), env.clone(), Arc::clone(&app.pipeline.schedule), attempt)
+    due::runner(due::Parts {
+        store: Arc::clone(&app.pipeline.store),
+        health,
+        env: env.clone(),
+        schedule: Arc::clone(&app.pipeline.schedule),
+        bounds: due::Bounds {
+            max_attempts: config.queue.max_attempts,
+            max_per_destination: config.queue.max_attempts_per_destination,
+        },
+        attempt: Arc::new(attempt),
+    })
 }
 
 fn set_once<T>(cell: &OnceLock<T>, value: T) {

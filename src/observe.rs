@@ -22,6 +22,9 @@
 //! | `delivered` | info | a message is in a mailbox, on disk | `nonce`, `from`, `to`, `cursor`, `micros` |
 //! | `transferred` | info | an attempt has succeeded | `nonce`, `to`, `attempt`, `micros` of all of it, `inferred` |
 //! | `attempt failed` | warn | an attempt has failed | `nonce`, `to`, `attempt`, `code`, `reason`, `remote`, `detail` |
+//! | `delay notice` | info | a sender was told that a message is late | `nonce`, `from`, `to` |
+//! | `suspended` | warn | nothing is sent to a destination for a while | `destination`, `pause`, `reason` |
+//! | `works again` | info | a suspended destination answered | `destination` |
 //! | `bounced` | warn | a message was returned | `nonce`, `from`, `to`, `code`, `reason` |
 //! | `refused` | info, error if our fault | a request was refused | `code`, `reason`, `peer`, `path`, `detail` |
 //! | `read` | debug | a mailbox was read | `agent`, `messages` |

@@ -20,11 +20,10 @@ use crate::error::Fault;
 use crate::proto::address::{Address, Domain};
 use crate::proto::message::Message;
 use crate::proto::routing;
-use crate::proto::status::Reason;
-use crate::proto::time::UnixMillis;
+use crate::proto::status::{Contact, Reason};
 use crate::sign::{CanonicalForm, Signed, Signer};
 use crate::spool::contract::Store;
-use crate::spool::due::Handover;
+use crate::spool::due::{Attempted, Handover};
 use crate::spool::entry::{Row, Unanswered};
 use crate::spool::retry::Schedule;
 use crate::submit::admit::{Admission, Admitted};
@@ -36,6 +35,7 @@ use crate::transfer::{Again, Failure, Outcome};
 use crate::verify::{Received, Verifier};
 
 pub mod families;
+mod overdue;
 mod settle;
 
 use families::Families;
@@ -63,6 +63,8 @@ pub struct Pipeline {
     pub schedule: Arc<Schedule>,
     /// Bounds of submissions.
     pub limits: SubmissionLimits,
+    /// Rows of one sender that may wait in the queue after trouble; more submissions are refused.
+    pub max_waiting: u64,
     /// Which address families our own policies allow.
     pub families: Families,
     /// What has happened.
@@ -112,6 +114,7 @@ impl Pipeline {
                 self.limits.max_message_age_seconds.unsigned_abs(),
             ),
             first_wait: self.schedule.wait_after(1),
+            max_waiting: self.max_waiting,
         };
         let (nonce, from, to) = (message.nonce(), message.from(), message.to());
         tracing::debug!(%nonce, %from, %to, kind = message.kind(), "submitted");
@@ -141,6 +144,9 @@ impl Pipeline {
         let verified = self.verifier.verify(received).await;
         self.counters.verified(verified.as_ref().map_err(|fault| fault.reason));
         let verified = verified?;
+        if let Some(handover) = self.handover.get() {
+            handover.contact(verified.message().from().domain());
+        }
         let age = std::time::Duration::from_secs(self.limits.max_message_age_seconds.unsigned_abs());
         match deliver::deliver(&self.store, &verified, age).await? {
             Delivered::Now => {
@@ -154,25 +160,27 @@ impl Pipeline {
         }
     }
 
-    /// Carries one leased row through its attempt, and writes down what came of it. Says when the row is due
-    /// again; `None`: it has ended, or its lease will bring it back.
-    pub async fn outbound(&self, row: Row) -> Option<UnixMillis> {
+    /// Carries one leased row through its attempt, and writes down what came of it.
+    pub async fn outbound(&self, row: Row) -> Attempted {
         self.counters.attempts_begun.add();
         let started = Instant::now();
         let (outcome, message) = match self.read(&row).await {
             Ok(message) => (self.attempt(&row, &message).await, Some(message)),
             Err(failure) => (Outcome::Failed(failure), None),
         };
+        let contact = outcome.contact();
         let settlement = self.settlement(&row, message.as_ref(), outcome, micros_since(started));
-        let due = settlement.due();
+        let (due, trouble) = (settlement.due(), settlement.trouble());
         let settled = self.store.settle(row.id, self.env.clock.now(), settlement).await;
         self.counters.attempts_ended.add();
         // If the end could not be stored, the peer knows the message by its identity when it comes again.
-        settled
-            .inspect_err(|error| {
+        match settled {
+            Ok(()) => Attempted { due, contact, trouble },
+            Err(error) => {
                 tracing::error!(nonce = %row.nonce, %error, "queue: the end of an attempt could not be stored");
-            })
-            .map_or(row.state.due(), |()| due)
+                Attempted { due: row.state.due(), contact, trouble }
+            }
+        }
     }
 
     async fn read(&self, row: &Row) -> Result<Message, Failure> {
@@ -288,7 +296,7 @@ fn replay(row: &Row, clocks_agree: bool, target: &Target) -> Outcome {
     }
     let text = "The recipient's server says it has seen this message, but it has not accepted it from us.";
     let failure = Failure::temporary(Reason::NoAnswer, text).at(target);
-    Outcome::Failed(Failure { rename: clocks_agree && !row.renamed, ..failure })
+    Outcome::Failed(Failure { contact: Contact::Answered, rename: clocks_agree && !row.renamed, ..failure })
 }
 
 #[cfg(test)]

@@ -7,7 +7,8 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::checked::{
-    CertificateFiles, Config, Dns, Log, Queue, RegistrationMode, Server, Verify, resolver_address,
+    CertificateFiles, Config, Dns, Log, MAX_ATTEMPTS, MIN_ATTEMPTS, Queue, RegistrationMode, Server, Verify,
+    resolver_address,
 };
 use super::file::File;
 use super::{ConfigError, Overrides, units};
@@ -173,7 +174,25 @@ fn queue(file: &super::file::Queue, origin: &Origin) -> Result<Queue, ConfigErro
     if schedule.iter().any(|wait| *wait < Duration::from_secs(1)) {
         return Err(origin.wrong("queue.schedule", "a wait must be at least 1s"));
     }
-    Ok(Queue { schedule, give_up_after: origin.time("queue.give_up_after", &file.give_up_after)? })
+    let give_up_after = origin.time("queue.give_up_after", &file.give_up_after)?;
+    if !(MIN_ATTEMPTS..=MAX_ATTEMPTS).contains(&file.max_attempts) {
+        let remedy = format!("must be {MIN_ATTEMPTS} to {MAX_ATTEMPTS}");
+        return Err(origin.wrong("queue.max_attempts", remedy));
+    }
+    if file.max_attempts_per_destination == 0 {
+        return Err(origin.wrong("queue.max_attempts_per_destination", "must be at least 1"));
+    }
+    if file.max_waiting_per_sender == 0 {
+        return Err(origin.wrong("queue.max_waiting_per_sender", "must be at least 1"));
+    }
+    Ok(Queue {
+        schedule,
+        give_up_after,
+        delay_notice_after: origin.time("queue.delay_notice_after", &file.delay_notice_after)?,
+        max_attempts: file.max_attempts,
+        max_attempts_per_destination: file.max_attempts_per_destination,
+        max_waiting_per_sender: file.max_waiting_per_sender,
+    })
 }
 
 /// An admin token must survive an HTTP header, and must not look like an agent's (`docs/protocol.md` §7).
@@ -275,6 +294,10 @@ mod tests {
             ("[queue]\nschedule = []", "queue.schedule"),
             ("[queue]\nschedule = [\"10ms\"]", "queue.schedule"),
             ("[queue]\ngive_up_after = \"49h\"", "queue.give_up_after"),
+            ("[queue]\ndelay_notice_after = \"soon\"", "queue.delay_notice_after"),
+            ("[queue]\nmax_attempts = 0", "queue.max_attempts"),
+            ("[queue]\nmax_attempts_per_destination = 0", "queue.max_attempts_per_destination"),
+            ("[queue]\nmax_waiting_per_sender = 0", "queue.max_waiting_per_sender"),
             ("[admin]\ntoken = \"\"", "admin.token"),
             ("[admin]\ntoken = \"a b\"", "admin.token"),
             ("[admin]\ntoken = \"atpa_x\"", "admin.token"),

@@ -87,6 +87,11 @@ pub struct Verify {
     pub refuse_neutral: bool,
 }
 
+/// Fewest attempts a daemon may be allowed at once.
+pub const MIN_ATTEMPTS: usize = 8;
+/// Most.
+pub const MAX_ATTEMPTS: usize = 16_384;
+
 /// `[queue]`, checked.
 #[derive(Debug, Clone)]
 pub struct Queue {
@@ -94,6 +99,14 @@ pub struct Queue {
     pub schedule: Vec<Duration>,
     /// When a message is returned to its sender.
     pub give_up_after: Duration,
+    /// When its sender is told that it is late; before `give_up_after`.
+    pub delay_notice_after: Duration,
+    /// Attempts under way at once; at least [`MIN_ATTEMPTS`].
+    pub max_attempts: usize,
+    /// Of these, attempts to one destination; at least 1.
+    pub max_attempts_per_destination: u32,
+    /// Rows of one sender that may wait after trouble.
+    pub max_waiting_per_sender: u64,
 }
 
 /// `[log]`, checked.

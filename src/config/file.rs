@@ -107,12 +107,27 @@ pub struct Queue {
     pub schedule: Vec<String>,
     /// When a message that cannot be handed over is returned to its sender.
     pub give_up_after: String,
+    /// When its sender is told that it is late.
+    pub delay_notice_after: String,
+    /// Attempts under way at once.
+    pub max_attempts: usize,
+    /// Of these, attempts to one destination.
+    pub max_attempts_per_destination: u32,
+    /// Messages of one sender that may wait after a failed attempt, counted by recipient; more are refused.
+    pub max_waiting_per_sender: u64,
 }
 
 impl Default for Queue {
     fn default() -> Queue {
         let schedule = ["2s", "5s", "15s", "60s", "5m", "15m", "1h"];
-        Queue { schedule: schedule.map(String::from).to_vec(), give_up_after: "48h".into() }
+        Queue {
+            schedule: schedule.map(String::from).to_vec(),
+            give_up_after: "48h".into(),
+            delay_notice_after: "4h".into(),
+            max_attempts: 1024,
+            max_attempts_per_destination: 32,
+            max_waiting_per_sender: 200_000,
+        }
     }
 }
 

@@ -19,6 +19,8 @@ use crate::server::state::App;
 const FORGET_EVERY: Duration = Duration::from_secs(600);
 /// How long the sweep lets others go first between two steps.
 const FORGET_PAUSE: Duration = Duration::from_millis(50);
+/// How often late messages are looked for.
+const LATE_EVERY: Duration = Duration::from_secs(60);
 /// How often the keys are looked at.
 const KEYS_EVERY: Duration = Duration::from_secs(5);
 /// How often our own policies are asked about our own addresses.
@@ -29,6 +31,7 @@ const IDLE_EVERY: Duration = Duration::from_secs(30);
 pub(super) fn start(app: &Arc<App>, env: &Env, keys: Keys, neighbours: &Neighbours) -> JoinSet<()> {
     let mut chores = JoinSet::new();
     chores.spawn(forget(Arc::clone(&app.pipeline), Arc::clone(&env.clock)).in_current_span());
+    chores.spawn(tell_late(Arc::clone(&app.pipeline)).in_current_span());
     chores.spawn(follow_keys(keys, neighbours.clone()).in_current_span());
     chores.spawn(watch_families(Arc::clone(&app.pipeline), Arc::clone(&env.dial)).in_current_span());
     chores.spawn(close_idle(Arc::clone(&app.pipeline)).in_current_span());
@@ -37,12 +40,29 @@ pub(super) fn start(app: &Arc<App>, env: &Env, keys: Keys, neighbours: &Neighbou
 
 async fn forget(pipeline: Arc<Pipeline>, clock: Arc<dyn Clock>) {
     loop {
-        match pipeline.store.forget(clock.now()).await {
+        match pipeline.store.forget(pipeline.store.moment(clock.now())).await {
             Ok(true) => sleep(FORGET_PAUSE).await,
             Ok(false) => sleep(FORGET_EVERY).await,
             Err(error) => {
                 tracing::warn!(%error, "expired identities could not be dropped");
                 sleep(FORGET_EVERY).await;
+            }
+        }
+    }
+}
+
+async fn tell_late(pipeline: Arc<Pipeline>) {
+    let mut after = None;
+    loop {
+        match pipeline.tell_late(after).await {
+            Ok(Some(last)) => after = Some(last),
+            Ok(None) => {
+                after = None;
+                sleep(LATE_EVERY).await;
+            }
+            Err(error) => {
+                tracing::warn!(%error, "late messages could not be looked for");
+                sleep(LATE_EVERY).await;
             }
         }
     }

@@ -1,6 +1,8 @@
-//! Bounces: what a sender is told when a message cannot be delivered (`docs/protocol.md` §10).
+//! Bounces and delay notices: what a sender is told when a message cannot be delivered, or not yet (`docs/protocol.md` §10).
 //!
 //! A bounce never leaves this daemon: it comes from our postmaster into the mailbox of our own agent.
+
+use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::json;
@@ -12,6 +14,8 @@ use crate::proto::time::UnixMillis;
 
 /// Characters of the original's subject that a bounce repeats.
 const MAX_SUBJECT_CHARS: usize = 200;
+/// "Delivery time expired", but not for good (RFC 3463 §3.5).
+const DELAYED_CODE: &str = "450 4.4.7";
 
 /// What is to be told.
 #[derive(Debug, Clone)]
@@ -40,6 +44,36 @@ pub struct Failed<'a> {
 
 /// The bounce, a message. `None`: the sender is an automaton, which is never answered.
 pub fn bounce(rng: &dyn Rng, now: UnixMillis, failed: &Failed<'_>) -> Option<Bytes> {
+    let lead = format!("Your message {} to {} could not be delivered.", failed.nonce, failed.recipient);
+    message(rng, now, failed, failed.code, "Undelivered", &lead)
+}
+
+/// The notice that a message is late, which is tried for `give_up_after` in all. `None` as for [`bounce`].
+pub fn delay_notice(
+    rng: &dyn Rng,
+    now: UnixMillis,
+    late: &Failed<'_>,
+    give_up_after: Duration,
+) -> Option<Bytes> {
+    let hours = give_up_after.as_secs().div_ceil(3600);
+    let lead = format!(
+        "Your message {} to {} has not been delivered yet. You need not send it again: it is tried for {hours} \
+         hours in all, and you are told if it cannot be delivered.",
+        late.nonce, late.recipient,
+    );
+    // A code of class 5 would read as the end.
+    let code = if late.code.starts_with('4') { late.code } else { DELAYED_CODE };
+    message(rng, now, late, code, "Delayed", &lead)
+}
+
+fn message(
+    rng: &dyn Rng,
+    now: UnixMillis,
+    failed: &Failed<'_>,
+    code: &str,
+    title: &str,
+    lead: &str,
+) -> Option<Bytes> {
     if failed.sender.is_automaton() {
         return None;
     }
@@ -47,10 +81,7 @@ pub fn bounce(rng: &dyn Rng, now: UnixMillis, failed: &Failed<'_>) -> Option<Byt
     let mut random = [0; 6];
     rng.fill(&mut random);
     let remote = failed.remote.map_or_else(String::new, |remote| format!(" (said by, or at, {remote})"));
-    let body = format!(
-        "Your message {} to {} could not be delivered.\n\n{} {}{remote}\n\nAttempts: {}.",
-        failed.nonce, failed.recipient, failed.code, failed.reason, failed.attempts,
-    );
+    let body = format!("{lead}\n\n{code} {}{remote}\n\nAttempts: {}.", failed.reason, failed.attempts);
     let message = json!({
         "from": Address::postmaster(failed.sender.domain()).to_string(),
         "to": failed.sender.to_string(),
@@ -58,12 +89,12 @@ pub fn bounce(rng: &dyn Rng, now: UnixMillis, failed: &Failed<'_>) -> Option<Byt
         "nonce": Nonce::reference_style(random).as_str(),
         "type": "message",
         "payload": {
-            "subject": format!("Undelivered: {}", subject.as_deref().unwrap_or(failed.nonce.as_str())),
+            "subject": format!("{title}: {}", subject.as_deref().unwrap_or(failed.nonce.as_str())),
             "body": body,
             "original_nonce": failed.nonce.as_str(),
             "status": {
                 "recipient": failed.recipient.to_string(),
-                "error_code": failed.code,
+                "error_code": code,
                 "reason": failed.reason,
                 "remote": failed.remote,
                 "attempts": failed.attempts,

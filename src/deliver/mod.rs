@@ -12,7 +12,7 @@ use crate::env::clock::micros_since;
 use crate::error::Fault;
 use crate::proto::limits::IDENTITY_GRACE_SECONDS;
 use crate::proto::status::Reason;
-use crate::proto::time::UnixMillis;
+use crate::proto::time::{Moment, UnixMillis};
 use crate::spool::contract::{DeliveryOutcome, NewDelivery, Store};
 use crate::spool::entry::{Arrival, ReceivedIdentity};
 use crate::verify::Verified;
@@ -40,7 +40,9 @@ pub async fn deliver(
 ) -> Result<Delivered, Fault> {
     let restored = verified.restored();
     let at = verified.at();
-    let fresh_until = at.max(UnixMillis::from_seconds(verified.message().timestamp())).plus(max_message_age);
+    let stamped =
+        Moment { wall: UnixMillis::from_seconds(verified.message().timestamp()), ..Moment::default() };
+    let fresh_until = store.moment(at).max(stamped).plus(max_message_age);
     let delivery = NewDelivery {
         identity: ReceivedIdentity {
             from: verified.message().from().clone(),

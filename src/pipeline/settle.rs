@@ -40,7 +40,7 @@ impl Pipeline {
         self.counters.transferred.add();
         let inferred = ending == Ending::DeliveredInferred;
         tracing::info!(
-            nonce = %row.nonce, to = %row.recipient, attempt = row.attempts, micros, inferred, "transferred"
+            nonce = %row.nonce, to = %row.recipient, attempt = row.attempt(), micros, inferred, "transferred"
         );
         let text = if inferred {
             "delivered, inferred from the peer's refusal to take it twice"
@@ -53,11 +53,11 @@ impl Pipeline {
 
     fn failed(&self, row: &Row, message: Option<&Message>, failure: Failure, now: UnixMillis) -> Settlement {
         tracing::warn!(
-            nonce = %row.nonce, to = %row.recipient, attempt = row.attempts, code = failure.code,
+            nonce = %row.nonce, to = %row.recipient, attempt = row.attempt(), code = failure.code,
             remote = failure.via.as_ref().map(|via| via.remote.as_str()), reason = failure.text, detail = failure.detail, "attempt failed"
         );
         let step = step(failure.via.as_deref().cloned(), now, failure.code.clone(), failure.text.clone());
-        let deadline = row.accepted_at.plus(self.schedule.give_up_after);
+        let deadline = row.after(self.schedule.give_up_after);
         let over = match failure.again {
             Again::Never => true,
             Again::ForAnHour => now.since(self.first_of_its_kind(row, now)) >= SPREADING,
@@ -65,10 +65,10 @@ impl Pipeline {
         };
         if over {
             self.bounced(row, message, step)
-        } else if now >= deadline {
+        } else if deadline.has_come(self.store.moment(now)) {
             self.bounced(row, message, expired(row, &step))
         } else {
-            self.retried(row, &failure, step, now, deadline)
+            self.retried(row, &failure, step, now, deadline.wall)
         }
     }
 
@@ -94,7 +94,7 @@ impl Pipeline {
         deadline: UnixMillis,
     ) -> Settlement {
         self.counters.deferred.add();
-        let wait = rng::jittered(&*self.env.rng, self.schedule.wait_after(row.attempts));
+        let wait = rng::jittered(&*self.env.rng, self.schedule.wait_after(row.attempt()));
         let wait = match failure.again {
             Again::Later(Some(asked)) => wait.max(asked),
             _ => wait,
@@ -104,8 +104,9 @@ impl Pipeline {
             Some(Unanswered { target, native: failure.native, at: now })
         });
         Settlement::Retry {
-            // The last attempt is made when time is up, not before.
-            due: now.plus(wait).min(deadline),
+            // The last attempt is made when time is up, not before. If it is up by the wall clock only, the wall
+            // clock is not believed.
+            due: if deadline > now { now.plus(wait).min(deadline) } else { now.plus(wait) },
             step,
             unanswered,
             restamp: row.restamp || (failure.stale && row.unanswered.is_none()),
@@ -114,25 +115,25 @@ impl Pipeline {
     }
 
     fn bounced(&self, row: &Row, message: Option<&Message>, step: Step) -> Settlement {
+        self.count_bounce(row, &step);
+        let failed = failed(row, row.attempt(), message, &step);
+        let bounce = bounce::bounce(&*self.env.rng, self.env.clock.now(), &failed);
+        Settlement::Bounced { step, bounce }
+    }
+
+    /// A row ends in a bounce.
+    pub(super) fn count_bounce(&self, row: &Row, step: &Step) {
         self.counters.bounced.add();
         tracing::warn!(
             nonce = %row.nonce, from = %row.sender, to = %row.recipient, code = step.code, reason = step.text,
             "bounced"
         );
-        let failed = Failed {
-            sender: &row.sender,
-            nonce: &row.nonce,
-            subject: message.and_then(Message::subject),
-            recipient: &row.recipient,
-            code: &step.code,
-            reason: &step.text,
-            remote: step.remote.as_deref(),
-            attempts: row.attempts,
-            first_attempt: row.first_attempt,
-            last_attempt: row.last_attempt,
-        };
-        let bounce = bounce::bounce(&*self.env.rng, self.env.clock.now(), &failed);
-        Settlement::Bounced { step, bounce }
+    }
+
+    /// The bounce for a row that is not being attempted.
+    pub(super) fn bounce_for(&self, row: &Row, message: Option<&Message>, step: &Step) -> Option<Bytes> {
+        let failed = failed(row, row.attempts, message, step);
+        bounce::bounce(&*self.env.rng, self.env.clock.now(), &failed)
     }
 
     /// The bounce for a recipient of ours that nobody is.
@@ -153,12 +154,33 @@ impl Pipeline {
     }
 }
 
+/// What a row's sender is told.
+pub(super) fn failed<'a>(
+    row: &'a Row,
+    attempts: u32,
+    message: Option<&'a Message>,
+    step: &'a Step,
+) -> Failed<'a> {
+    Failed {
+        sender: &row.sender,
+        nonce: &row.nonce,
+        subject: message.and_then(Message::subject),
+        recipient: &row.recipient,
+        code: &step.code,
+        reason: &step.text,
+        remote: step.remote.as_deref(),
+        attempts,
+        first_attempt: row.first_attempt,
+        last_attempt: row.last_attempt,
+    }
+}
+
 fn step(via: Option<Via>, at: UnixMillis, code: String, text: String) -> Step {
     let (remote, tls) = via.map(|via| (via.remote, via.tls.to_owned())).unzip();
     Step { at, remote, tls, code, text }
 }
 
-fn expired(row: &Row, last: &Step) -> Step {
+pub(super) fn expired(row: &Row, last: &Step) -> Step {
     let may = if row.unanswered.is_some() { " It may have been delivered all the same." } else { "" };
     Step {
         code: Reason::Expired.code().into(),

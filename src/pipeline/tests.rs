@@ -66,7 +66,7 @@ impl World {
             rng: Arc::new(SystemRng),
         };
         let disk = Arc::new(MemoryDisk::default());
-        let (spool, committer, _) = store::open(disk.clone()).unwrap();
+        let (spool, committer, health) = store::open(disk.clone()).unwrap();
         tokio::spawn(committer.run());
         let spool: Arc<dyn Store> = Arc::new(spool);
         for name in ["me@a.example", "postmaster@a.example"] {
@@ -75,12 +75,19 @@ impl World {
         let pipeline = Arc::new(pipeline(env.clone(), spool.clone()));
         let attempt = {
             let pipeline = pipeline.clone();
-            move |row| -> crate::env::BoxFuture<'static, Option<UnixMillis>> {
+            move |row| -> crate::env::BoxFuture<'static, due::Attempted> {
                 let pipeline = pipeline.clone();
                 Box::pin(async move { pipeline.outbound(row).await })
             }
         };
-        let (runner, handover) = due::runner(spool, env, pipeline.schedule.clone(), attempt);
+        let (runner, handover) = due::runner(due::Parts {
+            store: spool,
+            health,
+            env,
+            schedule: pipeline.schedule.clone(),
+            bounds: due::Bounds::default(),
+            attempt: Arc::new(attempt),
+        });
         assert!(pipeline.handover.set(handover).is_ok());
         let (stop, stopping) = watch::channel(false);
         tokio::spawn(runner.run(stopping));
@@ -134,6 +141,7 @@ fn pipeline(env: Env, store: Arc<dyn Store>) -> Pipeline {
         verifier: Verifier::new(env.clone(), settings),
         schedule: Arc::new(Schedule::default()),
         limits: SubmissionLimits { max_bytes: 1 << 20, max_message_age_seconds: 72 * 3600 },
+        max_waiting: u64::MAX,
         families: Families::default(),
         counters: Arc::new(Counters::default()),
         handover: OnceLock::new(),

@@ -14,6 +14,19 @@ pub enum Party {
     Sender,
 }
 
+/// What an attempt showed of its destination, whatever became of the message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Contact {
+    /// Its server answered, about this message: it works.
+    Answered,
+    /// Its server answers, but wants less at a time.
+    Busy,
+    /// It could not be reached, or cannot do its work.
+    Failed,
+    /// Nothing: the attempt came to grief on our side.
+    Unknown,
+}
+
 /// Every named reason for which a message or request fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Reason {

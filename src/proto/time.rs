@@ -37,3 +37,59 @@ impl fmt::Display for UnixMillis {
         write!(f, "{}.{:03}", self.0 / 1000, self.0 % 1000)
     }
 }
+
+/// Milliseconds a daemon has been running, summed over its restarts. Goes on while it runs, whatever happens to
+/// the wall clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+pub struct RunningMillis(pub u64);
+
+impl RunningMillis {
+    /// Later by `time`.
+    #[must_use]
+    pub fn plus(self, time: Duration) -> RunningMillis {
+        RunningMillis(self.0.saturating_add(u64::try_from(time.as_millis()).unwrap_or(u64::MAX)))
+    }
+}
+
+/// A point in time by both clocks. What must not end too early ends only when both have reached it: a wall clock
+/// that jumps forward neither makes us give mail up nor forget what we have seen (`docs/protocol.md` §10).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Moment {
+    /// By the wall clock.
+    pub wall: UnixMillis,
+    /// By the daemon's own running time.
+    pub running: RunningMillis,
+}
+
+impl Moment {
+    /// Later by `time`.
+    #[must_use]
+    pub fn plus(self, time: Duration) -> Moment {
+        Moment { wall: self.wall.plus(time), running: self.running.plus(time) }
+    }
+
+    /// The later of each clock's two times.
+    #[must_use]
+    pub fn max(self, other: Moment) -> Moment {
+        Moment { wall: self.wall.max(other.wall), running: self.running.max(other.running) }
+    }
+
+    /// Whether both clocks have reached it at `now`.
+    pub fn has_come(self, now: Moment) -> bool {
+        now.wall >= self.wall && now.running >= self.running
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_has_come_when_both_clocks_say_so() {
+        let at = |wall, running| Moment { wall: UnixMillis(wall), running: RunningMillis(running) };
+        let deadline = at(10, 5).plus(Duration::from_millis(100));
+        assert!(!deadline.has_come(at(1000, 104)), "the wall clock jumped");
+        assert!(!deadline.has_come(at(109, 1000)), "the wall clock was set back");
+        assert!(deadline.has_come(at(110, 105)));
+    }
+}

@@ -155,6 +155,8 @@ fn recipient_of(recipient: &SentRecipient, rows: &[Row]) -> Value {
         (Some(Ending::Delivered), _) => "delivered",
         (Some(Ending::DeliveredInferred), _) => "delivered (inferred)",
         (Some(Ending::Bounced), _) => "bounced",
+        (Some(Ending::Cancelled), _) => "cancelled",
+        (None, Some(RowState::Held { .. })) => "held",
         (None, Some(RowState::Leased { .. })) => "delivering",
         (None, _) => "queued",
     };
@@ -189,6 +191,8 @@ fn overall(recipients: &[SentRecipient]) -> &'static str {
         "queued"
     } else if recipients.iter().any(|recipient| recipient.ending == Some(Ending::Bounced)) {
         "bounced"
+    } else if recipients.iter().any(|recipient| recipient.ending == Some(Ending::Cancelled)) {
+        "cancelled"
     } else {
         "delivered"
     }

@@ -4,21 +4,24 @@
 //! shown what would not. After an error nothing is known about the change; whoever asked tries again, and the
 //! identities make that safe.
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 
 use super::entry::{
-    AccountRecord, Arrival, Body, ReceivedIdentity, Row, RowId, SentRecord, Step, Unanswered,
+    AccountRecord, Arrival, Body, DestinationRecord, ReceivedIdentity, Row, RowId, SentRecord, Step,
+    Unanswered,
 };
+use super::keys::Place;
 use super::retry::Schedule;
 use super::state::Ending;
 use crate::env::BoxFuture;
 use crate::error::Fault;
-use crate::proto::address::Address;
+use crate::proto::address::{Address, Domain};
 use crate::proto::nonce::Nonce;
 use crate::proto::status::Reason;
-use crate::proto::time::UnixMillis;
+use crate::proto::time::{Moment, UnixMillis};
 
 /// Why a verb did not happen. Temporary as far as anyone outside is concerned.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -64,9 +67,11 @@ pub struct NewSubmission {
     /// The author's message, normalised, without signature.
     pub message: Bytes,
     /// Now.
-    pub at: UnixMillis,
+    pub at: Moment,
     /// Until when the identity is remembered at least.
-    pub expires: UnixMillis,
+    pub expires: Moment,
+    /// Rows of this sender that may wait in the queue after trouble; more are refused.
+    pub max_waiting: u64,
     /// When a remote recipient's row is due again should its first attempt vanish.
     pub first_lease: UnixMillis,
     /// Every recipient once, in the order of `to`, `cc`.
@@ -112,6 +117,8 @@ pub enum Acceptance {
     Conflict,
     /// An `Own` recipient has gone since it was looked up: look again.
     Changed,
+    /// Too much of this sender's mail waits already.
+    QueueFull,
 }
 
 /// A verified transfer ready for its recipient's mailbox.
@@ -183,13 +190,32 @@ impl Settlement {
             Settlement::Delivered { .. } | Settlement::Bounced { .. } => None,
         }
     }
+
+    /// What went wrong. `None`: nothing.
+    pub fn trouble(&self) -> Option<Step> {
+        match self {
+            Settlement::Retry { step, .. } | Settlement::Bounced { step, .. } => Some(step.clone()),
+            Settlement::Delivered { .. } => None,
+        }
+    }
+}
+
+/// A row as the runner knows it before reading it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Head {
+    /// Which.
+    pub id: RowId,
+    /// From whom, where to.
+    pub place: Place,
+    /// When it is due, or was.
+    pub due: UnixMillis,
 }
 
 /// The rows that want attention.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DueRows {
     /// Due now, earliest first.
-    pub rows: Vec<RowId>,
+    pub rows: Vec<Head>,
     /// When the next one after these is due. `None`: none waits.
     pub next: Option<UnixMillis>,
 }
@@ -216,6 +242,80 @@ pub struct Page {
     pub more: bool,
 }
 
+/// A destination with rows in the queue, or in trouble.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Destination {
+    /// The remote domain.
+    pub domain: Domain,
+    /// Rows that have been put back and not ended.
+    pub rows: u64,
+    /// Its trouble. `None`: none is known.
+    pub record: Option<DestinationRecord>,
+}
+
+/// Which rows of the queue are meant. Every condition must hold.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RowFilter {
+    /// Of the message with this nonce.
+    pub nonce: Option<Nonce>,
+    /// To this domain.
+    pub to_domain: Option<Domain>,
+    /// From this sender.
+    pub from: Option<Address>,
+    /// Accepted before this time.
+    pub accepted_before: Option<UnixMillis>,
+    /// In this state.
+    pub state: Option<RowStateName>,
+    /// Whose latest step's code or text holds this text, whatever the case.
+    pub error: Option<String>,
+}
+
+/// A state, as filters name it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RowStateName {
+    /// [`State::Queued`](super::state::State::Queued)
+    Queued,
+    /// [`State::Leased`](super::state::State::Leased)
+    Delivering,
+    /// [`State::Held`](super::state::State::Held)
+    Held,
+}
+
+/// A page of the queue.
+#[derive(Debug, Clone, Default)]
+pub struct RowPage {
+    /// In the order of acceptance.
+    pub rows: Vec<Row>,
+    /// Where the next page begins. `None`: this was the last.
+    pub next: Option<RowId>,
+}
+
+/// What the operator wants done to rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RowAction {
+    /// Try them now.
+    Retry,
+    /// Leave them alone until they are released.
+    Hold,
+    /// Let them go on.
+    Release,
+    /// Remove them; nobody is told.
+    Cancel,
+}
+
+/// What came of an action on a page of the queue.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ActionPage {
+    /// Rows it was done to.
+    pub done: Vec<RowId>,
+    /// Rows that match, but for which it means nothing in their state.
+    pub unchanged: u64,
+    /// Rows that match, but are being attempted at this moment: to be asked for again.
+    pub busy: u64,
+    /// Where the next page begins. `None`: this was the last.
+    pub next: Option<RowId>,
+}
+
 /// Everything known under a nonce.
 #[derive(Debug, Clone, Default)]
 pub struct Trace {
@@ -230,14 +330,41 @@ pub struct Trace {
 pub struct Counts {
     /// Rows not ended. Every count stops at a million.
     pub open_rows: u64,
-    /// Of these, rows that have failed at least once.
+    /// Of these, rows that have been put back at least once.
     pub deferred_rows: u64,
     /// Entries in mailboxes.
     pub mail: u64,
 }
 
+/// The rows whose attempts are under way in this process, as the runner says. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct UnderWay(Arc<Mutex<HashSet<RowId>>>);
+
+impl UnderWay {
+    /// An attempt begins.
+    pub fn insert(&self, id: RowId) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
+    }
+
+    /// It has ended.
+    pub fn remove(&self, id: RowId) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+    }
+
+    /// Whether it is being attempted.
+    pub fn contains(&self, id: RowId) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(&id)
+    }
+}
+
 /// The durable half of the daemon.
 pub trait Store: Send + Sync {
+    /// The time by both clocks: by the wall clock it is `wall`.
+    fn moment(&self, wall: UnixMillis) -> Moment;
+
+    /// Where the runner says which rows it is attempting, so that the operator's commands leave these alone.
+    fn under_way(&self) -> UnderWay;
+
     /// Accepts a submission: rows, mailbox entries, bounces and identity in one write.
     fn accept(&self, submission: NewSubmission) -> Answer<'_, Acceptance>;
 
@@ -251,6 +378,10 @@ pub trait Store: Send + Sync {
     /// Notes, before it happens, that a request which may go unanswered is about to be written.
     fn note_unanswered(&self, id: RowId, unanswered: Unanswered) -> Answer<'_, ()>;
 
+    /// Puts a row that is due into its destination's backlog: it waits for its destination, uses up no attempt
+    /// and is due at once when its turn comes. `false`: it has ended or gone, or is not due.
+    fn park(&self, id: RowId, now: UnixMillis) -> Answer<'_, bool>;
+
     /// Ends an attempt.
     fn settle(&self, id: RowId, now: UnixMillis, settlement: Settlement) -> Answer<'_, ()>;
 
@@ -258,7 +389,55 @@ pub trait Store: Send + Sync {
     fn due(&self, now: UnixMillis, limit: usize) -> Answer<'_, DueRows>;
 
     /// Rows never put back, behind `after`, at most `limit`: what a restart left behind, and what is under way.
-    fn fresh(&self, after: Option<RowId>, limit: usize) -> Answer<'_, Vec<RowId>>;
+    /// Without a head: it cannot be read.
+    fn fresh(&self, after: Option<RowId>, limit: usize) -> Answer<'_, Vec<(RowId, Option<Head>)>>;
+
+    /// Rows of a destination's backlog, senders in turn, beginning behind `after`; of each at most `per_sender`,
+    /// at most `limit` in all.
+    fn backlog(
+        &self,
+        destination: Domain,
+        after: Option<u64>,
+        per_sender: usize,
+        limit: usize,
+    ) -> Answer<'_, Vec<Head>>;
+
+    /// Destinations that have a backlog, in order, behind `after`, at most `limit`.
+    fn backlogs(&self, after: Option<Domain>, limit: usize) -> Answer<'_, Vec<Domain>>;
+
+    /// Keeps what is known of a destination's trouble. `None`: there is none any more.
+    fn keep_destination(&self, domain: Domain, record: Option<DestinationRecord>) -> Answer<'_, ()>;
+
+    /// Destinations with rows that have been put back, or in trouble, in order, behind `after`, at most `limit`.
+    fn destinations(&self, after: Option<Domain>, limit: usize) -> Answer<'_, Vec<Destination>>;
+
+    /// Destinations in trouble, in order, behind `after`, at most `limit`.
+    fn troubled(&self, after: Option<Domain>, limit: usize) -> Answer<'_, Vec<(Domain, DestinationRecord)>>;
+
+    /// Ends a row that no attempt will be made for any more, unless one is under way; the sender is told in the
+    /// same write. `bounce` `None`: it gets no answers. `false`: the row has gone, or is being attempted.
+    fn give_up(&self, id: RowId, step: Step, bounce: Option<Bytes>) -> Answer<'_, bool>;
+
+    /// Tells the sender of a row that it is late, once. `notice`: a message; `None`: it gets none.
+    fn notice(&self, id: RowId, step: Step, notice: Option<Bytes>) -> Answer<'_, ()>;
+
+    /// Rows of the queue that have been put back, behind `after`, in the order of acceptance, at most `limit`.
+    fn put_back(&self, after: Option<RowId>, limit: usize) -> Answer<'_, Vec<Row>>;
+
+    /// A page of the queue: rows behind `after` that match, in the order of acceptance. It may hold fewer than
+    /// `limit` although more follow: a bounded number of rows is looked at.
+    fn list(&self, filter: RowFilter, after: Option<RowId>, limit: usize) -> Answer<'_, RowPage>;
+
+    /// Does what the operator wants to a page of the queue, and notes it in each row's story as `step`.
+    /// `dry_run`: says only to which rows it would be done.
+    fn act(
+        &self,
+        filter: RowFilter,
+        action: RowAction,
+        step: Step,
+        after: Option<RowId>,
+        dry_run: bool,
+    ) -> Answer<'_, ActionPage>;
 
     /// The bytes of a message.
     fn body(&self, body: Body) -> Answer<'_, Bytes>;
@@ -294,7 +473,7 @@ pub trait Store: Send + Sync {
 
     /// Drops identities that have expired and entries of removed mailboxes, a bounded number at a time.
     /// `true`: there may be more to drop at once.
-    fn forget(&self, now: UnixMillis) -> Answer<'_, bool>;
+    fn forget(&self, now: Moment) -> Answer<'_, bool>;
 
     /// How much is where.
     fn counts(&self) -> Answer<'_, Counts>;

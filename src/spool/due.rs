@@ -1,135 +1,192 @@
 //! Who is attempted next.
 //!
 //! Rows come from two sides: handed over the moment they were accepted, and found on disk when they are due
-//! (or after a restart). Memory holds the heads only; what finds no room here stays on disk and is found later.
+//! (or after a restart). Each destination has a lane of its own, with a window that grows and shrinks
+//! ([`window`]) and a pause when it is in trouble ([`trouble`]). Memory holds the heads only; what finds no room
+//! here waits in its destination's backlog on disk.
+//!
+//! An attempt that takes long (a peer that does not answer) gives its place among the quick ones back after
+//! [`SLOW_AFTER`], so that a hundred dead destinations hold up nobody else.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::{self, JoinSet};
 use tokio::time::Instant;
 use tracing::Instrument;
 
-use super::contract::Store;
-use super::entry::{Row, RowId};
+use super::contract::{Store, StoreError, UnderWay};
+use super::entry::{DestinationRecord, Row, RowId, Step};
+use super::keys::Place;
 use super::retry::Schedule;
 use crate::env::Env;
 use crate::proto::address::Domain;
+use crate::proto::status::Contact;
 use crate::proto::time::UnixMillis;
 
 mod found;
+mod handover;
+mod lane;
+mod lanes;
+#[cfg(test)]
+mod tests;
+pub mod trouble;
+pub mod window;
 
-/// Rows that may wait in memory to be taken in by the runner.
-const MAX_HANDED_OVER: usize = 4096;
-/// Rows that may wait in memory for room at their destination.
+use handover::{Command, MAX_COMMANDS, Shared};
+pub use handover::{Handover, LaneView, MAX_HANDED_OVER};
+use lane::{Candidate, Lane};
+use trouble::Standing;
+
+/// Rows that may wait in memory for room at their destinations.
 const MAX_HEADS: usize = 8192;
-/// Attempts under way at once.
-const MAX_ATTEMPTS: usize = 256;
-/// Attempts under way at once to one destination.
-const MAX_PER_DESTINATION: usize = 32;
+/// Quick attempts under way at once.
+const MAX_QUICK: usize = 256;
+/// An attempt that has taken so long is a slow one.
+const SLOW_AFTER: Duration = Duration::from_secs(1);
 /// Rows taken from disk at a time.
 const PAGE: usize = 256;
+/// Rows on their way to their destinations' backlogs at once.
+const MAX_PARKING: usize = 512;
 /// The runner looks at the disk at least this often.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
 /// How long the runner waits after the store failed it.
 const STORE_PAUSE: Duration = Duration::from_secs(1);
+/// Changes of destinations' trouble that may wait to be written.
+const MAX_RECORDS_WAITING: usize = 4096;
 
-/// Hands freshly accepted rows to the runner. Cheap to clone.
-#[derive(Clone)]
-pub struct Handover {
-    rows: mpsc::Sender<Row>,
-    shared: Arc<Shared>,
+/// What came of an attempt, as far as the runner must know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attempted {
+    /// When the row is due again. `None`: it is not, or the disk knows.
+    pub due: Option<UnixMillis>,
+    /// What it showed of its destination.
+    pub contact: Contact,
+    /// What went wrong. `None`: nothing.
+    pub trouble: Option<Step>,
 }
 
-#[derive(Default)]
-struct Shared {
-    /// Rows on disk that memory had no room for.
-    spilled: AtomicBool,
-    wake: Notify,
-}
-
-impl Handover {
-    /// Hands rows over for their first attempt. Never waits: what finds no room is found on disk later.
-    pub fn rows(&self, rows: Vec<Row>) {
-        for row in rows {
-            if self.rows.try_send(row).is_err() {
-                self.shared.spill();
-            }
-        }
+impl Attempted {
+    /// Nothing was learned of the destination.
+    pub fn unknown(due: Option<UnixMillis>) -> Attempted {
+        Attempted { due, contact: Contact::Unknown, trouble: None }
     }
 }
 
-impl Shared {
-    /// Has the runner look for rows that were never put back.
-    fn spill(&self) {
-        self.spilled.store(true, Ordering::Release);
-        self.wake.notify_one();
+/// Bounds of the runner.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// Attempts under way at once, quick and slow ones together.
+    pub max_attempts: usize,
+    /// Of these, attempts to one destination.
+    pub max_per_destination: u32,
+}
+
+impl Default for Bounds {
+    fn default() -> Bounds {
+        Bounds { max_attempts: 1024, max_per_destination: 32 }
     }
+}
+
+/// What the runner works with.
+pub struct Parts<A> {
+    /// Where the rows are.
+    pub store: Arc<dyn Store>,
+    /// Why the store has failed; while it has, nothing is dialled: what cannot be recorded must not be delivered.
+    pub health: watch::Receiver<Option<StoreError>>,
+    /// Clock and dice.
+    pub env: Env,
+    /// When to try again.
+    pub schedule: Arc<Schedule>,
+    /// How much at once.
+    pub bounds: Bounds,
+    /// Carries one row through its attempt, settles it, and says what came of it.
+    pub attempt: Arc<A>,
 }
 
 /// Starts attempts when they are due, a bounded number at a time.
 pub struct Runner<A> {
-    store: Arc<dyn Store>,
-    env: Env,
-    schedule: Arc<Schedule>,
-    attempt: A,
+    parts: Parts<A>,
+    under_way: UnderWay,
     handed_over: mpsc::Receiver<Row>,
+    commands: mpsc::Receiver<Command>,
     shared: Arc<Shared>,
-    /// Rows in memory: waiting in a lane or under way. Also those that cannot be read, which are left alone.
+    /// Rows in memory: waiting in a lane, under way, or being parked. Also those that cannot be read, which are
+    /// left alone.
     active: HashSet<RowId>,
     /// How far the search for rows that were never put back has come. `None`: none is under way.
     searched: Option<RowId>,
+    /// When to search again for rows whose first lease had not ended. `None`: there were none.
+    search_again: Option<UnixMillis>,
     lanes: HashMap<Domain, Lane>,
     /// Lanes that may start another attempt, in turn.
     ready: VecDeque<Domain>,
-    under_way: JoinSet<Option<UnixMillis>>,
+    /// Lanes that want rows of their backlogs, in turn.
+    hungry: VecDeque<Domain>,
+    /// Lanes whose pause ends, with its end.
+    pauses: BTreeSet<(UnixMillis, Domain)>,
+    attempts: JoinSet<Ended>,
     /// Which row and lane each task stands for: known here even if the task panics.
-    tasks: HashMap<task::Id, (RowId, Domain)>,
+    tasks: HashMap<task::Id, Task>,
+    /// Quick attempts in the order they began.
+    quick: VecDeque<(Instant, task::Id)>,
+    quick_count: usize,
+    parking: JoinSet<(RowId, Domain, bool)>,
+    records: mpsc::Sender<(Domain, Option<DestinationRecord>)>,
     waiting: usize,
 }
 
-/// The rows of one destination.
-#[derive(Default)]
-struct Lane {
-    waiting: VecDeque<Row>,
-    under_way: usize,
-    /// Whether the lane stands in `ready`.
-    listed: bool,
+struct Task {
+    id: RowId,
+    domain: Domain,
+    quick: bool,
 }
 
-/// Makes a runner and the way to hand rows to it. `attempt` carries one row through its attempt, settles it,
-/// and says when it is due again.
-pub fn runner<A, F>(
-    store: Arc<dyn Store>,
-    env: Env,
-    schedule: Arc<Schedule>,
-    attempt: A,
-) -> (Runner<A>, Handover)
+/// How a task of an attempt ended.
+enum Ended {
+    Attempted(Attempted),
+    /// The row needs no attempt now.
+    NotDue,
+    /// The row cannot be read.
+    Unreadable,
+}
+
+/// Makes a runner and the way to hand rows to it.
+pub fn runner<A, F>(parts: Parts<A>) -> (Runner<A>, Handover)
 where
-    A: Fn(Row) -> F + Send,
-    F: Future<Output = Option<UnixMillis>> + Send + 'static,
+    A: Fn(Row) -> F + Send + Sync + 'static,
+    F: Future<Output = Attempted> + Send + 'static,
 {
-    let (sender, receiver) = mpsc::channel(MAX_HANDED_OVER);
+    let (rows, handed_over) = mpsc::channel(MAX_HANDED_OVER);
+    let (commands, commanded) = mpsc::channel(MAX_COMMANDS);
+    let shared = Arc::new(Shared::default());
     // A restart may have left rows behind, so the first look goes to the disk.
-    let shared = Arc::new(Shared { spilled: AtomicBool::new(true), wake: Notify::new() });
-    let handover = Handover { rows: sender, shared: Arc::clone(&shared) };
+    shared.spill();
+    let handover = Handover { rows, commands, shared: Arc::clone(&shared) };
+    let records = lanes::keep_records(Arc::clone(&parts.store));
+    let under_way = parts.store.under_way();
     let runner = Runner {
-        store,
-        env,
-        schedule,
-        attempt,
-        handed_over: receiver,
+        parts,
+        under_way,
+        handed_over,
+        commands: commanded,
         shared,
         active: HashSet::new(),
         searched: None,
+        search_again: None,
         lanes: HashMap::new(),
         ready: VecDeque::new(),
-        under_way: JoinSet::new(),
+        hungry: VecDeque::new(),
+        pauses: BTreeSet::new(),
+        attempts: JoinSet::new(),
         tasks: HashMap::new(),
+        quick: VecDeque::new(),
+        quick_count: 0,
+        parking: JoinSet::new(),
+        records,
         waiting: 0,
     };
     (runner, handover)
@@ -137,37 +194,85 @@ where
 
 impl<A, F> Runner<A>
 where
-    A: Fn(Row) -> F + Send,
-    F: Future<Output = Option<UnixMillis>> + Send + 'static,
+    A: Fn(Row) -> F + Send + Sync + 'static,
+    F: Future<Output = Attempted> + Send + 'static,
 {
     /// Runs until `stop` turns true; then starts nothing more and waits for what is under way. Dropping the
     /// future abandons that: the rows' leases bring them back.
     pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
+        self.restore_lanes().await;
         let mut look_at = Instant::now();
         while !*stop.borrow() {
+            if !self.store_is_well() {
+                tokio::select! {
+                    biased;
+                    _ = stop.changed() => {}
+                    Some(ended) = self.attempts.join_next_with_id(), if !self.attempts.is_empty() => {
+                        self.ended(ended);
+                    }
+                    changed = self.parts.health.changed() => {
+                        // What was in flight when the disk failed is looked for there.
+                        self.shared.spill();
+                        if changed.is_err() { tokio::time::sleep(STORE_PAUSE).await; }
+                    }
+                }
+                look_at = Instant::now();
+                continue;
+            }
             if look_at <= Instant::now() {
                 look_at = Instant::now() + self.look_at_disk().await;
             }
+            self.end_pauses();
+            self.slow_down();
+            self.refill().await;
             self.start_attempts();
+            let wake_at = self.wake_at(look_at);
             tokio::select! {
                 biased;
                 _ = stop.changed() => {}
-                Some(ended) = self.under_way.join_next_with_id(), if !self.under_way.is_empty() => {
+                Some(ended) = self.attempts.join_next_with_id(), if !self.attempts.is_empty() => {
                     if let Some(due) = self.ended(ended) {
-                        look_at = look_at.min(Instant::now() + due.since(self.env.clock.now()));
+                        look_at = look_at.min(Instant::now() + due.since(self.parts.env.clock.now()));
                     }
                 }
-                Some(row) = self.handed_over.recv(), if self.waiting < MAX_HEADS => self.take(row),
+                Some(parked) = self.parking.join_next(), if !self.parking.is_empty() => self.parked(parked),
+                Some(command) = self.commands.recv() => self.obey(command),
+                Some(row) = self.handed_over.recv(), if self.takes_more() => self.take(row),
                 () = self.shared.wake.notified() => look_at = Instant::now(),
-                () = tokio::time::sleep_until(look_at) => {}
+                _ = self.parts.health.changed() => {}
+                () = tokio::time::sleep_until(wake_at) => {}
             }
             self.take_handed_over();
         }
-        while self.under_way.join_next().await.is_some() {}
+        while let Some(ended) = self.attempts.join_next_with_id().await {
+            self.ended(ended);
+        }
+        while self.parking.join_next().await.is_some() {}
+    }
+
+    fn store_is_well(&self) -> bool {
+        self.parts.health.borrow().is_none()
+    }
+
+    fn takes_more(&self) -> bool {
+        self.waiting < MAX_HEADS && self.parking.len() < MAX_PARKING
+    }
+
+    /// When there is something to do even if nothing happens.
+    fn wake_at(&self, look_at: Instant) -> Instant {
+        let now = Instant::now();
+        let mut wake_at = look_at;
+        if let Some((until, _)) = self.pauses.first() {
+            wake_at = wake_at.min(now + until.since(self.parts.env.clock.now()));
+        }
+        if let Some((began, _)) = self.quick.front().filter(|_| self.quick_count >= MAX_QUICK) {
+            wake_at = wake_at.min(*began + SLOW_AFTER);
+        }
+        wake_at
     }
 
     fn take_handed_over(&mut self) {
-        while self.waiting < MAX_HEADS {
+        while self.takes_more() {
             match self.handed_over.try_recv() {
                 Ok(row) => self.take(row),
                 Err(_) => break,
@@ -178,76 +283,114 @@ where
     /// Takes a row that was handed over, unless its lease has ended on the way: it may have been found on disk
     /// meanwhile and even have ended, which only the disk knows.
     fn take(&mut self, row: Row) {
-        if row.state.due().is_some_and(|due| due > self.env.clock.now()) {
-            self.enlist(row);
+        if self.holds(&row) {
+            let place = Place::of(&row.sender, &row.recipient);
+            self.enlist(place, Candidate::Fresh(Box::new(row)));
         } else if !self.active.contains(&row.id) {
             self.shared.spill();
         }
     }
 
+    /// Whether a row's lease from its acceptance still holds.
+    fn holds(&self, row: &Row) -> bool {
+        row.state.due().is_some_and(|due| due > self.parts.env.clock.now())
+    }
+
     /// Starts attempts, one per destination in turn, as far as the bounds allow.
     fn start_attempts(&mut self) {
-        while self.under_way.len() < MAX_ATTEMPTS {
+        let unproven_limit = self.parts.bounds.max_attempts / 4 * 3;
+        // Each lane that has to stand back is looked at once.
+        for _ in 0..self.ready.len().saturating_mul(2).saturating_add(MAX_QUICK) {
+            if self.attempts.len() >= self.parts.bounds.max_attempts || self.quick_count >= MAX_QUICK {
+                return;
+            }
             let Some(domain) = self.ready.pop_front() else { return };
             let Some(lane) = self.lanes.get_mut(&domain) else { continue };
-            lane.listed = false;
-            let Some(row) = lane.waiting.pop_front() else { continue };
-            lane.under_way += 1;
-            self.waiting -= 1;
-            if !lane.waiting.is_empty() && lane.under_way < MAX_PER_DESTINATION {
-                lane.listed = true;
-                self.ready.push_back(domain.clone());
+            if !lane.proven && self.attempts.len() >= unproven_limit {
+                // Places are kept for those that are known to work.
+                self.ready.push_back(domain);
+                continue;
             }
-            let id = row.id;
-            let task = self.under_way.spawn((self.attempt)(row).in_current_span());
-            self.tasks.insert(task.id(), (id, domain));
+            lane.listed = false;
+            let Some(candidate) = lane.pop() else { continue };
+            self.waiting -= 1;
+            lane.under_way += 1;
+            if lane.trouble.standing(self.parts.env.clock.now()) == Standing::Probed {
+                lane.probe = Some(candidate.id());
+            }
+            self.start(domain.clone(), candidate);
+            self.list(&domain);
         }
     }
 
+    fn start(&mut self, domain: Domain, candidate: Candidate) {
+        let id = candidate.id();
+        self.under_way.insert(id);
+        let task = match candidate {
+            Candidate::Fresh(row) if self.holds(&row) => {
+                let attempt = (*self.parts.attempt)(*row);
+                self.attempts.spawn(async move { Ended::Attempted(attempt.await) }.in_current_span())
+            }
+            Candidate::Fresh(_) => self.start_stored(id, UnixMillis(0)),
+            Candidate::Stored(_, due) => self.start_stored(id, due),
+        };
+        self.quick.push_back((Instant::now(), task.id()));
+        self.quick_count += 1;
+        self.tasks.insert(task.id(), Task { id, domain, quick: true });
+    }
+
+    /// The time of the attempt after this one is stored before this one begins.
+    fn start_stored(&mut self, id: RowId, due: UnixMillis) -> task::AbortHandle {
+        let (store, schedule) = (Arc::clone(&self.parts.store), Arc::clone(&self.parts.schedule));
+        let attempt = Arc::clone(&self.parts.attempt);
+        // A wall clock that was set back makes nobody wait who was due before.
+        let now = self.parts.env.clock.now().max(due);
+        let task = async move {
+            match store.lease(id, now, schedule).await {
+                Ok(Some(row)) => Ended::Attempted(attempt(row).await),
+                Ok(None) => Ended::NotDue,
+                Err(StoreError::Unreadable(error)) => {
+                    tracing::error!(?id, error, "queue: a row cannot be read and is left where it is");
+                    Ended::Unreadable
+                }
+                Err(error) => {
+                    tracing::warn!(?id, %error, "queue: a row cannot be leased");
+                    Ended::NotDue
+                }
+            }
+        };
+        self.attempts.spawn(task.in_current_span())
+    }
+
     /// Gives an attempt's place free. Says when its row is due again; `None`: it is not.
-    fn ended(
-        &mut self,
-        ended: Result<(task::Id, Option<UnixMillis>), task::JoinError>,
-    ) -> Option<UnixMillis> {
-        let (task, due) = match ended {
+    fn ended(&mut self, ended: Result<(task::Id, Ended), task::JoinError>) -> Option<UnixMillis> {
+        let (task, ended) = match ended {
             Ok(ended) => ended,
             Err(error) => {
                 tracing::error!(%error, "queue: an attempt panicked; its row comes back when its lease ends");
                 // When that is, the disk knows; it may never have been put back before.
                 self.shared.spill();
-                (error.id(), Some(self.env.clock.now()))
+                let due = Some(self.parts.env.clock.now());
+                (error.id(), Ended::Attempted(Attempted::unknown(due)))
             }
         };
-        let (id, domain) = self.tasks.remove(&task)?;
-        self.active.remove(&id);
-        if let Some(lane) = self.lanes.get_mut(&domain) {
-            lane.under_way -= 1;
-            if lane.waiting.is_empty() && lane.under_way == 0 {
-                self.lanes.remove(&domain);
-            } else if !lane.listed && !lane.waiting.is_empty() {
-                lane.listed = true;
-                self.ready.push_back(domain);
+        let Task { id, domain, quick } = self.tasks.remove(&task)?;
+        self.quick_count -= usize::from(quick);
+        self.under_way.remove(id);
+        let attempted = match ended {
+            Ended::Attempted(attempted) => attempted,
+            // When it is, the disk knows.
+            Ended::NotDue => Attempted::unknown(Some(self.parts.env.clock.now())),
+            Ended::Unreadable => {
+                self.left(&domain, id);
+                // It stays among the active: nobody takes it up again before the next start.
+                return None;
             }
-        }
-        due
+        };
+        self.active.remove(&id);
+        self.left(&domain, id);
+        self.heard(&domain, attempted.contact, attempted.trouble);
+        self.list(&domain);
+        attempted.due
     }
 }
-
-impl<A> Runner<A> {
-    fn enlist(&mut self, row: Row) {
-        if !self.active.insert(row.id) {
-            return;
-        }
-        self.waiting += 1;
-        let domain = row.recipient.domain().clone();
-        let lane = self.lanes.entry(domain.clone()).or_default();
-        lane.waiting.push_back(row);
-        if !lane.listed && lane.under_way < MAX_PER_DESTINATION {
-            lane.listed = true;
-            self.ready.push_back(domain);
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests;

@@ -6,13 +6,14 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::state::{Ending, State};
+use super::retry::Schedule;
+use super::state::{Ending, Event, Misfit, Progress, State, step};
 use crate::proto::address::Address;
 use crate::proto::nonce::Nonce;
-use crate::proto::time::UnixMillis;
+use crate::proto::time::{Moment, UnixMillis};
 
 /// The version of every record this program writes.
-pub const RECORD_VERSION: u8 = 1;
+pub const RECORD_VERSION: u8 = 2;
 /// Steps of a row's story that are kept; the oldest but the first make room.
 pub const MAX_TRAIL: usize = 32;
 /// Longest text of a failure that is kept, in bytes.
@@ -118,10 +119,22 @@ pub struct Step {
     pub remote: Option<String>,
     /// For whom the peer's certificate vouched: `domain`, `target` or `unverified`.
     pub tls: Option<String>,
-    /// Wire code, such as `450 4.4.1`.
+    /// Wire code, such as `450 4.4.1`. Empty: this was no attempt.
     pub code: String,
     /// What happened, in one sentence.
     pub text: String,
+}
+
+impl Step {
+    /// Something that happened beside the attempts.
+    pub fn note(at: UnixMillis, text: impl Into<String>) -> Step {
+        Step { at, remote: None, tls: None, code: String::new(), text: text.into() }
+    }
+
+    /// Whether it tells of something else than an attempt.
+    pub fn is_note(&self) -> bool {
+        self.code.is_empty()
+    }
 }
 
 /// One message on its way to one recipient.
@@ -136,10 +149,10 @@ pub struct Row {
     /// For whom this copy is.
     pub recipient: Address,
     /// When it was accepted.
-    pub accepted_at: UnixMillis,
+    pub accepted: Moment,
     /// Where it stands.
     pub state: State,
-    /// Attempts begun.
+    /// Attempts that have ended, those that vanished in a crash included.
     pub attempts: u32,
     /// When the first attempt began. `None`: none has.
     pub first_attempt: Option<UnixMillis>,
@@ -150,8 +163,12 @@ pub struct Row {
     /// Whether it travels under a second derived nonce (a reference peer remembers the first, but did not keep
     /// the message; `docs/protocol.md` §10).
     pub renamed: bool,
-    /// Whether it has been attempted and put back, or found again after a restart; says under which key it lies.
+    /// Whether it has been put back, or found again after a restart; says under which key it lies.
     pub deferred: bool,
+    /// How long it has been held altogether, in milliseconds, the present hold not counted.
+    pub held_millis: u64,
+    /// Whether its sender has been told that it is late.
+    pub noticed: bool,
     /// Which copy this is at a peer without `rcpt`: false for the first, which keeps the author's nonce.
     pub further_copy: bool,
     /// The first attempt that ended unanswered. `None`: every attempt was answered or never written.
@@ -163,6 +180,38 @@ pub struct Row {
 }
 
 impl Row {
+    /// The number of the attempt under way, or of the next one; 1 is the first.
+    pub fn attempt(&self) -> u32 {
+        self.attempts.saturating_add(1)
+    }
+
+    /// Moves it on.
+    ///
+    /// # Errors
+    /// [`Misfit`] if `event` cannot happen to it now; it stays as it is.
+    pub fn apply(&mut self, event: Event, now: UnixMillis) -> Result<(), Misfit> {
+        let before = self.state;
+        let next = step(Progress { state: before, attempts: self.attempts }, event, now)?;
+        if let State::Held { since } = before
+            && !matches!(next.state, State::Held { .. })
+        {
+            self.held_millis = self.held_millis.saturating_add(millis(now.since(since)));
+        }
+        (self.state, self.attempts) = (next.state, next.attempts);
+        Ok(())
+    }
+
+    /// When `wait` has passed since its acceptance, holds not counted.
+    pub fn after(&self, wait: Duration) -> Moment {
+        self.accepted.plus(wait).plus(Duration::from_millis(self.held_millis))
+    }
+
+    /// When it is given up. `None`: not while it is held.
+    pub fn deadline(&self, schedule: &Schedule) -> Option<Moment> {
+        let held = matches!(self.state, State::Held { .. });
+        (!held).then(|| self.after(schedule.give_up_after))
+    }
+
     /// Adds to the story, dropping the second-oldest step where it grows too long.
     pub fn note(&mut self, mut step: Step) {
         truncate(&mut step.text, MAX_REASON_BYTES);
@@ -171,6 +220,10 @@ impl Row {
         }
         self.trail.push(step);
     }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Shortens `text` to at most `limit` bytes at a character boundary.
@@ -231,7 +284,7 @@ pub struct ReceivedIdentity {
     /// When.
     pub at: UnixMillis,
     /// From when on it may be forgotten.
-    pub expires: UnixMillis,
+    pub expires: Moment,
 }
 
 /// What is remembered of a submission, so that a repeat is recognised and the sender can ask.
@@ -248,14 +301,14 @@ pub struct SentRecord {
     /// When it last changed.
     pub updated: UnixMillis,
     /// From when on it may be forgotten, unless a recipient is still open.
-    pub expires: UnixMillis,
+    pub expires: Moment,
     /// Each recipient and where it stands.
     pub recipients: Vec<SentRecipient>,
 }
 
 impl SentRecord {
     /// Keeps it for a while after `now` if that is when its last recipient ended (`docs/protocol.md` §10).
-    pub fn keep_if_ended(&mut self, now: UnixMillis) {
+    pub fn keep_if_ended(&mut self, now: Moment) {
         if self.recipients.iter().all(|recipient| recipient.row.is_none()) {
             self.expires = self.expires.max(now.plus(REMEMBER_ENDED));
         }
@@ -274,6 +327,24 @@ pub struct SentRecipient {
     /// Attempts made.
     pub attempts: u32,
     /// What came of the last attempt. `None`: the first is under way, or none was needed.
+    pub last: Option<Step>,
+    /// The story of a row that ended after trouble, oldest first; empty while it is open, and where all went well
+    /// at once.
+    pub story: Vec<Step>,
+}
+
+/// What is known of a destination in trouble.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DestinationRecord {
+    /// Failures in a row.
+    pub failures: u32,
+    /// Since when there has been nothing else. `None`: there is no trouble, it is suspended by command.
+    pub since: Option<UnixMillis>,
+    /// Until when nothing is sent there. `None`: it is being tried.
+    pub until: Option<UnixMillis>,
+    /// Whether the operator suspended it; then only the operator ends that.
+    pub by_operator: bool,
+    /// What went wrong last, or who suspended it.
     pub last: Option<Step>,
 }
 

@@ -4,7 +4,7 @@
 use sha2::{Digest, Sha256};
 
 use super::entry::RowId;
-use crate::proto::address::Address;
+use crate::proto::address::{Address, Domain};
 use crate::proto::nonce::Nonce;
 use crate::proto::time::UnixMillis;
 
@@ -18,20 +18,28 @@ pub const ACCOUNTS: &[u8] = b"a";
 pub const CHUNKS: &[u8] = b"b";
 /// How many records share a body: `c` number. Absent: one.
 pub const SHARES: &[u8] = b"c";
-/// Rows by due time: `d` due, row.
+/// Rows by due time: `d` due, row. The value is [`Place`].
 pub const DUE: &[u8] = b"d";
 /// Identities received: `i` hash of nonce, hash of identity.
 pub const RECEIVED: &[u8] = b"i";
 /// Mailboxes whose owner is gone and whose entries are still to be removed: `g` mailbox.
 pub const GARBAGE: &[u8] = b"g";
+/// How many rows have been put back and not ended: `k`, `k` `s` sender, `k` `d` destination.
+pub const COUNTS: &[u8] = b"k";
 /// Mailboxes: `m` mailbox, cursor.
 pub const MAIL: &[u8] = b"m";
 /// Rows whose first attempt has not failed yet: `n` row.
 pub const FRESH: &[u8] = b"n";
 /// Submissions remembered: `o` hash of nonce, hash of identity.
 pub const SENT: &[u8] = b"o";
-/// Rows that have failed at least once: `q` row.
+/// Rows that have been put back at least once: `q` row.
 pub const QUEUED: &[u8] = b"q";
+/// How long the daemon has been running altogether, in milliseconds.
+pub const RUNNING: &[u8] = b"r";
+/// Rows that are due and wait for their destination: `w` destination, NUL, hash of sender, due, row.
+pub const BACKLOG: &[u8] = b"w";
+/// Destinations in trouble: `x` destination.
+pub const DESTINATIONS: &[u8] = b"x";
 
 /// Bytes of the nonce's hash that lead the keys of identities.
 const NONCE_HASH_BYTES: usize = 8;
@@ -72,7 +80,7 @@ pub fn fresh(id: RowId) -> Vec<u8> {
     join(&[FRESH, &id.entry.to_be_bytes(), &id.recipient.to_be_bytes()])
 }
 
-/// The key of a row that has failed at least once.
+/// The key of a row that has been put back at least once.
 pub fn queued(id: RowId) -> Vec<u8> {
     join(&[QUEUED, &id.entry.to_be_bytes(), &id.recipient.to_be_bytes()])
 }
@@ -80,6 +88,86 @@ pub fn queued(id: RowId) -> Vec<u8> {
 /// The key that says when a row is due.
 pub fn due(at: UnixMillis, id: RowId) -> Vec<u8> {
     join(&[DUE, &at.0.to_be_bytes(), &id.entry.to_be_bytes(), &id.recipient.to_be_bytes()])
+}
+
+/// Who waits where: what the runner must know of a row before it reads it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// Stands for the sender, so that each gets its turn.
+    pub sender: u64,
+    /// The remote domain.
+    pub destination: Domain,
+}
+
+impl Place {
+    /// Where a row from `sender` to `recipient` waits.
+    pub fn of(sender: &Address, recipient: &Address) -> Place {
+        let hash = hash_of(&[&sender.to_string()]);
+        let sender = hash.first_chunk::<8>().map_or(0, |bytes| u64::from_be_bytes(*bytes));
+        Place { sender, destination: recipient.domain().clone() }
+    }
+
+    /// As the value of a due key.
+    pub fn encode(&self) -> Vec<u8> {
+        join(&[&self.sender.to_be_bytes(), self.destination.as_str().as_bytes()])
+    }
+
+    /// From the value of a due key. `None`: it is damaged.
+    pub fn decode(value: &[u8]) -> Option<Place> {
+        let (sender, destination) = value.split_first_chunk::<8>()?;
+        let destination = Domain::parse(std::str::from_utf8(destination).ok()?).ok()?;
+        Some(Place { sender: u64::from_be_bytes(*sender), destination })
+    }
+}
+
+/// The prefix of a destination's backlog.
+pub fn backlog(destination: &Domain) -> Vec<u8> {
+    join(&[BACKLOG, destination.as_str().as_bytes(), &[0]])
+}
+
+/// The prefix of a sender's share of a destination's backlog.
+pub fn backlog_of(place: &Place) -> Vec<u8> {
+    join(&[&backlog(&place.destination), &place.sender.to_be_bytes()])
+}
+
+/// The key of a row in its destination's backlog.
+pub fn waiting(place: &Place, due: UnixMillis, id: RowId) -> Vec<u8> {
+    join(&[&backlog_of(place), &due.0.to_be_bytes(), &id.entry.to_be_bytes(), &id.recipient.to_be_bytes()])
+}
+
+/// Who waits where and has been due since when, in a backlog key. `None`: it is none.
+pub fn parse_waiting(key: &[u8]) -> Option<(Place, UnixMillis, RowId)> {
+    let rest = key.strip_prefix(BACKLOG)?;
+    let end = rest.iter().position(|byte| *byte == 0)?;
+    let destination = Domain::parse(std::str::from_utf8(&rest[..end]).ok()?).ok()?;
+    let (sender, due) = rest.get(end + 1..)?.split_first_chunk::<8>()?;
+    let due = UnixMillis(u64::from_be_bytes(*due.first_chunk::<8>()?));
+    Some((Place { sender: u64::from_be_bytes(*sender), destination }, due, row_of(key)?))
+}
+
+/// The key of a destination's record.
+pub fn destination(domain: &Domain) -> Vec<u8> {
+    join(&[DESTINATIONS, domain.as_str().as_bytes()])
+}
+
+/// The domain behind a prefix of `prefix_length` bytes. `None`: it is none.
+pub fn domain_of(key: &[u8], prefix_length: usize) -> Option<Domain> {
+    Domain::parse(std::str::from_utf8(key.get(prefix_length..)?).ok()?).ok()
+}
+
+/// The key of the number of a sender's rows.
+pub fn count_of_sender(sender: &Address) -> Vec<u8> {
+    join(&[COUNTS, b"s", sender.to_string().as_bytes()])
+}
+
+/// The prefix of the numbers of destinations' rows.
+pub fn counts_of_destinations() -> Vec<u8> {
+    join(&[COUNTS, b"d"])
+}
+
+/// The key of the number of a destination's rows.
+pub fn count_of_destination(domain: &Domain) -> Vec<u8> {
+    join(&[COUNTS, b"d", domain.as_str().as_bytes()])
 }
 
 /// Time and row in a due key.

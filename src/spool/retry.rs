@@ -9,6 +9,8 @@ pub struct Schedule {
     pub waits: Vec<Duration>,
     /// How long after its acceptance a message is given up.
     pub give_up_after: Duration,
+    /// How long after its acceptance its sender is told that it is late.
+    pub delay_notice_after: Duration,
 }
 
 /// The wait where a schedule lists none.
@@ -20,6 +22,7 @@ impl Default for Schedule {
         Schedule {
             waits: seconds.into_iter().map(Duration::from_secs).collect(),
             give_up_after: Duration::from_secs(48 * 3600),
+            delay_notice_after: Duration::from_secs(4 * 3600),
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::error::Fault;
 use crate::proto::address::{Address, Domain};
 use crate::proto::limits::IDENTITY_GRACE_SECONDS;
 use crate::proto::status::Reason;
-use crate::proto::time::UnixMillis;
+use crate::proto::time::{Moment, UnixMillis};
 use crate::spool::contract::{Acceptance, Fate, NewRecipient, NewSubmission, Store};
 use crate::spool::entry::{Row, Step};
 
@@ -47,6 +47,8 @@ pub struct Admission<'a> {
     pub max_message_age: Duration,
     /// How long until a first attempt that vanished is made again.
     pub first_wait: Duration,
+    /// Rows of one sender that may wait in the queue after trouble.
+    pub max_waiting: u64,
 }
 
 impl Admission<'_> {
@@ -60,8 +62,9 @@ impl Admission<'_> {
             let recipients = self.recipients(submission, bounce).await?;
             let own = recipients.iter().filter(|recipient| matches!(recipient.fate, Fate::Own));
             let delivered = own.count() as u64;
-            let now = self.env.clock.now();
-            let stamped = UnixMillis::from_seconds(submission.message().timestamp());
+            let now = self.store.moment(self.env.clock.now());
+            let wall = UnixMillis::from_seconds(submission.message().timestamp());
+            let stamped = Moment { wall, ..Moment::default() };
             let fresh_until = now.max(stamped).plus(self.max_message_age);
             let new = NewSubmission {
                 from: submission.message().from().clone(),
@@ -70,7 +73,8 @@ impl Admission<'_> {
                 message: submission.bytes(),
                 at: now,
                 expires: fresh_until.plus(Duration::from_secs(IDENTITY_GRACE_SECONDS.unsigned_abs())),
-                first_lease: now.plus(self.first_wait),
+                first_lease: now.wall.plus(self.first_wait),
+                max_waiting: self.max_waiting,
                 recipients,
             };
             match self.store.accept(new).await? {
@@ -81,6 +85,10 @@ impl Admission<'_> {
                         Reason::Conflict,
                         "This nonce was used for another message before.",
                     ));
+                }
+                Acceptance::QueueFull => {
+                    let text = "Too many of your messages wait for delivery; please try again later.";
+                    return Err(Fault::new(Reason::NoSpace, text));
                 }
                 Acceptance::Changed => {}
             }

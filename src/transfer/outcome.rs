@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::discover::Target;
 use crate::env::dial::{DialError, Trust};
 use crate::error::Fault;
-use crate::proto::status::Reason;
+use crate::proto::status::{Contact, Party, Reason};
 
 /// Where an attempt went, and for whom the certificate there vouched.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +39,24 @@ pub enum Outcome {
     Failed(Failure),
 }
 
+impl Outcome {
+    /// What it showed of the destination.
+    pub fn contact(&self) -> Contact {
+        match self {
+            Outcome::Delivered(_) | Outcome::Inferred(_) => Contact::Answered,
+            Outcome::Failed(failure) => failure.contact,
+        }
+    }
+}
+
+/// What an own finding says of the destination.
+fn contact(reason: Reason) -> Contact {
+    match reason.whose() {
+        Party::Peer => Contact::Failed,
+        Party::Us | Party::Sender => Contact::Unknown,
+    }
+}
+
 /// Whether another attempt makes sense.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Again {
@@ -63,6 +81,8 @@ pub struct Failure {
     pub via: Option<Box<Via>>,
     /// Whether to try again.
     pub again: Again,
+    /// What it showed of the destination.
+    pub contact: Contact,
     /// Whether the request was written and no answer came: the peer may have the message.
     pub unanswered: bool,
     /// Whether what was written had the author's own `to`, `cc` and nonce.
@@ -83,6 +103,7 @@ impl Failure {
             detail: None,
             via: None,
             again: Again::Later(None),
+            contact: contact(reason),
             unanswered: false,
             native: true,
             stale: false,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::outcome::{Again, Failure};
-use crate::proto::status::Reason;
+use crate::proto::status::{Contact, Reason};
 
 /// The wait a peer may impose with `Retry-After`, at most.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);
@@ -73,10 +73,22 @@ pub fn read(reply: &Reply, now: i64) -> Meaning {
     let fallback = if again == Again::Never { "550 5.0.0" } else { "450 4.0.0" };
     Meaning::Failed(Failure {
         again,
+        contact: contact(reply.status, code),
         code: code.unwrap_or(fallback).to_owned(),
         stale: code == Some(Reason::Stale.code()),
         ..Failure::temporary(Reason::NoAnswer, sentence(error))
     })
+}
+
+/// What a refusal in the protocol's own form says of the destination.
+fn contact(status: u16, code: Option<&str>) -> Contact {
+    match status {
+        429 => Contact::Busy,
+        // One mailbox is full: the others are not.
+        _ if code == Some(Reason::MailboxFull.code()) => Contact::Answered,
+        408 | 425 | 451 | 500.. => Contact::Failed,
+        _ => Contact::Answered,
+    }
 }
 
 fn again_by_status(reply: &Reply) -> Again {

@@ -2,22 +2,24 @@
 //!
 //! A page at a time, so that a long queue holds up neither its own first attempts nor a stop.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::task::JoinSet;
-
+use super::lane::Candidate;
 use super::{LONGEST_SLEEP, MAX_HEADS, PAGE, Runner, STORE_PAUSE};
+use crate::proto::time::UnixMillis;
 use crate::spool::contract::StoreError;
 use crate::spool::entry::RowId;
 
 /// Before every row: numbers begin at 1.
 const BEFORE_ALL: RowId = RowId { entry: 0, recipient: 0 };
+/// How soon the disk is looked at again while memory is full.
+const FULL_PAUSE: Duration = Duration::from_millis(10);
 
 impl<A> Runner<A> {
     /// Takes in a page of what is on disk, as far as there is room. Says when to look again.
     pub(super) async fn look_at_disk(&mut self) -> Duration {
+        self.tidy();
         match self.take_page().await {
             Ok(wait) => wait.min(LONGEST_SLEEP),
             Err(error) => {
@@ -28,60 +30,53 @@ impl<A> Runner<A> {
     }
 
     async fn take_page(&mut self) -> Result<Duration, StoreError> {
-        if self.room() == 0 {
-            return Ok(STORE_PAUSE);
+        if self.waiting >= MAX_HEADS || !self.can_park() {
+            return Ok(FULL_PAUSE);
+        }
+        let now = self.parts.env.clock.now();
+        if self.search_again.is_some_and(|at| at <= now) {
+            self.search_again = None;
+            self.shared.spill();
         }
         if self.searched.is_none() && self.shared.spilled.swap(false, Ordering::AcqRel) {
             self.searched = Some(BEFORE_ALL);
         }
         if let Some(after) = self.searched {
-            let rows = self.store.fresh(Some(after), self.room()).await?;
-            let last = rows.last().copied();
-            self.lease(rows).await?;
-            self.searched = last;
+            self.search(after, now).await?;
         }
-        let now = self.env.clock.now();
-        let mut due = self.store.due(now, PAGE + self.active.len()).await?;
-        due.rows.retain(|id| !self.active.contains(id));
-        due.rows.truncate(self.room());
-        let leased = self.lease(due.rows).await?;
-        if leased > 0 || self.searched.is_some() {
+        // Those in memory already are due on disk still.
+        let due = self.parts.store.due(now, PAGE + self.active.len()).await?;
+        let new: Vec<_> =
+            due.rows.into_iter().filter(|head| !self.active.contains(&head.id)).take(PAGE).collect();
+        let found = new.len();
+        for head in new {
+            self.enlist(head.place, Candidate::Stored(head.id, head.due));
+        }
+        if found > 0 || self.searched.is_some() {
             return Ok(Duration::ZERO);
         }
-        Ok(due.next.map_or(LONGEST_SLEEP, |next| next.since(now)))
+        let next = [due.next, self.search_again].into_iter().flatten().min();
+        Ok(next.map_or(LONGEST_SLEEP, |next| next.since(now)))
     }
 
-    /// Rows that may be taken in now.
-    fn room(&self) -> usize {
-        MAX_HEADS.saturating_sub(self.waiting).min(PAGE)
-    }
-
-    /// Leases rows found on disk, together so that they share a sync: the time of the attempt after this one is
-    /// stored before this one begins. Says how many could be leased.
-    async fn lease(&mut self, ids: Vec<RowId>) -> Result<usize, StoreError> {
-        let now = self.env.clock.now();
-        let mut leases = JoinSet::new();
-        for (place, id) in ids.into_iter().enumerate().filter(|(_, id)| !self.active.contains(id)) {
-            let (store, schedule) = (Arc::clone(&self.store), Arc::clone(&self.schedule));
-            leases.spawn(async move { (place, id, store.lease(id, now, schedule).await) });
-        }
-        let mut leases = leases.join_all().await;
-        leases.sort_unstable_by_key(|(place, ..)| *place);
-        let (mut leased, mut failure) = (0, None);
-        for (_, id, lease) in leases {
-            match lease {
-                Ok(Some(row)) => {
-                    self.enlist(row);
-                    leased += 1;
+    /// Takes in a page of the rows that were never put back, as far as their first lease has ended: until then
+    /// they may be on their way here by hand.
+    async fn search(&mut self, after: RowId, now: UnixMillis) -> Result<(), StoreError> {
+        let rows = self.parts.store.fresh(Some(after), PAGE).await?;
+        self.searched = rows.last().map(|(id, _)| *id);
+        for (id, head) in rows {
+            match head {
+                Some(head) if head.due > now => {
+                    let again = self.search_again.map_or(head.due, |at| at.min(head.due));
+                    self.search_again = Some(again);
                 }
-                Ok(None) => {}
-                Err(StoreError::Unreadable(error)) => {
-                    tracing::error!(?id, error, "queue: a row cannot be read and is left where it is");
-                    self.active.insert(id);
+                Some(head) => self.enlist(head.place, Candidate::Stored(id, head.due)),
+                None if self.active.insert(id) => {
+                    tracing::error!(?id, "queue: a row cannot be read and is left where it is");
                 }
-                Err(error) => failure = Some(error),
+                None => {}
             }
         }
-        failure.map_or(Ok(leased), Err)
+        Ok(())
     }
 }

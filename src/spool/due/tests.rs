@@ -8,14 +8,15 @@ use bytes::Bytes;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
-use super::{MAX_HANDED_OVER, MAX_PER_DESTINATION, runner};
+use super::{Attempted, Bounds, Handover, MAX_HANDED_OVER, Parts, Runner, runner};
 use crate::env::Env;
 use crate::env::disk::{Disk, Write};
 use crate::env::rng::SystemRng;
 use crate::proto::address::Address;
 use crate::proto::nonce::Nonce;
+use crate::proto::status::Contact;
 use crate::proto::time::UnixMillis;
-use crate::spool::contract::{Acceptance, Fate, NewRecipient, NewSubmission, Settlement, Store};
+use crate::spool::contract::{Acceptance, Fate, NewRecipient, NewSubmission, Settlement, Store, StoreError};
 use crate::spool::entry::{Row, RowId, Step};
 use crate::spool::keys;
 use crate::spool::retry::Schedule;
@@ -28,6 +29,7 @@ use crate::testing::resolver::ScriptedResolver;
 
 struct World {
     store: Arc<dyn Store>,
+    health: watch::Receiver<Option<StoreError>>,
     disk: Arc<MemoryDisk>,
     env: Env,
     /// Row and second of each attempt.
@@ -41,7 +43,7 @@ impl World {
     }
 
     fn on(disk: Arc<MemoryDisk>) -> World {
-        let (store, committer, _) = store::open(disk.clone()).unwrap();
+        let (store, committer, health) = store::open(disk.clone()).unwrap();
         tokio::spawn(committer.run());
         let env = Env {
             clock: Arc::new(TokioClock::at(UnixMillis(1_000_000))),
@@ -49,7 +51,7 @@ impl World {
             dial: Arc::new(Unreachable),
             rng: Arc::new(SystemRng),
         };
-        World { store: Arc::new(store), disk, env, attempts: Arc::default(), started: Instant::now() }
+        World { store: Arc::new(store), health, disk, env, attempts: Arc::default(), started: Instant::now() }
     }
 
     async fn accept(&self, nonce: usize, domain: &str) -> Row {
@@ -59,8 +61,9 @@ impl World {
             nonce: Nonce::parse(&format!("n{nonce}")).unwrap(),
             digest: [0; 32],
             message: Bytes::from_static(b"{}"),
-            at: now,
-            expires: now.plus(Duration::from_secs(1_000_000)),
+            at: self.store.moment(now),
+            expires: self.store.moment(now).plus(Duration::from_secs(1_000_000)),
+            max_waiting: u64::MAX,
             first_lease: now.plus(Duration::from_secs(2)),
             recipients: vec![NewRecipient {
                 address: Address::parse(&format!("you@{domain}")).unwrap(),
@@ -74,10 +77,7 @@ impl World {
     }
 
     /// Notes an attempt, then settles it: again as the schedule says until `last`, delivered then.
-    fn attempt(
-        &self,
-        last: u32,
-    ) -> impl Fn(Row) -> crate::env::BoxFuture<'static, Option<UnixMillis>> + Send + use<> {
+    fn attempt(&self, last: u32) -> impl Fn(Row) -> Attempt + Send + Sync + use<> {
         let (store, env) = (Arc::clone(&self.store), self.env.clone());
         let (attempts, started) = (Arc::clone(&self.attempts), self.started);
         move |row: Row| {
@@ -87,23 +87,39 @@ impl World {
                 let now = env.clock.now();
                 let step =
                     Step { at: now, remote: None, tls: None, code: String::new(), text: String::new() };
-                let settlement = if row.attempts >= last {
+                let settlement = if row.attempt() >= last {
                     Settlement::Delivered { ending: Ending::Delivered, step }
                 } else {
-                    let due = now.plus(Schedule::default().wait_after(row.attempts));
+                    let due = now.plus(Schedule::default().wait_after(row.attempt()));
                     Settlement::Retry { due, step, unanswered: None, restamp: false, renamed: false }
                 };
-                let due = settlement.due();
+                let (due, trouble) = (settlement.due(), settlement.trouble());
                 store.settle(row.id, now, settlement).await.unwrap();
-                due
+                Attempted { due, contact: Contact::Answered, trouble }
             })
         }
+    }
+
+    fn runner<A>(&self, attempt: A) -> (Runner<A>, Handover)
+    where
+        A: Fn(Row) -> Attempt + Send + Sync + 'static,
+    {
+        runner(Parts {
+            store: self.store.clone(),
+            health: self.health.clone(),
+            env: self.env.clone(),
+            schedule: schedule(),
+            bounds: Bounds::default(),
+            attempt: Arc::new(attempt),
+        })
     }
 
     fn seconds(&self) -> Vec<u64> {
         self.attempts.lock().unwrap().iter().map(|(_, second)| *second).collect()
     }
 }
+
+type Attempt = crate::env::BoxFuture<'static, Attempted>;
 
 fn schedule() -> Arc<Schedule> {
     Arc::new(Schedule::default())
@@ -112,7 +128,7 @@ fn schedule() -> Arc<Schedule> {
 #[tokio::test(start_paused = true)]
 async fn a_row_is_attempted_at_once_and_then_on_schedule() {
     let world = World::new();
-    let (runner, handover) = runner(world.store.clone(), world.env.clone(), schedule(), world.attempt(9));
+    let (runner, handover) = world.runner(world.attempt(9));
     let (_stop, stopping) = watch::channel(false);
     tokio::spawn(runner.run(stopping));
     // Past the first look at the disk, which would find the row by itself.
@@ -128,7 +144,7 @@ async fn what_a_restart_left_behind_is_found_but_not_before_its_lease_has_ended(
     let world = World::new();
     let row = world.accept(1, "b.test").await;
     let world = World::on(Arc::new(world.disk.crash()));
-    let (runner, _handover) = runner(world.store.clone(), world.env.clone(), schedule(), world.attempt(2));
+    let (runner, _handover) = world.runner(world.attempt(2));
     let (_stop, stopping) = watch::channel(false);
     tokio::spawn(runner.run(stopping));
     sleep(Duration::from_secs(60)).await;
@@ -138,7 +154,7 @@ async fn what_a_restart_left_behind_is_found_but_not_before_its_lease_has_ended(
 #[tokio::test(start_paused = true)]
 async fn a_row_that_ended_while_it_was_handed_over_is_not_attempted_again() {
     let world = World::new();
-    let (runner, handover) = runner(world.store.clone(), world.env.clone(), schedule(), world.attempt(1));
+    let (runner, handover) = world.runner(world.attempt(1));
     let row = world.accept(1, "b.test").await;
     handover.rows(vec![row.clone()]);
     // The handed-over copy waits longer than its lease; meanwhile the row is found on disk and delivered.
@@ -154,7 +170,7 @@ async fn a_row_that_ended_while_it_was_handed_over_is_not_attempted_again() {
 #[tokio::test(start_paused = true)]
 async fn a_row_handed_over_too_late_is_found_on_disk() {
     let world = World::new();
-    let (runner, handover) = runner(world.store.clone(), world.env.clone(), schedule(), world.attempt(1));
+    let (runner, handover) = world.runner(world.attempt(1));
     let (_stop, stopping) = watch::channel(false);
     tokio::spawn(runner.run(stopping));
     sleep(Duration::from_secs(1)).await;
@@ -177,7 +193,7 @@ async fn a_row_that_cannot_be_read_does_not_hold_up_the_others() {
         world.disk.apply(vec![Write::Put(key, vec![200])]).unwrap();
     }
     let well = world.accept(1, "b.test").await;
-    let (runner, _handover) = runner(world.store.clone(), world.env.clone(), schedule(), world.attempt(2));
+    let (runner, _handover) = world.runner(world.attempt(2));
     let (_stop, stopping) = watch::channel(false);
     tokio::spawn(runner.run(stopping));
     sleep(Duration::from_secs(60)).await;
@@ -198,7 +214,7 @@ async fn the_first_of_a_long_queue_does_not_wait_for_the_last_to_be_leased() {
         let _ = first.compare_exchange(0, so_far, Ordering::SeqCst, Ordering::SeqCst);
         well(row)
     };
-    let (runner, _handover) = runner(world.store.clone(), world.env.clone(), schedule(), attempt);
+    let (runner, _handover) = world.runner(attempt);
     let (_stop, stopping) = watch::channel(false);
     tokio::spawn(runner.run(stopping));
     sleep(Duration::from_secs(60)).await;
@@ -213,7 +229,7 @@ async fn more_rows_than_fit_into_memory_are_each_attempted_once() {
     for index in 0..MAX_HANDED_OVER + 500 {
         rows.push(world.accept(index, &format!("d{}.test", index % 7)).await);
     }
-    let (runner, handover) = runner(world.store.clone(), world.env.clone(), schedule(), world.attempt(1));
+    let (runner, handover) = world.runner(world.attempt(1));
     handover.rows(rows);
     let (_stop, stopping) = watch::channel(false);
     tokio::spawn(runner.run(stopping));
@@ -231,7 +247,7 @@ async fn a_slow_destination_gets_its_share_and_no_more() {
     let (slow, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let fast = world.attempt(1);
     let (slow_now, slow_most) = (slow.clone(), most.clone());
-    let attempt = move |row: Row| -> crate::env::BoxFuture<'static, Option<UnixMillis>> {
+    let attempt = move |row: Row| -> Attempt {
         let (slow, most) = (slow_now.clone(), slow_most.clone());
         let settle = fast(row.clone());
         Box::pin(async move {
@@ -243,7 +259,7 @@ async fn a_slow_destination_gets_its_share_and_no_more() {
             settle.await
         })
     };
-    let (runner, handover) = runner(world.store.clone(), world.env.clone(), schedule(), attempt);
+    let (runner, handover) = world.runner(attempt);
     let (_stop, stopping) = watch::channel(false);
     tokio::spawn(runner.run(stopping));
     for index in 0..1000 {
@@ -254,20 +270,20 @@ async fn a_slow_destination_gets_its_share_and_no_more() {
     assert_eq!(world.seconds(), [0], "the other destination is not held up");
     sleep(Duration::from_secs(3600)).await;
     assert_eq!(world.seconds().len(), 1001);
-    assert_eq!(most.load(Ordering::SeqCst), MAX_PER_DESTINATION);
+    assert_eq!(most.load(Ordering::SeqCst), 32);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_panic_costs_neither_the_runner_nor_the_row() {
     let world = World::new();
     let well = world.attempt(1);
-    let attempt = move |row: Row| -> crate::env::BoxFuture<'static, Option<UnixMillis>> {
-        if row.attempts == 1 {
+    let attempt = move |row: Row| -> Attempt {
+        if row.attempt() == 1 {
             return Box::pin(async { panic!("as the test wants it") });
         }
         well(row)
     };
-    let (runner, handover) = runner(world.store.clone(), world.env.clone(), schedule(), attempt);
+    let (runner, handover) = world.runner(attempt);
     let (_stop, stopping) = watch::channel(false);
     tokio::spawn(runner.run(stopping));
     // Past the first look at the disk, which would find the row by itself.
@@ -282,14 +298,14 @@ async fn a_panic_costs_neither_the_runner_nor_the_row() {
 async fn stopping_waits_for_what_is_under_way_and_starts_nothing_more() {
     let world = World::new();
     let well = world.attempt(1);
-    let attempt = move |row: Row| -> crate::env::BoxFuture<'static, Option<UnixMillis>> {
+    let attempt = move |row: Row| -> Attempt {
         let settle = well(row);
         Box::pin(async move {
             sleep(Duration::from_secs(5)).await;
             settle.await
         })
     };
-    let (runner, handover) = runner(world.store.clone(), world.env.clone(), schedule(), attempt);
+    let (runner, handover) = world.runner(attempt);
     let (stop, stopping) = watch::channel(false);
     let running = tokio::spawn(runner.run(stopping));
     handover.rows(vec![world.accept(1, "b.test").await]);

@@ -18,6 +18,9 @@ impl Writer {
             let same = known.digest == submission.digest;
             return Ok(if same { Acceptance::Already } else { Acceptance::Conflict });
         }
+        if self.queue_is_full(&submission)? {
+            return Ok(Acceptance::QueueFull);
+        }
         let Some(mailboxes) = self.own_mailboxes(&submission.recipients)? else {
             return Ok(Acceptance::Changed);
         };
@@ -33,12 +36,12 @@ impl Writer {
             let sent = match &recipient.fate {
                 Fate::Own => {
                     let mailbox = mailboxes[usize::from(index)];
-                    self.put_local_mail(mailbox, submission.at, body.clone())?;
+                    self.put_local_mail(mailbox, submission.at.wall, body.clone())?;
                     ended(&recipient.address, Ending::Delivered, None)
                 }
                 Fate::Unknown { bounce, step } => {
                     if let Some(bounce) = bounce {
-                        self.put_bounce(&submission.from, number, bounce, submission.at)?;
+                        self.put_bounce(&submission.from, number, bounce, submission.at.wall)?;
                     }
                     ended(&recipient.address, Ending::Bounced, Some(step.clone()))
                 }
@@ -48,7 +51,14 @@ impl Writer {
                     self.put(keys::fresh(id), entry::encode(&row)?);
                     let address = recipient.address.clone();
                     rows.push(row);
-                    SentRecipient { address, row: Some(id), ending: None, attempts: 1, last: None }
+                    SentRecipient {
+                        address,
+                        row: Some(id),
+                        ending: None,
+                        attempts: 0,
+                        last: None,
+                        story: Vec::new(),
+                    }
                 }
             };
             recipients.push(sent);
@@ -57,14 +67,23 @@ impl Writer {
             from: submission.from,
             nonce: submission.nonce,
             digest: submission.digest,
-            at: submission.at,
-            updated: submission.at,
+            at: submission.at.wall,
+            updated: submission.at.wall,
             expires: submission.expires,
             recipients,
         };
         record.keep_if_ended(submission.at);
         self.put(sent_key, entry::encode(&record)?);
         Ok(Acceptance::Accepted { rows })
+    }
+
+    /// Whether so much of the sender's mail waits after trouble that no more remote recipients are taken.
+    fn queue_is_full(&self, submission: &NewSubmission) -> Result<bool, StoreError> {
+        if !submission.recipients.iter().any(|recipient| matches!(recipient.fate, Fate::Remote)) {
+            return Ok(false);
+        }
+        let waiting = self.reader().number(&keys::count_of_sender(&submission.from))?;
+        Ok(waiting >= submission.max_waiting)
     }
 
     /// The mailbox of each `Own` recipient (0 for the others). `None`: one of them has gone.
@@ -114,7 +133,8 @@ impl Writer {
 }
 
 fn ended(address: &Address, ending: Ending, last: Option<Step>) -> SentRecipient {
-    SentRecipient { address: address.clone(), row: None, ending: Some(ending), attempts: 0, last }
+    let (address, story) = (address.clone(), Vec::new());
+    SentRecipient { address, row: None, ending: Some(ending), attempts: 0, last, story }
 }
 
 fn new_row(id: RowId, submission: &NewSubmission, index: usize, body: Body) -> Row {
@@ -124,15 +144,17 @@ fn new_row(id: RowId, submission: &NewSubmission, index: usize, body: Body) -> R
         id,
         sender: submission.from.clone(),
         nonce: submission.nonce.clone(),
-        accepted_at: submission.at,
+        accepted: submission.at,
         state: State::Leased { until: submission.first_lease },
-        attempts: 1,
-        first_attempt: Some(submission.at),
-        last_attempt: Some(submission.at),
+        attempts: 0,
+        first_attempt: Some(submission.at.wall),
+        last_attempt: Some(submission.at.wall),
         restamp: false,
         renamed: false,
         further_copy: earlier.iter().any(|other| other.address.domain() == recipient.domain()),
         deferred: false,
+        held_millis: 0,
+        noticed: false,
         unanswered: None,
         trail: Vec::new(),
         recipient,

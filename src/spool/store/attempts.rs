@@ -1,12 +1,17 @@
 //! Attempts: a row is leased, an attempt that may go unanswered is noted, and what came of it is settled.
 
+use bytes::Bytes;
+
 use super::Writer;
 use crate::proto::time::UnixMillis;
 use crate::spool::contract::{Settlement, StoreError};
 use crate::spool::entry::{self, Row, RowId, SentRecord, Step, Unanswered};
 use crate::spool::keys;
 use crate::spool::retry::Schedule;
-use crate::spool::state::{self, Ending, Event};
+use crate::spool::state::{Ending, Event, State};
+
+/// Steps of a story that are kept once its row has ended.
+const MAX_ENDED_STORY: usize = 8;
 
 impl Writer {
     pub(super) fn lease(
@@ -17,7 +22,7 @@ impl Writer {
     ) -> Result<Option<Row>, StoreError> {
         let Some(mut row) = self.reader().row(id)? else { return Ok(None) };
         let before = row.clone();
-        let due = row.state.due().unwrap_or(now);
+        let Some(due) = row.state.due() else { return Ok(None) };
         if due > now {
             if !row.deferred {
                 // Found again after a restart, before its time: from now on the index of due rows has it.
@@ -26,11 +31,13 @@ impl Writer {
             }
             return Ok(None);
         }
-        let until = now.plus(schedule.wait_after(row.attempts + 1));
-        let Ok(next) = state::step(row.state, Event::Attempt { until }, now) else { return Ok(None) };
-        row.state = next;
+        let vanished = matches!(row.state, State::Leased { .. });
+        let number = row.attempt() + u32::from(vanished);
+        let until = now.plus(schedule.wait_after(number));
+        if row.apply(Event::Attempt { until }, now).is_err() {
+            return Ok(None);
+        }
         row.deferred = true;
-        row.attempts += 1;
         row.last_attempt = Some(now);
         row.first_attempt.get_or_insert(now);
         self.replace_row(&before, &row)?;
@@ -56,58 +63,119 @@ impl Writer {
         match settlement {
             Settlement::Retry { due, step, unanswered, restamp, renamed } => {
                 let mut next = Row { unanswered, restamp, renamed, deferred: true, ..row.clone() };
-                let Ok(state) = state::step(row.state, Event::Retry { due }, now) else { return Ok(()) };
-                next.state = state;
+                if next.apply(Event::Retry { due }, now).is_err() {
+                    return Ok(());
+                }
                 next.note(step.clone());
                 self.replace_row(&row, &next)?;
                 self.update_sent(&next, now, None, step)
             }
-            Settlement::Delivered { ending, step } => {
-                self.end_row(&row)?;
-                self.update_sent(&row, now, Some(ending), step)
-            }
+            Settlement::Delivered { ending, step } => self.end(row, ending, step, now),
             Settlement::Bounced { step, bounce } => {
-                self.end_row(&row)?;
                 if let Some(bounce) = bounce {
                     self.put_bounce(&row.sender, row.id.entry, &bounce, now)?;
                 }
-                self.update_sent(&row, now, Some(Ending::Bounced), step)
+                self.end(row, Ending::Bounced, step, now)
             }
         }
+    }
+
+    /// The row waits for its destination, in its backlog.
+    pub(super) fn park(&mut self, id: RowId, now: UnixMillis) -> Result<bool, StoreError> {
+        let Some(before) = self.reader().row(id)? else { return Ok(false) };
+        let mut row = before.clone();
+        match row.state {
+            // Its first attempt was not made.
+            State::Leased { .. } if !row.deferred => {
+                if row.apply(Event::Wait, now).is_err() {
+                    return Ok(false);
+                }
+                (row.first_attempt, row.last_attempt, row.deferred) = (None, None, true);
+                self.replace_row(&before, &row)?;
+            }
+            _ if row.state.due().is_none_or(|due| due > now) => return Ok(false),
+            _ => {}
+        }
+        if let Some(due) = row.state.due() {
+            self.delete(keys::due(due, id));
+            self.put(keys::waiting(&place(&row), due, id), Vec::new());
+        }
+        Ok(true)
+    }
+
+    pub(super) fn notice(&mut self, id: RowId, step: Step, notice: Option<Bytes>) -> Result<(), StoreError> {
+        let Some(mut row) = self.reader().row(id)? else { return Ok(()) };
+        if row.noticed {
+            return Ok(());
+        }
+        let before = row.clone();
+        if let Some(notice) = notice {
+            self.put_bounce(&row.sender, id.entry, &notice, step.at)?;
+        }
+        row.noticed = true;
+        row.note(step);
+        self.replace_row(&before, &row)
+    }
+
+    /// Ends a row; `step` is the last of its story.
+    pub(super) fn end(
+        &mut self,
+        row: Row,
+        ending: Ending,
+        step: Step,
+        now: UnixMillis,
+    ) -> Result<(), StoreError> {
+        let mut ended = row.clone();
+        if ended.apply(Event::End(ending), now).is_err() {
+            return Ok(());
+        }
+        self.remove_keys(&row);
+        if row.deferred {
+            self.count_row(&row, -1);
+        }
+        self.release_body(&row.body)?;
+        self.update_sent(&ended, now, Some(ending), step)
     }
 
     /// Rewrites a row under the keys its new state wants.
-    fn replace_row(&mut self, before: &Row, after: &Row) -> Result<(), StoreError> {
+    pub(super) fn replace_row(&mut self, before: &Row, after: &Row) -> Result<(), StoreError> {
         if before.deferred != after.deferred || before.state.due() != after.state.due() {
             self.remove_keys(before);
-        }
-        match (after.deferred, after.state.due()) {
-            (true, Some(due)) => {
-                self.put(keys::due(due, after.id), Vec::new());
-                self.put(keys::queued(after.id), entry::encode(after)?);
+            if after.deferred {
+                if let Some(due) = after.state.due() {
+                    self.put(keys::due(due, after.id), place(after).encode());
+                }
+                if !before.deferred {
+                    self.count_row(after, 1);
+                }
             }
-            _ => self.put(keys::fresh(after.id), entry::encode(after)?),
         }
+        let key = if after.deferred { keys::queued(after.id) } else { keys::fresh(after.id) };
+        self.put(key, entry::encode(after)?);
         Ok(())
     }
 
-    fn end_row(&mut self, row: &Row) -> Result<(), StoreError> {
-        self.remove_keys(row);
-        self.release_body(&row.body)
-    }
-
     fn remove_keys(&mut self, row: &Row) {
-        match (row.deferred, row.state.due()) {
-            (true, Some(due)) => {
-                self.delete(keys::due(due, row.id));
-                self.delete(keys::queued(row.id));
-            }
-            _ => self.delete(keys::fresh(row.id)),
+        if !row.deferred {
+            return self.delete(keys::fresh(row.id));
+        }
+        self.delete(keys::queued(row.id));
+        if let Some(due) = row.state.due() {
+            // It lies under one of the two.
+            self.delete(keys::due(due, row.id));
+            self.delete(keys::waiting(&place(row), due, row.id));
         }
     }
 
+    /// A row has come to those put back, or left them.
+    fn count_row(&mut self, row: &Row, change: i64) {
+        self.count(keys::COUNTS.to_vec(), change);
+        self.count(keys::count_of_sender(&row.sender), change);
+        self.count(keys::count_of_destination(row.recipient.domain()), change);
+    }
+
     /// Keeps what the sender can ask for true.
-    fn update_sent(
+    pub(super) fn update_sent(
         &mut self,
         row: &Row,
         now: UnixMillis,
@@ -127,14 +195,28 @@ impl Writer {
         sent.updated = now;
         if let Some(recipient) = sent.recipients.iter_mut().find(|recipient| recipient.row == Some(row.id)) {
             recipient.attempts = row.attempts;
-            recipient.last = Some(last);
             if ending.is_some() {
                 recipient.row = None;
                 recipient.ending = ending;
+                recipient.story = ended_story(row, &last);
             }
+            recipient.last = Some(last);
         }
-        sent.keep_if_ended(now);
+        sent.keep_if_ended(self.running.moment(now));
         self.put(key, entry::encode(&sent)?);
         Ok(())
     }
+}
+
+fn place(row: &Row) -> keys::Place {
+    keys::Place::of(&row.sender, &row.recipient)
+}
+
+/// What stays of the story of a row that did not go through at once.
+fn ended_story(row: &Row, last: &Step) -> Vec<Step> {
+    if row.trail.is_empty() {
+        return Vec::new();
+    }
+    let from = row.trail.len().saturating_sub(MAX_ENDED_STORY - 1);
+    row.trail[from..].iter().chain([last]).cloned().collect()
 }

@@ -5,6 +5,7 @@
 //! Reads that must not run ahead of the disk either go through the committer too or stop at the watermark of
 //! numbers that have been synced.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -12,25 +13,29 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
+use self::running::Running;
 use super::contract::{
-    Acceptance, Answer, Counts, DeliveryOutcome, DueRows, Mail, NewDelivery, NewSubmission, Page, Settlement,
-    Store, StoreError, Trace,
+    Acceptance, ActionPage, Answer, Counts, DeliveryOutcome, Destination, DueRows, Head, Mail, NewDelivery,
+    NewSubmission, Page, RowAction, RowFilter, RowPage, Settlement, Store, StoreError, Trace, UnderWay,
 };
-use super::entry::{AccountRecord, Body, RecordError, Row, RowId, Unanswered};
+use super::entry::{AccountRecord, Body, DestinationRecord, RecordError, Row, RowId, Step, Unanswered};
 use super::keys;
 use super::retry::Schedule;
 use crate::env::clock::micros_since;
 use crate::env::disk::{Disk, DiskError, Write};
-use crate::proto::address::Address;
+use crate::proto::address::{Address, Domain};
 use crate::proto::nonce::Nonce;
-use crate::proto::time::UnixMillis;
+use crate::proto::time::{Moment, RunningMillis, UnixMillis};
 
 mod accept;
 mod accounts;
 mod attempts;
 mod bodies;
 mod deliver;
+mod operate;
+mod queue;
 mod reads;
+mod running;
 mod sweep;
 #[cfg(test)]
 mod tests;
@@ -42,7 +47,7 @@ const MAX_GROUP: usize = 512;
 /// Numbers reserved on disk at a time; a restart skips what is left of them.
 const NUMBER_BLOCK: u64 = 4096;
 /// The schema this program reads and writes.
-const SCHEMA_VERSION: u8 = 1;
+const SCHEMA_VERSION: u8 = 2;
 
 impl From<DiskError> for StoreError {
     fn from(error: DiskError) -> StoreError {
@@ -68,6 +73,8 @@ pub struct SpoolStore {
     disk: Arc<dyn Disk>,
     /// Every number up to here has been synced.
     visible: Arc<AtomicU64>,
+    running: Running,
+    under_way: UnderWay,
 }
 
 /// The one that writes. It must be run (see [`Committer::run`]) for any verb to be answered.
@@ -83,6 +90,12 @@ struct Writer {
     disk: Arc<dyn Disk>,
     /// What the current job has written so far.
     batch: Vec<Write>,
+    /// By how much the current job has changed stored counts.
+    counts: BTreeMap<Vec<u8>, i64>,
+    running: Running,
+    /// How much of the running time is on disk.
+    running_written: RunningMillis,
+    under_way: UnderWay,
     next_number: u64,
     /// Numbers below this are reserved on disk.
     reserved: u64,
@@ -119,19 +132,25 @@ pub fn open(
         Some(bytes) => keys::number_of(&bytes)
             .ok_or_else(|| StoreError::Unreadable("the counter of numbers is damaged".into()))?,
     };
+    let ran = disk.get(keys::RUNNING)?.as_deref().and_then(keys::number_of);
+    let (running, under_way) = (Running::after(RunningMillis(ran.unwrap_or(0))), UnderWay::default());
     let visible = Arc::new(AtomicU64::new(reserved - 1));
     let (sender, receiver) = mpsc::channel(MAX_WAITING_JOBS);
     let (health, health_seen) = watch::channel(None);
     let writer = Writer {
         disk: Arc::clone(&disk),
         batch: Vec::new(),
+        counts: BTreeMap::new(),
+        running,
+        running_written: running.total(),
+        under_way: under_way.clone(),
         next_number: reserved,
         reserved,
         dirty: false,
         sweep_from: Vec::new(),
         failed: None,
     };
-    let store = SpoolStore { jobs: sender, disk, visible: Arc::clone(&visible) };
+    let store = SpoolStore { jobs: sender, disk, visible: Arc::clone(&visible), running, under_way };
     Ok((store, Committer { jobs: receiver, writer, visible, health }, health_seen))
 }
 
@@ -182,14 +201,42 @@ impl Writer {
             return Err(error.clone());
         }
         let outcome = job(self);
-        let batch = std::mem::take(&mut self.batch);
-        if outcome.is_ok() && !batch.is_empty() {
-            self.apply(batch)?;
+        if outcome.is_ok() {
+            self.apply_batch()?;
         }
+        self.batch.clear();
+        self.counts.clear();
         outcome
     }
 
+    /// Applies what the current job has written so far, as one batch.
+    fn apply_batch(&mut self) -> Result<(), StoreError> {
+        self.write_counts()?;
+        let batch = std::mem::take(&mut self.batch);
+        if batch.is_empty() { Ok(()) } else { self.apply(batch) }
+    }
+
+    /// Notes that a stored count changes with this batch.
+    fn count(&mut self, key: Vec<u8>, change: i64) {
+        *self.counts.entry(key).or_default() += change;
+    }
+
+    fn write_counts(&mut self) -> Result<(), StoreError> {
+        for (key, change) in std::mem::take(&mut self.counts) {
+            let count = self.reader().number(&key)?.saturating_add_signed(change);
+            match count {
+                0 => self.delete(key),
+                _ => self.put(key, count.to_be_bytes().to_vec()),
+            }
+        }
+        Ok(())
+    }
+
     fn apply(&mut self, mut batch: Vec<Write>) -> Result<(), StoreError> {
+        if self.running.total() >= self.running_written.plus(running::WRITE_EVERY) {
+            self.put_running();
+            batch.append(&mut self.batch);
+        }
         let mut reserved = self.reserved;
         if self.next_number > reserved {
             reserved = self.next_number + NUMBER_BLOCK;
@@ -201,6 +248,12 @@ impl Writer {
             Err(error) => return Err(self.fail(error)),
         }
         Ok(())
+    }
+
+    /// Writes down how long the daemon has been running.
+    fn put_running(&mut self) {
+        self.running_written = self.running.total();
+        self.put(keys::RUNNING.to_vec(), self.running_written.0.to_be_bytes().to_vec());
     }
 
     /// Puts on disk what a group of `jobs` has written.
@@ -254,6 +307,14 @@ impl SpoolStore {
 }
 
 impl Store for SpoolStore {
+    fn moment(&self, wall: UnixMillis) -> Moment {
+        self.running.moment(wall)
+    }
+
+    fn under_way(&self) -> UnderWay {
+        self.under_way.clone()
+    }
+
     fn accept(&self, submission: NewSubmission) -> Answer<'_, Acceptance> {
         Box::pin(self.commit(move |writer| writer.accept(submission)))
     }
@@ -274,11 +335,68 @@ impl Store for SpoolStore {
         Box::pin(self.commit(move |writer| writer.settle(id, now, settlement)))
     }
 
+    fn park(&self, id: RowId, now: UnixMillis) -> Answer<'_, bool> {
+        Box::pin(self.commit(move |writer| writer.park(id, now)))
+    }
+
+    fn give_up(&self, id: RowId, step: Step, bounce: Option<Bytes>) -> Answer<'_, bool> {
+        Box::pin(self.commit(move |writer| writer.give_up(id, step, bounce)))
+    }
+
+    fn notice(&self, id: RowId, step: Step, notice: Option<Bytes>) -> Answer<'_, ()> {
+        Box::pin(self.commit(move |writer| writer.notice(id, step, notice)))
+    }
+
+    fn keep_destination(&self, domain: Domain, record: Option<DestinationRecord>) -> Answer<'_, ()> {
+        Box::pin(self.commit(move |writer| writer.keep_destination(&domain, record)))
+    }
+
+    fn act(
+        &self,
+        filter: RowFilter,
+        action: RowAction,
+        step: Step,
+        after: Option<RowId>,
+        dry_run: bool,
+    ) -> Answer<'_, ActionPage> {
+        Box::pin(self.commit(move |writer| writer.act(&filter, action, &step, after, dry_run)))
+    }
+
+    fn backlog(
+        &self,
+        destination: Domain,
+        after: Option<u64>,
+        per_sender: usize,
+        limit: usize,
+    ) -> Answer<'_, Vec<Head>> {
+        Box::pin(self.read(move |reader| reader.backlog(&destination, after, per_sender, limit)))
+    }
+
+    fn backlogs(&self, after: Option<Domain>, limit: usize) -> Answer<'_, Vec<Domain>> {
+        Box::pin(self.read(move |reader| reader.backlogs(after.as_ref(), limit)))
+    }
+
+    fn destinations(&self, after: Option<Domain>, limit: usize) -> Answer<'_, Vec<Destination>> {
+        Box::pin(self.read(move |reader| reader.destinations(after.as_ref(), limit)))
+    }
+
+    fn troubled(&self, after: Option<Domain>, limit: usize) -> Answer<'_, Vec<(Domain, DestinationRecord)>> {
+        Box::pin(self.read(move |reader| reader.troubled(after.as_ref(), limit)))
+    }
+
+    fn put_back(&self, after: Option<RowId>, limit: usize) -> Answer<'_, Vec<Row>> {
+        Box::pin(self.read(move |reader| reader.put_back(after, limit)))
+    }
+
+    fn list(&self, filter: RowFilter, after: Option<RowId>, limit: usize) -> Answer<'_, RowPage> {
+        Box::pin(self.read(move |reader| reader.page(&filter, after, limit)))
+    }
+
     fn due(&self, now: UnixMillis, limit: usize) -> Answer<'_, DueRows> {
         Box::pin(self.read(move |reader| reader.due(now, limit)))
     }
 
-    fn fresh(&self, after: Option<RowId>, limit: usize) -> Answer<'_, Vec<RowId>> {
+    fn fresh(&self, after: Option<RowId>, limit: usize) -> Answer<'_, Vec<(RowId, Option<Head>)>> {
         Box::pin(self.read(move |reader| reader.fresh(after, limit)))
     }
 
@@ -323,7 +441,7 @@ impl Store for SpoolStore {
         Box::pin(self.commit(move |writer| writer.remove_account(&address)))
     }
 
-    fn forget(&self, now: UnixMillis) -> Answer<'_, bool> {
+    fn forget(&self, now: Moment) -> Answer<'_, bool> {
         Box::pin(self.commit(move |writer| writer.forget(now)))
     }
 

@@ -7,10 +7,9 @@ use super::Writer;
 use crate::env::disk::Disk;
 use crate::proto::address::Address;
 use crate::proto::nonce::Nonce;
-use crate::proto::time::UnixMillis;
-use crate::spool::contract::{Counts, DueRows, Mail, Page, StoreError, Trace};
+use crate::spool::contract::{Counts, Head, Mail, Page, StoreError, Trace};
 use crate::spool::entry::{self, Body, MailRecord, ReceivedIdentity, Row, RowId, SentRecord};
-use crate::spool::keys;
+use crate::spool::keys::{self, Place};
 
 /// Records under one nonce that are shown; strangers may choose the same one.
 const MAX_TRACE: usize = 100;
@@ -66,26 +65,21 @@ impl Reader {
         bytes.map(|bytes| Ok(entry::decode(&bytes)?)).transpose()
     }
 
-    pub(super) fn due(&self, now: UnixMillis, limit: usize) -> Result<DueRows, StoreError> {
-        let mut due = DueRows::default();
-        self.disk.scan(keys::DUE, keys::DUE, &mut |key, _| {
-            let Some((at, row)) = keys::parse_due(key) else { return ControlFlow::Continue(()) };
-            if at > now || due.rows.len() >= limit {
-                due.next = Some(at);
-                return ControlFlow::Break(());
-            }
-            if row.entry <= self.visible {
-                due.rows.push(row);
-            }
-            ControlFlow::Continue(())
-        })?;
-        Ok(due)
-    }
-
-    pub(super) fn fresh(&self, after: Option<RowId>, limit: usize) -> Result<Vec<RowId>, StoreError> {
+    pub(super) fn fresh(
+        &self,
+        after: Option<RowId>,
+        limit: usize,
+    ) -> Result<Vec<(RowId, Option<Head>)>, StoreError> {
         let from = after.map_or_else(Vec::new, |id| [&keys::fresh(id)[..], &[0]].concat());
-        let rows = self.list(keys::FRESH, &from, limit, |key, _| Ok(keys::row_of(key)))?;
-        Ok(rows.into_iter().flatten().filter(|row| row.entry <= self.visible).collect())
+        let rows = self.list(keys::FRESH, &from, limit, |key, value| {
+            let head = entry::decode::<Row>(value).ok().map(|row| Head {
+                id: row.id,
+                place: Place::of(&row.sender, &row.recipient),
+                due: row.state.due().unwrap_or_default(),
+            });
+            Ok(keys::row_of(key).map(|id| (id, head)))
+        })?;
+        Ok(rows.into_iter().flatten().filter(|(id, _)| id.entry <= self.visible).collect())
     }
 
     pub(super) fn mailbox(
@@ -153,7 +147,7 @@ impl Reader {
     }
 
     pub(super) fn counts(&self) -> Result<Counts, StoreError> {
-        let deferred_rows = self.count(keys::QUEUED)?;
+        let deferred_rows = self.number(keys::COUNTS)?;
         let open_rows = self.count(keys::FRESH)? + deferred_rows;
         Ok(Counts { open_rows, deferred_rows, mail: self.count(keys::MAIL)? })
     }

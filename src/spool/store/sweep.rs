@@ -1,7 +1,7 @@
 //! Forgetting: identities past their time, and the mail of removed mailboxes, a bounded number at a time.
 
 use super::Writer;
-use crate::proto::time::UnixMillis;
+use crate::proto::time::Moment;
 use crate::spool::contract::StoreError;
 use crate::spool::entry::{self, MailRecord, ReceivedIdentity, RecordError, SentRecord};
 use crate::spool::keys;
@@ -10,7 +10,7 @@ use crate::spool::keys;
 const MAX_STEP: usize = 500;
 
 impl Writer {
-    pub(super) fn forget(&mut self, now: UnixMillis) -> Result<bool, StoreError> {
+    pub(super) fn forget(&mut self, now: Moment) -> Result<bool, StoreError> {
         if self.sweep_garbage()? {
             return Ok(true);
         }
@@ -36,7 +36,10 @@ impl Writer {
         match last {
             Some(key) => self.sweep_from = key,
             None if prefix == keys::RECEIVED => self.sweep_from = keys::SENT.to_vec(),
-            None => return Ok(false),
+            None => {
+                self.put_running();
+                return Ok(false);
+            }
         }
         Ok(true)
     }
@@ -60,11 +63,11 @@ impl Writer {
     }
 }
 
-fn sent_expired(value: &[u8], now: UnixMillis) -> Result<bool, RecordError> {
+fn sent_expired(value: &[u8], now: Moment) -> Result<bool, RecordError> {
     let record: SentRecord = entry::decode(value)?;
-    Ok(record.expires <= now && record.recipients.iter().all(|recipient| recipient.row.is_none()))
+    Ok(record.expires.has_come(now) && record.recipients.iter().all(|recipient| recipient.row.is_none()))
 }
 
-fn received_expired(value: &[u8], now: UnixMillis) -> Result<bool, RecordError> {
-    Ok(entry::decode::<ReceivedIdentity>(value)?.expires <= now)
+fn received_expired(value: &[u8], now: Moment) -> Result<bool, RecordError> {
+    Ok(entry::decode::<ReceivedIdentity>(value)?.expires.has_come(now))
 }

@@ -10,7 +10,7 @@ use super::{SpoolStore, open};
 use crate::env::disk::{Disk, Write};
 use crate::proto::address::Address;
 use crate::proto::nonce::Nonce;
-use crate::proto::time::UnixMillis;
+use crate::proto::time::{Moment, RunningMillis, UnixMillis};
 use crate::spool::contract::{
     Acceptance, DeliveryOutcome, Fate, NewDelivery, NewRecipient, NewSubmission, Settlement, Store,
     StoreError,
@@ -30,6 +30,14 @@ fn run(disk: Arc<dyn Disk>) -> (SpoolStore, watch::Receiver<Option<StoreError>>)
     tokio::spawn(committer.run());
     (store, health)
 }
+
+/// So many seconds after the beginning, by both clocks.
+fn at(seconds: u64) -> Moment {
+    let start = Moment { wall: T0, ..Moment::default() };
+    start.plus(Duration::from_secs(seconds))
+}
+
+const EVER: Moment = Moment { wall: UnixMillis(u64::MAX), running: RunningMillis(u64::MAX) };
 
 fn fresh_store() -> (SpoolStore, Arc<MemoryDisk>) {
     let disk = Arc::new(MemoryDisk::default());
@@ -52,8 +60,9 @@ fn submission(nonce: &str, message: &[u8], recipients: &[(&str, Fate)]) -> NewSu
         nonce: Nonce::parse(nonce).unwrap(),
         digest: [1; 32],
         message: Bytes::copy_from_slice(message),
-        at: T0,
-        expires: T0.plus(Duration::from_secs(1000)),
+        at: at(0),
+        expires: at(1000),
+        max_waiting: u64::MAX,
         first_lease: T0.plus(Duration::from_secs(2)),
         recipients: recipients
             .iter()
@@ -70,7 +79,7 @@ fn delivery(nonce: &str, recipient: &str, digest: u8) -> NewDelivery {
             recipient: address(recipient),
             digest: [digest; 32],
             at: T0,
-            expires: T0.plus(Duration::from_secs(1000)),
+            expires: at(1000),
         },
         arrival: Arrival::local(T0),
         restore: false,
@@ -144,8 +153,8 @@ async fn a_large_body_is_stored_once_and_goes_with_its_last_holder() {
     }
     assert_eq!(mailbox(&store, "bob@a.test").await, [large]);
     store.remove_account(address("bob@a.test")).await.unwrap();
-    while store.forget(UnixMillis(u64::MAX)).await.unwrap() {}
-    assert_eq!(disk.keys(), 2, "the schema and the counter");
+    while store.forget(EVER).await.unwrap() {}
+    assert_eq!(disk.keys(), 3, "the schema, the counter and the running time");
 }
 
 #[tokio::test]
@@ -157,10 +166,13 @@ async fn a_row_is_leased_when_due_and_its_story_is_told() {
     // Found again before its time, as after a quick restart: not leased, but in the index from now on.
     assert!(store.lease(row.id, T0, schedule.clone()).await.unwrap().is_none());
     let at = T0.plus(Duration::from_secs(2));
-    assert_eq!(store.due(at, 10).await.unwrap().rows, [row.id]);
+    assert_eq!(
+        store.due(at, 10).await.unwrap().rows.iter().map(|head| head.id).collect::<Vec<_>>(),
+        [row.id]
+    );
     let leased = store.lease(row.id, at, schedule.clone()).await.unwrap().unwrap();
     assert_eq!(
-        (leased.attempts, leased.state),
+        (leased.attempt(), leased.state),
         (2, State::Leased { until: at.plus(Duration::from_secs(5)) })
     );
     assert!(store.lease(row.id, at, schedule).await.unwrap().is_none(), "leased to another");
@@ -226,7 +238,7 @@ async fn what_ended_at_once_can_be_asked_for_as_long_as_anything_else() {
     let (store, _) = fresh_store();
     store.register(address("bob@a.test"), Some("hash".into()), T0).await.unwrap();
     rows(store.accept(submission("n1", b"{}", &[("bob@a.test", Fate::Own)])).await.unwrap());
-    let hours = |hours: u64| T0.plus(Duration::from_secs(hours * 3600));
+    let hours = |hours: u64| at(hours * 3600);
     let known = async || !store.trace(Nonce::parse("n1").unwrap()).await.unwrap().sent.is_empty();
     while store.forget(hours(71)).await.unwrap() {}
     assert!(known().await);
@@ -241,9 +253,9 @@ async fn identities_are_forgotten_when_they_expire_and_not_before() {
     store.deliver(delivery("r1", "bob@a.test", 1)).await.unwrap();
     rows(store.accept(submission("n1", b"{}", &[("x@b.test", Fate::Remote)])).await.unwrap());
     let sweep = async |now| while store.forget(now).await.unwrap() {};
-    sweep(T0.plus(Duration::from_secs(999))).await;
+    sweep(at(999)).await;
     assert_eq!(store.deliver(delivery("r1", "bob@a.test", 1)).await.unwrap(), DeliveryOutcome::Already);
-    sweep(T0.plus(Duration::from_secs(1000))).await;
+    sweep(at(1000)).await;
     assert!(matches!(
         store.deliver(delivery("r1", "bob@a.test", 1)).await.unwrap(),
         DeliveryOutcome::Delivered { .. }
@@ -261,8 +273,9 @@ async fn a_damaged_record_does_not_keep_the_others_from_being_forgotten() {
     store.register(address("bob@a.test"), Some("hash".into()), T0).await.unwrap();
     store.deliver(delivery("r1", "bob@a.test", 1)).await.unwrap();
     rows(store.accept(submission("n1", b"{}", &[("bob@a.test", Fate::Own)])).await.unwrap());
+    while store.forget(at(0)).await.unwrap() {}
     let before = disk.keys();
-    while store.forget(UnixMillis(u64::MAX)).await.unwrap() {}
+    while store.forget(EVER).await.unwrap() {}
     assert_eq!(before - disk.keys(), 2, "both identities; what is damaged stays for whoever looks into it");
 }
 

@@ -21,7 +21,7 @@ async fn an_answer_survives_a_power_cut() {
 
     let (store, disk) = after_crash(&disk);
     assert_eq!(mailbox(&store, "bob@a.test").await, [&b"{\"x\":1}"[..], b"{}"]);
-    assert_eq!(store.fresh(None, 10).await.unwrap(), [row.id]);
+    assert_eq!(store.fresh(None, 10).await.unwrap()[0].0, row.id);
     assert!(matches!(
         store.accept(submission("n1", b"{\"x\":1}", &[("bob@a.test", Fate::Own)])).await.unwrap(),
         Acceptance::Already

@@ -1,0 +1,160 @@
+//! The rows of one destination that wait in memory, its senders in turn.
+
+use std::collections::VecDeque;
+
+use tokio::time::Instant;
+
+use super::trouble::Trouble;
+use super::window::Window;
+use crate::proto::time::UnixMillis;
+use crate::spool::entry::{Row, RowId, Step};
+
+/// Rows of one destination that may wait in memory; more wait in its backlog on disk.
+pub(super) const MAX_WAITING: usize = 2048;
+/// Of these, rows of one sender, so that there is always room for another's.
+const MAX_OF_ONE_SENDER: usize = MAX_WAITING / 4 * 3;
+
+/// A row that waits for its turn.
+#[derive(Debug)]
+pub(super) enum Candidate {
+    /// Handed over when it was accepted: its first attempt may begin without another word to the disk while its
+    /// lease holds.
+    Fresh(Box<Row>),
+    /// On disk, due at this time or before.
+    Stored(RowId, UnixMillis),
+}
+
+impl Candidate {
+    pub(super) fn id(&self) -> RowId {
+        match self {
+            Candidate::Fresh(row) => row.id,
+            Candidate::Stored(id, _) => *id,
+        }
+    }
+}
+
+/// One destination.
+pub(super) struct Lane {
+    /// Each sender's rows, oldest first; the sender whose turn it is stands in front.
+    senders: VecDeque<(u64, VecDeque<Candidate>)>,
+    waiting: usize,
+    pub(super) under_way: usize,
+    /// Whether it stands among those that may start an attempt.
+    pub(super) listed: bool,
+    /// Whether it stands among those that want rows of their backlog.
+    pub(super) hungry: bool,
+    /// Whether the disk may hold rows of its backlog.
+    pub(super) backlog: bool,
+    /// The sender whose rows were taken from the backlog last.
+    pub(super) taken_from: Option<u64>,
+    pub(super) window: Window,
+    pub(super) trouble: Trouble,
+    /// When its pause ends, as the runner's list of pauses has it.
+    pub(super) pause: Option<UnixMillis>,
+    /// What went wrong last.
+    pub(super) last: Option<Step>,
+    /// The one row that is to show whether it works again.
+    pub(super) probe: Option<RowId>,
+    /// Whether the last that was heard of it is that it works.
+    pub(super) proven: bool,
+    pub(super) used: Instant,
+}
+
+impl Lane {
+    pub(super) fn new(limit: u32) -> Lane {
+        Lane {
+            senders: VecDeque::new(),
+            waiting: 0,
+            under_way: 0,
+            listed: false,
+            hungry: false,
+            backlog: false,
+            taken_from: None,
+            window: Window::new(limit),
+            trouble: Trouble::default(),
+            pause: None,
+            last: None,
+            probe: None,
+            proven: false,
+            used: Instant::now(),
+        }
+    }
+
+    /// Rows in memory that wait.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting
+    }
+
+    /// Whether nothing is known of it that would be missed.
+    pub(super) fn is_idle(&self) -> bool {
+        self.waiting == 0 && self.under_way == 0 && !self.backlog
+    }
+
+    /// Whether memory has room for another row of `sender`.
+    pub(super) fn has_room(&self, sender: u64) -> bool {
+        self.waiting < MAX_WAITING
+            && self
+                .senders
+                .iter()
+                .find(|(other, _)| *other == sender)
+                .is_none_or(|(_, rows)| rows.len() < MAX_OF_ONE_SENDER)
+    }
+
+    pub(super) fn push(&mut self, sender: u64, candidate: Candidate) {
+        self.waiting += 1;
+        match self.senders.iter_mut().find(|(other, _)| *other == sender) {
+            Some((_, rows)) => rows.push_back(candidate),
+            None => self.senders.push_back((sender, VecDeque::from([candidate]))),
+        }
+    }
+
+    /// The next row, its sender's turn being over with it.
+    pub(super) fn pop(&mut self) -> Option<Candidate> {
+        let (sender, mut rows) = self.senders.pop_front()?;
+        let candidate = rows.pop_front();
+        if !rows.is_empty() {
+            self.senders.push_back((sender, rows));
+        }
+        self.waiting -= usize::from(candidate.is_some());
+        candidate
+    }
+
+    /// Every row in memory that waits, taken out.
+    pub(super) fn drain(&mut self) -> Vec<RowId> {
+        self.waiting = 0;
+        self.senders.drain(..).flat_map(|(_, rows)| rows).map(|candidate| candidate.id()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(entry: u64) -> Candidate {
+        Candidate::Stored(RowId { entry, recipient: 0 }, UnixMillis(0))
+    }
+
+    #[test]
+    fn senders_take_turns() {
+        let mut lane = Lane::new(8);
+        for entry in 0..100 {
+            lane.push(1, row(entry));
+        }
+        lane.push(2, row(1000));
+        lane.push(3, row(2000));
+        let order: Vec<u64> = std::iter::from_fn(|| lane.pop()).map(|row| row.id().entry).collect();
+        assert_eq!(order[..6], [0, 1000, 2000, 1, 2, 3]);
+        assert_eq!((order.len(), lane.waiting()), (102, 0));
+    }
+
+    #[test]
+    fn one_sender_leaves_room_for_another() {
+        let mut lane = Lane::new(8);
+        let mut entry = 0;
+        while lane.has_room(1) {
+            lane.push(1, row(entry));
+            entry += 1;
+        }
+        assert!(lane.has_room(2) && lane.waiting() < MAX_WAITING);
+    }
+}

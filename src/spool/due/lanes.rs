@@ -1,0 +1,333 @@
+//! What the runner does with its lanes: rows come in, destinations fail, pause and come back.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tracing::Instrument;
+
+use super::handover::{Command, LaneView};
+use super::lane::{Candidate, Lane};
+use super::trouble::{Standing, Trouble};
+use super::{MAX_HEADS, MAX_PARKING, MAX_RECORDS_WAITING, PAGE, Runner, SLOW_AFTER};
+use crate::env::rng;
+use crate::proto::address::Domain;
+use crate::proto::status::Contact;
+use crate::spool::contract::{Head, Store};
+use crate::spool::entry::{DestinationRecord, RowId, Step};
+use crate::spool::keys::Place;
+
+/// Lanes with nothing to do that are remembered.
+const MAX_IDLE_LANES: usize = 4096;
+/// How long they are.
+const IDLE: Duration = Duration::from_secs(600);
+/// How long a destination is remembered whose pause is over and for which nothing has come.
+const FORGET_TROUBLE_AFTER: Duration = Duration::from_secs(3600);
+/// Rows below which a lane takes more from its backlog.
+const REFILL_BELOW: usize = 64;
+/// Rows of one sender a lane takes from its backlog at a time.
+const REFILL_OF_ONE: usize = 32;
+
+/// Writes changes of destinations' trouble, in order, without holding up the runner.
+pub(super) fn keep_records(store: Arc<dyn Store>) -> mpsc::Sender<(Domain, Option<DestinationRecord>)> {
+    let (sender, mut changes) = mpsc::channel(MAX_RECORDS_WAITING);
+    let write = async move {
+        while let Some((domain, record)) = changes.recv().await {
+            if let Err(error) = store.keep_destination(domain, record).await {
+                tracing::warn!(%error, "queue: a destination's trouble could not be stored");
+            }
+        }
+    };
+    tokio::spawn(write.in_current_span());
+    sender
+}
+
+impl<A> Runner<A> {
+    /// Takes up what was known of destinations before a restart.
+    pub(super) async fn restore_lanes(&mut self) {
+        let mut after = None;
+        loop {
+            match self.parts.store.troubled(after.clone(), PAGE).await {
+                Ok(page) => {
+                    let Some((last, _)) = page.last() else { return };
+                    after = Some(last.clone());
+                    for (domain, record) in page {
+                        self.restore_lane(domain, &record);
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "queue: destinations in trouble cannot be read; each is tried anew");
+                    return;
+                }
+            }
+        }
+    }
+
+    fn restore_lane(&mut self, domain: Domain, record: &DestinationRecord) {
+        let lane = self.lane(&domain);
+        lane.trouble = Trouble::restored(record);
+        lane.last.clone_from(&record.last);
+        lane.backlog = true;
+        lane.pause = record.until;
+        if let Some(until) = record.until {
+            self.pauses.insert((until, domain.clone()));
+        }
+        self.shared.set_suspended(&domain, true);
+    }
+
+    fn lane(&mut self, domain: &Domain) -> &mut Lane {
+        let limit = self.parts.bounds.max_per_destination;
+        if !self.lanes.contains_key(domain) && self.lanes.len() >= MAX_IDLE_LANES {
+            self.lanes.retain(|_, lane| !lane.is_idle() || !lane.trouble.is_none());
+        }
+        self.lanes.entry(domain.clone()).or_insert_with(|| Lane::new(limit))
+    }
+
+    /// Takes a row into memory, or sees to it that it waits in its destination's backlog.
+    pub(super) fn enlist(&mut self, place: Place, candidate: Candidate) {
+        let id = candidate.id();
+        if !self.active.insert(id) {
+            return;
+        }
+        let now = self.parts.env.clock.now();
+        let full = self.waiting >= MAX_HEADS;
+        let lane = self.lane(&place.destination);
+        lane.used = Instant::now();
+        let open = matches!(lane.trouble.standing(now), Standing::Open | Standing::Probed);
+        if open && !full && lane.has_room(place.sender) {
+            lane.push(place.sender, candidate);
+            self.waiting += 1;
+            self.list(&place.destination);
+        } else {
+            self.park(place.destination, id);
+        }
+    }
+
+    /// Puts a row into its destination's backlog, where it uses up nothing.
+    fn park(&mut self, domain: Domain, id: RowId) {
+        let (store, now) = (Arc::clone(&self.parts.store), self.parts.env.clock.now());
+        self.parking.spawn(async move {
+            let parked = store.park(id, now).await;
+            if let Err(error) = &parked {
+                tracing::warn!(?id, %error, "queue: a row could not be put into its destination's backlog");
+            }
+            (id, domain, parked.unwrap_or(false))
+        });
+    }
+
+    /// Whether rows may be put into backlogs without waiting.
+    pub(super) fn can_park(&self) -> bool {
+        self.parking.len() < MAX_PARKING
+    }
+
+    pub(super) fn parked(&mut self, parked: Result<(RowId, Domain, bool), tokio::task::JoinError>) {
+        let Ok((id, domain, parked)) = parked else { return };
+        self.active.remove(&id);
+        if parked {
+            self.lane(&domain).backlog = true;
+            self.list(&domain);
+        }
+    }
+
+    /// Lets a lane stand among the ready if it may start an attempt, and among the hungry if it wants rows.
+    pub(super) fn list(&mut self, domain: &Domain) {
+        let now = self.parts.env.clock.now();
+        let Some(lane) = self.lanes.get_mut(domain) else { return };
+        let may = match lane.trouble.standing(now) {
+            Standing::Open => lane.under_way < lane.window.size(),
+            Standing::Probed => lane.probe.is_none(),
+            Standing::Suspended(_) | Standing::Stopped => false,
+        };
+        if may && !lane.listed && lane.waiting() > 0 {
+            lane.listed = true;
+            self.ready.push_back(domain.clone());
+        }
+        if may && lane.backlog && !lane.hungry && lane.waiting() < REFILL_BELOW {
+            lane.hungry = true;
+            self.hungry.push_back(domain.clone());
+        }
+    }
+
+    /// Takes rows of one backlog that is wanted; the others' turn comes.
+    pub(super) async fn refill(&mut self) {
+        let Some(domain) = self.hungry.pop_front() else { return };
+        let now = self.parts.env.clock.now();
+        let room = MAX_HEADS.saturating_sub(self.waiting).min(PAGE);
+        let Some(lane) = self.lanes.get_mut(&domain) else { return };
+        lane.hungry = false;
+        // Rows in memory or under way lie in the backlog still and come again.
+        let known = lane.waiting() + lane.under_way;
+        let (after, probed) = (lane.taken_from, lane.trouble.standing(now) == Standing::Probed);
+        let wanted = if probed { 1 } else { room };
+        let page =
+            self.parts.store.backlog(domain.clone(), after, REFILL_OF_ONE + known, wanted + known).await;
+        let heads = match page {
+            Ok(heads) => heads,
+            Err(error) => {
+                tracing::warn!(%domain, %error, "queue: a backlog cannot be read");
+                return;
+            }
+        };
+        if let Some(lane) = self.lanes.get_mut(&domain) {
+            lane.backlog = !heads.is_empty();
+            lane.taken_from = heads.last().map(|head| head.place.sender);
+        }
+        let new: Vec<Head> =
+            heads.into_iter().filter(|head| !self.active.contains(&head.id)).take(wanted).collect();
+        for head in new {
+            self.enlist(head.place, Candidate::Stored(head.id, head.due));
+        }
+    }
+
+    /// An attempt of a lane has ended.
+    pub(super) fn left(&mut self, domain: &Domain, id: RowId) {
+        if let Some(lane) = self.lanes.get_mut(domain) {
+            lane.under_way -= 1;
+            if lane.probe == Some(id) {
+                lane.probe = None;
+            }
+        }
+    }
+
+    /// An attempt, or a message from there, has shown something of a destination.
+    pub(super) fn heard(&mut self, domain: &Domain, contact: Contact, trouble: Option<Step>) {
+        let (now, rng) = (self.parts.env.clock.now(), Arc::clone(&self.parts.env.rng));
+        let Some(lane) = self.lanes.get_mut(domain) else { return };
+        lane.used = Instant::now();
+        match contact {
+            Contact::Unknown => {}
+            Contact::Answered => lane.window.grow(),
+            Contact::Busy | Contact::Failed => lane.window.shrink(),
+        }
+        match contact {
+            Contact::Unknown => {}
+            Contact::Answered | Contact::Busy => {
+                lane.proven = true;
+                if lane.trouble.answered() {
+                    tracing::info!(destination = %domain, "works again");
+                    lane.last = None;
+                    self.trouble_changed(domain);
+                }
+            }
+            Contact::Failed => {
+                lane.proven = false;
+                if let Some(pause) = lane.trouble.failed(now, |pause| rng::jittered(&*rng, pause)) {
+                    let reason = trouble.as_ref().map(|step| format!("{} {}", step.code, step.text));
+                    tracing::warn!(destination = %domain, ?pause, reason, "suspended");
+                    lane.last = trouble;
+                    self.trouble_changed(domain);
+                }
+            }
+        }
+    }
+
+    /// Stores a destination's new standing and acts by it.
+    fn trouble_changed(&mut self, domain: &Domain) {
+        let now = self.parts.env.clock.now();
+        let Some(lane) = self.lanes.get_mut(domain) else { return };
+        if let Some(until) = lane.pause.take() {
+            self.pauses.remove(&(until, domain.clone()));
+        }
+        let standing = lane.trouble.standing(now);
+        let mut parked = Vec::new();
+        if let Standing::Suspended(until) = standing {
+            lane.pause = Some(until);
+            self.pauses.insert((until, domain.clone()));
+        }
+        if matches!(standing, Standing::Suspended(_) | Standing::Stopped) {
+            parked = lane.drain();
+        }
+        let record = lane.trouble.record(lane.last.clone());
+        self.shared.set_suspended(domain, record.is_some());
+        if self.records.try_send((domain.clone(), record)).is_err() {
+            tracing::warn!(destination = %domain, "queue: too many destinations change to note each");
+        }
+        self.waiting -= parked.len();
+        for id in parked {
+            self.park(domain.clone(), id);
+        }
+        self.list(domain);
+    }
+
+    /// Lets destinations be probed whose pause is over.
+    pub(super) fn end_pauses(&mut self) {
+        let now = self.parts.env.clock.now();
+        while let Some((until, domain)) = self.pauses.first().cloned().filter(|(until, _)| *until <= now) {
+            self.pauses.remove(&(until, domain.clone()));
+            if let Some(lane) = self.lanes.get_mut(&domain) {
+                lane.pause = None;
+            }
+            self.list(&domain);
+        }
+    }
+
+    /// Attempts that take long give their places among the quick ones back.
+    pub(super) fn slow_down(&mut self) {
+        let now = Instant::now();
+        while let Some((began, task)) = self.quick.front().copied() {
+            if let Some(task) = self.tasks.get_mut(&task) {
+                if began + SLOW_AFTER > now {
+                    break;
+                }
+                self.quick_count -= usize::from(std::mem::take(&mut task.quick));
+            }
+            self.quick.pop_front();
+        }
+    }
+
+    /// Forgets lanes that have had nothing to do for long. To be called now and then.
+    pub(super) fn tidy(&mut self) {
+        let now = self.parts.env.clock.now();
+        let over: Vec<Domain> = self
+            .lanes
+            .iter()
+            .filter(|(_, lane)| lane.is_idle() && lane.used.elapsed() > FORGET_TROUBLE_AFTER)
+            .filter(|(_, lane)| lane.trouble.standing(now) == Standing::Probed)
+            .map(|(domain, _)| domain.clone())
+            .collect();
+        for domain in over {
+            if let Some(lane) = self.lanes.get_mut(&domain) {
+                lane.trouble.resume();
+            }
+            self.trouble_changed(&domain);
+        }
+        self.lanes.retain(|_, lane| {
+            !lane.is_idle() || lane.listed || lane.used.elapsed() < IDLE || !lane.trouble.is_none()
+        });
+    }
+
+    pub(super) fn obey(&mut self, command: Command) {
+        let (domain, trouble): (Domain, fn(&mut Trouble)) = match command {
+            Command::Describe(answer) => {
+                // Whoever asked may have gone.
+                let _ = answer.send(self.views());
+                return;
+            }
+            Command::Suspend(domain, step) => {
+                self.lane(&domain).last = Some(step);
+                (domain, Trouble::stop)
+            }
+            Command::Resume(domain) => (domain, Trouble::resume),
+            Command::Contact(domain) => (domain, |trouble| {
+                trouble.answered();
+            }),
+        };
+        let lane = self.lane(&domain);
+        trouble(&mut lane.trouble);
+        lane.used = Instant::now();
+        // What waits for it on disk is looked for.
+        lane.backlog = true;
+        self.trouble_changed(&domain);
+    }
+
+    fn views(&self) -> Vec<LaneView> {
+        let view = |(domain, lane): (&Domain, &Lane)| LaneView {
+            domain: domain.clone(),
+            under_way: lane.under_way,
+            waiting: lane.waiting(),
+            window: lane.window.size(),
+        };
+        self.lanes.iter().map(view).collect()
+    }
+}
