@@ -71,8 +71,8 @@ pub struct Daemon {
 /// Starts a server and stops it at SIGTERM or SIGINT.
 ///
 /// # Errors
-/// [`StartError`] if it cannot be started, or if its store failed while it ran: then whoever supervises it
-/// should start it again.
+/// [`StartError`] if it cannot be started, or if its store failed while it ran and could not be opened again: then
+/// whoever supervises it should start it again.
 pub async fn run(config: &Config, home: &Home) -> Result<(), StartError> {
     let mut terminate = signal(SignalKind::terminate()).map_err(StartError::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::Signals)?;
@@ -173,9 +173,10 @@ impl Daemon {
         self.address
     }
 
-    /// Returns when the store has failed, with why.
+    /// Returns when the store has failed and could not be opened again, with why.
     pub async fn store_failed(&mut self) -> StoreError {
-        match self.store_health.wait_for(Option::is_some).await {
+        let lost = |health: &Option<StoreError>| matches!(health, Some(StoreError::Lost(_)));
+        match self.store_health.wait_for(lost).await {
             Ok(health) => health.clone().unwrap_or(StoreError::Closed),
             Err(_) => StoreError::Closed,
         }

@@ -32,6 +32,8 @@ pub const FRESH: &[u8] = b"n";
 pub const SENT: &[u8] = b"o";
 /// Rows that have failed at least once: `q` row.
 pub const QUEUED: &[u8] = b"q";
+/// Written and removed to see whether a reopened disk takes anything: `t` index.
+pub const TRIAL: &[u8] = b"t";
 
 /// Bytes of the nonce's hash that lead the keys of identities.
 const NONCE_HASH_BYTES: usize = 8;
