@@ -12,6 +12,7 @@ use tracing::{Instrument, Span};
 use super::StartError;
 use crate::config::private;
 use crate::env::backoff::Backoff;
+use crate::env::ballast::{Ballast, BallastedDisk};
 use crate::env::disk::DiskError;
 use crate::env::sled_disk::SledDisk;
 use crate::spool::contract::{Store, StoreError};
@@ -60,16 +61,16 @@ pub(super) struct Opened {
 }
 
 /// Opens the store, waiting for a server that is just stopping, and starts its committer.
-pub(super) async fn open(directory: &Path) -> Result<Opened, StartError> {
+pub(super) async fn open(directory: &Path, ballast: Arc<Ballast>) -> Result<Opened, StartError> {
     private::create_dir(directory)?;
     let unusable = |error: String| StartError::Unusable { path: directory.to_owned(), error };
-    let disk = open_disk(directory).await?;
+    let disk = Arc::new(BallastedDisk::new(open_disk(directory).await?, ballast));
     let (store, committer, health) = store::open(disk).map_err(|error| unusable(error.to_string()))?;
     let committer = CommitterThread::start(committer).map_err(StartError::Signals)?;
     Ok(Opened { store: Arc::new(store), committer, health })
 }
 
-async fn open_disk(directory: &Path) -> Result<Arc<SledDisk>, StartError> {
+async fn open_disk(directory: &Path) -> Result<SledDisk, StartError> {
     let mut waits = Backoff::new(LOCK_WAITS.0, LOCK_WAITS.1);
     let deadline = Instant::now() + LOCK_PATIENCE;
     let mut is_waiting = false;
@@ -77,7 +78,7 @@ async fn open_disk(directory: &Path) -> Result<Arc<SledDisk>, StartError> {
         let path = directory.to_owned();
         let opened = tokio::task::spawn_blocking(move || SledDisk::open(&path)).await;
         match opened.map_err(|error| StartError::Other(error.to_string()))? {
-            Ok(disk) => return Ok(Arc::new(disk)),
+            Ok(disk) => return Ok(disk),
             Err(DiskError::Locked) => {
                 let wait = waits.wait();
                 if Instant::now() + wait > deadline {
