@@ -31,6 +31,7 @@ pub(super) fn start(app: &Arc<App>, env: &Env, keys: Keys, neighbours: &Neighbou
     chores.spawn(forget(Arc::clone(&app.pipeline), Arc::clone(&env.clock)).in_current_span());
     chores.spawn(follow_keys(keys, neighbours.clone()).in_current_span());
     chores.spawn(watch_families(Arc::clone(&app.pipeline), Arc::clone(&env.dial)).in_current_span());
+    chores.spawn(take_up_after_failure(Arc::clone(app)).in_current_span());
     chores.spawn(close_idle(Arc::clone(&app.pipeline)).in_current_span());
     chores
 }
@@ -61,6 +62,16 @@ async fn watch_families(pipeline: Arc<Pipeline>, dial: Arc<dyn Dial>) {
     loop {
         pipeline.families.refresh(&pipeline.domains, &pipeline.verifier, &*dial).await;
         sleep(FAMILIES_EVERY).await;
+    }
+}
+
+/// What was refused because the store failed may nevertheless have got onto the disk, and ends of attempts may not.
+async fn take_up_after_failure(app: Arc<App>) {
+    let mut store = app.readiness.store.clone();
+    while store.wait_for(Option::is_some).await.is_ok() && store.wait_for(Option::is_none).await.is_ok() {
+        if let Some(handover) = app.pipeline.handover.get() {
+            handover.search_disk();
+        }
     }
 }
 

@@ -53,6 +53,12 @@ struct Shared {
 }
 
 impl Handover {
+    /// Has the runner look on disk for rows it does not know of: after the store has failed and works again, there
+    /// may be some that nobody handed over.
+    pub fn search_disk(&self) {
+        self.shared.spill();
+    }
+
     /// Hands rows over for their first attempt. Never waits: what finds no room is found on disk later.
     pub fn rows(&self, rows: Vec<Row>) {
         for row in rows {
