@@ -36,6 +36,8 @@ pub struct Counters {
     pub delivered: Counter,
     /// Repeats recognised.
     pub repeated: Counter,
+    /// Messages refused unread, for want of disk, memory or a working store.
+    pub refused_unread: Counter,
     /// Attempts begun.
     pub attempts_begun: Counter,
     /// Attempts ended.

@@ -22,13 +22,17 @@ use crate::config::Config;
 use crate::config::home::{Home, NodeDir};
 use crate::counters::Counters;
 use crate::discover::Discovery;
+use crate::env::ballast::Ballast;
 use crate::env::local::LocalDirectory;
+use crate::env::machine::LinuxMachine;
 use crate::env::peers::Peers;
 use crate::env::{BoxFuture, Env};
+use crate::guard::Guard;
 use crate::pipeline::Pipeline;
 use crate::pipeline::families::Families;
 use crate::proto::address::Domain;
 use crate::proto::limits::SIGNING_ROOM_BYTES;
+use crate::server::ready::Readiness;
 use crate::server::state::App;
 use crate::server::tls;
 use crate::server::{control, listen, routes};
@@ -45,6 +49,7 @@ mod error;
 mod keys;
 mod local;
 mod outside;
+mod room;
 mod secrets;
 mod store;
 
@@ -70,8 +75,8 @@ pub struct Daemon {
 /// Starts a server and stops it at SIGTERM or SIGINT.
 ///
 /// # Errors
-/// [`StartError`] if it cannot be started, or if its store failed while it ran: then whoever supervises it
-/// should start it again.
+/// [`StartError`] if it cannot be started, or if its store failed while it ran and could not be opened again: then
+/// whoever supervises it should start it again.
 pub async fn run(config: &Config, home: &Home) -> Result<(), StartError> {
     let mut terminate = signal(SignalKind::terminate()).map_err(StartError::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::Signals)?;
@@ -107,20 +112,25 @@ async fn assemble(config: &Config, home: &Home) -> Result<Daemon, StartError> {
     }
     let node = home.node(config.first_domain());
     // The store's lock comes first: what follows must not disturb a server that is running.
-    let store = store::open(&node.store()).await?;
+    let ballast = Arc::new(Ballast::new(node.ballast()));
+    let store = store::open(&node.store(), Arc::clone(&ballast)).await?;
     node.announce(config.domains())?;
     let listener = listen::bind(config.listen_host(), config.server.port)
         .map_err(|error| StartError::bind(config.listen_host(), config.server.port, error))?;
     let local = LocalDirectory::new(home.root());
     let outside = outside::Outside::new(config, &local)?;
-    build(config, home, &node, store, listener, local, outside).await
+    let machine = Arc::new(LinuxMachine::new(node.store()));
+    let guard = Guard::new(room::limits(&config.guard), machine, ballast);
+    build(config, home, &node, store, guard, listener, local, outside).await
 }
 
+#[allow(clippy::too_many_arguments, reason = "this is where everything comes together, once")]
 async fn build(
     config: &Config,
     home: &Home,
     node: &NodeDir,
     store: store::Opened,
+    mut guard: Guard,
     listener: TcpListener,
     local: LocalDirectory,
     outside: outside::Outside,
@@ -139,7 +149,10 @@ async fn build(
     let keys = keys::Keys::open(config.domains(), home, &env)?;
     let neighbours = local::publish(&local, config, address, &tls, &keys);
     let (stop, stopping) = watch::channel(false);
-    let app = Arc::new(app(config, env.clone(), store, peers, local, &keys, admin_token, stopping.clone()));
+    let (shortage, shortage_seen) = watch::channel(room::at_start(&mut guard));
+    let readiness =
+        Readiness { store: store_health.clone(), shortage: shortage_seen, stopping: stopping.clone() };
+    let app = Arc::new(app(config, env.clone(), store, peers, local, &keys, admin_token, readiness));
     for domain in config.domains() {
         app.accounts.ensure_operator_mailboxes(domain).await.map_err(StartError::fault)?;
     }
@@ -152,7 +165,8 @@ async fn build(
     serving.spawn(operator.in_current_span());
     let public = routes::public(Arc::clone(&app));
     serving.spawn(listen::serve(listener, Arc::clone(&tls.config), public, stopping).in_current_span());
-    let chores = chores::start(&app, &env, keys, &neighbours);
+    let mut chores = chores::start(&app, &env, keys, &neighbours);
+    chores.spawn(room::watch(guard, shortage).in_current_span());
     announce(config, home, node, address);
     Ok(Daemon {
         address,
@@ -172,9 +186,10 @@ impl Daemon {
         self.address
     }
 
-    /// Returns when the store has failed, with why.
+    /// Returns when the store has failed and could not be opened again, with why.
     pub async fn store_failed(&mut self) -> StoreError {
-        match self.store_health.wait_for(Option::is_some).await {
+        let lost = |health: &Option<StoreError>| matches!(health, Some(StoreError::Lost(_)));
+        match self.store_health.wait_for(lost).await {
             Ok(health) => health.clone().unwrap_or(StoreError::Closed),
             Err(_) => StoreError::Closed,
         }
@@ -209,7 +224,7 @@ fn app(
     local: LocalDirectory,
     keys: &keys::Keys,
     admin_token: crate::secret::Secret,
-    stopping: watch::Receiver<bool>,
+    readiness: Readiness,
 ) -> App {
     let counters = Arc::new(Counters::default());
     let max_age = config.verify.max_message_age;
@@ -249,7 +264,7 @@ fn app(
         registration: config.registration,
         max_transfer_bytes: config.server.max_message_bytes,
         started: Instant::now(),
-        stopping,
+        readiness,
     }
 }
 

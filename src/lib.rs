@@ -7,7 +7,7 @@
 //!
 //! [`pipeline`] alone knows that order; [`daemon`] alone puts real parts together. [`proto`] is the protocol itself,
 //! pure; [`mod@env`] is the outside world as traits. [`server`] is the door, [`agents`] who may use it, [`config`] what the
-//! operator decides, [`observe`] what the log says, [`cli`] the command line.
+//! operator decides, [`guard`] when intake has to wait, [`observe`] what the log says, [`cli`] the command line.
 
 pub mod agents;
 pub mod cli;
@@ -21,6 +21,7 @@ pub mod discover;
 pub mod dns_records;
 pub mod env;
 pub mod error;
+pub mod guard;
 pub mod observe;
 pub mod pipeline;
 pub mod proto;

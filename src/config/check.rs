@@ -7,8 +7,8 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::checked::{
-    CertificateFiles, Config, Dns, Log, MAX_ATTEMPTS, MIN_ATTEMPTS, Queue, RegistrationMode, Server, Verify,
-    resolver_address,
+    CertificateFiles, Config, Dns, Guard, Log, MAX_ATTEMPTS, MIN_ATTEMPTS, Queue, RegistrationMode, Server,
+    Verify, resolver_address,
 };
 use super::file::File;
 use super::{ConfigError, Overrides, units};
@@ -26,6 +26,8 @@ const MAX_SHUTDOWN_GRACE: Duration = Duration::from_secs(600);
 const MAX_SCHEDULE_STEPS: usize = 64;
 /// What must lie between giving up and the age at which receivers stop remembering (`docs/protocol.md` §10).
 const GIVE_UP_MARGIN: Duration = Duration::from_secs(24 * 3600);
+/// Smallest `guard.max_memory`: an idle daemon with a full cache stays below.
+const MIN_MAX_MEMORY_BYTES: u64 = 64 * 1024 * 1024;
 /// Most domains of one daemon.
 const MAX_DOMAINS: usize = 1000;
 
@@ -44,6 +46,7 @@ pub(super) fn check(file: File, over: Overrides, path: Option<&Path>) -> Result<
             refuse_neutral: file.verify.refuse_neutral,
         },
         queue: queue(&file.queue, &origin)?,
+        guard: guard(&file.guard, &origin)?,
         extra_roots: file.tls.extra_roots,
         admin_token: admin_token(over.admin_token.or(file.admin.token.map(Secret::new)), &origin)?,
         log: Log {
@@ -195,6 +198,23 @@ fn queue(file: &super::file::Queue, origin: &Origin) -> Result<Queue, ConfigErro
     })
 }
 
+fn guard(file: &super::file::Guard, origin: &Origin) -> Result<Guard, ConfigError> {
+    if file.min_free_disk_percent > 100 {
+        return Err(origin.wrong("guard.min_free_disk_percent", "must be 0 to 100"));
+    }
+    let max_memory =
+        file.max_memory.as_deref().map(|text| origin.size("guard.max_memory", text)).transpose()?;
+    if max_memory.is_some_and(|bytes| bytes < MIN_MAX_MEMORY_BYTES) {
+        let least = units::print_size(MIN_MAX_MEMORY_BYTES);
+        return Err(origin.wrong("guard.max_memory", format!("must be at least {least}")));
+    }
+    Ok(Guard {
+        min_free_disk_bytes: origin.size("guard.min_free_disk", &file.min_free_disk)?,
+        min_free_disk_percent: file.min_free_disk_percent,
+        max_memory_bytes: max_memory,
+    })
+}
+
 /// An admin token must survive an HTTP header, and must not look like an agent's (`docs/protocol.md` §7).
 fn admin_token(token: Option<Secret>, origin: &Origin) -> Result<Option<Secret>, ConfigError> {
     let Some(token) = token else { return Ok(None) };
@@ -298,6 +318,9 @@ mod tests {
             ("[queue]\nmax_attempts = 0", "queue.max_attempts"),
             ("[queue]\nmax_attempts_per_destination = 0", "queue.max_attempts_per_destination"),
             ("[queue]\nmax_waiting_per_sender = 0", "queue.max_waiting_per_sender"),
+            ("[guard]\nmin_free_disk = \"5%\"", "guard.min_free_disk"),
+            ("[guard]\nmin_free_disk_percent = 101", "guard.min_free_disk_percent"),
+            ("[guard]\nmax_memory = \"1MiB\"", "guard.max_memory"),
             ("[admin]\ntoken = \"\"", "admin.token"),
             ("[admin]\ntoken = \"a b\"", "admin.token"),
             ("[admin]\ntoken = \"atpa_x\"", "admin.token"),

@@ -26,6 +26,8 @@ pub struct Config {
     pub verify: Verify,
     /// When to try again.
     pub queue: Queue,
+    /// When to take in no messages.
+    pub guard: Guard,
     /// PEM file of certificate authorities trusted beside the system's.
     pub extra_roots: Option<PathBuf>,
     /// The operator's bearer token. `None`: made at first start and kept in the state directory.
@@ -107,6 +109,17 @@ pub struct Queue {
     pub max_attempts_per_destination: u32,
     /// Rows of one sender that may wait after trouble.
     pub max_waiting_per_sender: u64,
+}
+
+/// `[guard]`, checked.
+#[derive(Debug, Clone, Copy)]
+pub struct Guard {
+    /// Free disk that is to stay free, in bytes.
+    pub min_free_disk_bytes: u64,
+    /// The same in per cent of the file system; the lesser of the two counts.
+    pub min_free_disk_percent: u8,
+    /// Most resident memory, in bytes. `None`: 80 % of what there is.
+    pub max_memory_bytes: Option<u64>,
 }
 
 /// `[log]`, checked.

@@ -23,6 +23,8 @@ pub struct File {
     pub verify: Verify,
     /// When it tries again, and when it gives up.
     pub queue: Queue,
+    /// When it takes no messages for want of room.
+    pub guard: Guard,
     /// Whom it trusts.
     pub tls: Tls,
     /// The operator's access over HTTP.
@@ -128,6 +130,25 @@ impl Default for Queue {
             max_attempts_per_destination: 32,
             max_waiting_per_sender: 200_000,
         }
+    }
+}
+
+/// `[guard]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Guard {
+    /// Free disk below which no messages are taken in; `"0B"` for never.
+    pub min_free_disk: String,
+    /// The same as a share of the file system, in per cent. The lesser of the two counts.
+    pub min_free_disk_percent: u8,
+    /// Resident memory above which no messages are taken in. Absent: 80 % of the machine's memory or of the limit
+    /// of the control group, whichever is less.
+    pub max_memory: Option<String>,
+}
+
+impl Default for Guard {
+    fn default() -> Guard {
+        Guard { min_free_disk: "500MiB".into(), min_free_disk_percent: 5, max_memory: None }
     }
 }
 

@@ -195,6 +195,11 @@ impl NodeDir {
         self.root.join("store")
     }
 
+    /// The file given up when the disk is full.
+    pub fn ballast(&self) -> PathBuf {
+        self.root.join("ballast")
+    }
+
     /// The operator's bearer token.
     pub fn admin_token(&self) -> PathBuf {
         self.root.join("admin-token")

@@ -63,8 +63,8 @@ pub enum StartError {
         /// What was found.
         error: String,
     },
-    /// The store failed while the server ran.
-    #[error("stopped because {0}; nothing accepted is lost, start the server again")]
+    /// The store failed while the server ran, and could not be opened again.
+    #[error("stopped because {0}; start the server again, which says what to do if that does not help")]
     Store(StoreError),
     /// The system refused something a server needs.
     #[error("the system refuses what a server needs: {0}")]

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use backoff::ExponentialBackoff;
-use backoff::backoff::Backoff;
 use tokio::sync::{oneshot, watch};
+use tokio::time::Instant;
 use tracing::{Instrument, Span};
 
 use super::StartError;
 use crate::config::private;
+use crate::env::backoff::Backoff;
+use crate::env::ballast::{Ballast, BallastedDisk};
 use crate::env::disk::DiskError;
 use crate::env::sled_disk::SledDisk;
 use crate::spool::contract::{Store, StoreError};
@@ -19,8 +20,8 @@ use crate::spool::store::{self, Committer};
 
 /// How long a server that is just stopping may keep the store locked.
 const LOCK_PATIENCE: Duration = Duration::from_secs(10);
-/// The first wait for it.
-const LOCK_FIRST_WAIT: Duration = Duration::from_millis(20);
+/// The first wait for it, and the longest.
+const LOCK_WAITS: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
 
 /// The thread of the committer: it blocks while it syncs, so it is no task.
 pub(super) struct CommitterThread {
@@ -30,7 +31,7 @@ pub(super) struct CommitterThread {
 
 impl CommitterThread {
     fn start(committer: Committer) -> Result<CommitterThread, std::io::Error> {
-        let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
         let (sender, ended) = oneshot::channel();
         let server = Span::current();
         let thread = std::thread::Builder::new().name("committer".into()).spawn(move || {
@@ -55,42 +56,39 @@ impl CommitterThread {
 pub(super) struct Opened {
     pub(super) store: Arc<dyn Store>,
     pub(super) committer: CommitterThread,
-    /// Why the store has failed. `None`: it has not.
+    /// Why nothing can be stored at present. `None`: the store works.
     pub(super) health: watch::Receiver<Option<StoreError>>,
 }
 
 /// Opens the store, waiting for a server that is just stopping, and starts its committer.
-pub(super) async fn open(directory: &Path) -> Result<Opened, StartError> {
+pub(super) async fn open(directory: &Path, ballast: Arc<Ballast>) -> Result<Opened, StartError> {
     private::create_dir(directory)?;
     let unusable = |error: String| StartError::Unusable { path: directory.to_owned(), error };
-    let disk = open_disk(directory).await?;
+    let disk = Arc::new(BallastedDisk::new(open_disk(directory).await?, ballast));
     let (store, committer, health) = store::open(disk).map_err(|error| unusable(error.to_string()))?;
     let committer = CommitterThread::start(committer).map_err(StartError::Signals)?;
     Ok(Opened { store: Arc::new(store), committer, health })
 }
 
-async fn open_disk(directory: &Path) -> Result<Arc<SledDisk>, StartError> {
-    let mut waits = ExponentialBackoff {
-        initial_interval: LOCK_FIRST_WAIT,
-        current_interval: LOCK_FIRST_WAIT,
-        max_elapsed_time: Some(LOCK_PATIENCE),
-        ..ExponentialBackoff::default()
-    };
+async fn open_disk(directory: &Path) -> Result<SledDisk, StartError> {
+    let mut waits = Backoff::new(LOCK_WAITS.0, LOCK_WAITS.1);
+    let deadline = Instant::now() + LOCK_PATIENCE;
     let mut is_waiting = false;
     loop {
         let path = directory.to_owned();
         let opened = tokio::task::spawn_blocking(move || SledDisk::open(&path)).await;
         match opened.map_err(|error| StartError::Other(error.to_string()))? {
-            Ok(disk) => return Ok(Arc::new(disk)),
-            Err(DiskError::Locked) => match waits.next_backoff() {
-                Some(wait) => {
-                    if !std::mem::replace(&mut is_waiting, true) {
-                        tracing::info!(store = %directory.display(), "waiting for the store: another server uses it");
-                    }
-                    tokio::time::sleep(wait).await;
+            Ok(disk) => return Ok(disk),
+            Err(DiskError::Locked) => {
+                let wait = waits.wait();
+                if Instant::now() + wait > deadline {
+                    return Err(StartError::Locked(directory.to_owned()));
                 }
-                None => return Err(StartError::Locked(directory.to_owned())),
-            },
+                if !std::mem::replace(&mut is_waiting, true) {
+                    tracing::info!(store = %directory.display(), "waiting for the store: another server uses it");
+                }
+                tokio::time::sleep(wait).await;
+            }
             Err(error) => {
                 return Err(StartError::Unusable { path: directory.to_owned(), error: error.to_string() });
             }

@@ -27,9 +27,22 @@ pub enum DiskError {
     /// Another process has the store open.
     #[error("the store is in use by another process")]
     Locked,
+    /// Somebody in this process did not let go of it in time.
+    #[error("the store is in use and cannot be opened again")]
+    Busy,
+    /// It is being opened again, or could not be.
+    #[error("the store is being opened again")]
+    Away,
     /// Anything else.
     #[error("{0}")]
     Io(String),
+}
+
+impl DiskError {
+    /// Whether opening it again and again would not help either.
+    pub fn is_final(&self) -> bool {
+        matches!(self, DiskError::Corrupt(_) | DiskError::Locked | DiskError::Busy)
+    }
 }
 
 /// What [`Disk::scan`] calls for each key and value.
@@ -61,4 +74,12 @@ pub trait Disk: Send + Sync {
     /// # Errors
     /// As for [`Disk::apply`].
     fn sync(&self) -> Result<(), DiskError>;
+
+    /// Opens it anew after an error of `apply` or `sync`. What had been synced is there; of what came later each
+    /// batch is there or is not, and what is there is synced. Until it returns, and if it fails, every other call
+    /// answers [`DiskError::Away`].
+    ///
+    /// # Errors
+    /// [`DiskError`]; unless it [is final](DiskError::is_final), a later call may succeed.
+    fn reopen(&self) -> Result<(), DiskError>;
 }

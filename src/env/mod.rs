@@ -6,12 +6,15 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
+pub mod backoff;
+pub mod ballast;
 pub mod clock;
 pub mod dial;
 pub mod disk;
 pub mod dns;
 pub mod entries;
 pub mod local;
+pub mod machine;
 pub mod peers;
 pub mod rng;
 pub mod sled_disk;

@@ -2,28 +2,55 @@
 //!
 //! sled's own `flush` ends in `sync_file_range`, which does not survive a power cut. So a handle of our own on
 //! its file is `fdatasync`ed after every flush, and directories are fsynced where files may have appeared.
+//!
+//! Once a write has failed, every later one on the same handle does; opening it again helps. sled locks its file,
+//! so the old handle must have gone before: everybody borrows it for one call only, and [`Disk::reopen`] waits for
+//! the last of them.
 
-use std::fs::{File, Permissions};
+use std::fs::File;
 use std::ops::{Bound, ControlFlow};
-use std::os::unix::fs::PermissionsExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
-use std::time::SystemTime;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
 
 use super::disk::{Disk, DiskError, Visit, Write};
+
+mod files;
+#[cfg(test)]
+mod tests;
+
+use files::Blobs;
 
 /// sled's page cache, in bytes.
 const CACHE_BYTES: u64 = 16 * 1024 * 1024;
 /// Values over a quarter of this would become separate files, which sled does not sync.
 const SEGMENT_BYTES: usize = 2 * 1024 * 1024;
+/// How long reopening waits for whoever still reads, and for sled's own threads to let go of the lock.
+const LAST_USER_PATIENCE: Duration = Duration::from_secs(10);
+/// How often the lock is tried meanwhile.
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
 /// A sled database made power-safe.
 pub struct SledDisk {
+    directory: PathBuf,
+    /// `None`: it is being opened again, or could not be.
+    slot: RwLock<Option<Slot>>,
+}
+
+struct Slot {
+    handle: Arc<Handle>,
+    /// Disconnected once nobody uses the handle any more.
+    unused: Mutex<Receiver<()>>,
+}
+
+/// An open database. Fields are dropped in their order: the database first.
+struct Handle {
     db: sled::Db,
     log: File,
-    directory: PathBuf,
-    /// When `blobs/` last changed, as far as it has been synced.
-    blobs_synced: Mutex<Option<SystemTime>>,
+    blobs: Blobs,
+    _in_use: Sender<()>,
 }
 
 impl SledDisk {
@@ -32,6 +59,64 @@ impl SledDisk {
     /// # Errors
     /// [`DiskError::Locked`] while another process has it, [`DiskError::Corrupt`] if the log is damaged.
     pub fn open(directory: &Path) -> Result<SledDisk, DiskError> {
+        let slot = Slot::open(directory)?;
+        Ok(SledDisk { directory: directory.to_owned(), slot: RwLock::new(Some(slot)) })
+    }
+
+    /// Lets `call` use the open database.
+    fn with<T>(&self, call: impl FnOnce(&Handle) -> Result<T, DiskError>) -> Result<T, DiskError> {
+        guarded(|| {
+            let slot = self.slot.read().unwrap_or_else(PoisonError::into_inner);
+            let handle = slot.as_ref().map(|slot| Arc::clone(&slot.handle)).ok_or(DiskError::Away)?;
+            drop(slot);
+            call(&handle)
+        })
+    }
+
+    fn swap(&self, slot: Option<Slot>) -> Option<Slot> {
+        std::mem::replace(&mut *self.slot.write().unwrap_or_else(PoisonError::into_inner), slot)
+    }
+}
+
+impl Slot {
+    fn open(directory: &Path) -> Result<Slot, DiskError> {
+        let (in_use, unused) = channel();
+        let handle = guarded(|| Handle::open(directory, in_use))?;
+        Ok(Slot { handle: Arc::new(handle), unused: Mutex::new(unused) })
+    }
+
+    /// As [`Slot::open`], but waits for the lock: sled's threads hold it a moment longer than its handle lives.
+    fn open_in_time(directory: &Path) -> Result<Slot, DiskError> {
+        let mut tries = LAST_USER_PATIENCE.as_millis() / LOCK_PAUSE.as_millis();
+        loop {
+            match Slot::open(directory) {
+                Err(DiskError::Locked) if tries > 0 => {
+                    tries -= 1;
+                    std::thread::park_timeout(LOCK_PAUSE);
+                }
+                result => return result,
+            }
+        }
+    }
+
+    /// Closes the database once its last user has gone.
+    fn close(self) -> Result<(), DiskError> {
+        let Slot { handle, unused } = self;
+        // Closing may fail like any write; what was not synced is known to be lost.
+        let _ = guarded(|| {
+            drop(handle);
+            Ok(())
+        });
+        let unused = unused.into_inner().unwrap_or_else(PoisonError::into_inner);
+        match unused.recv_timeout(LAST_USER_PATIENCE) {
+            Err(RecvTimeoutError::Timeout) => Err(DiskError::Busy),
+            Ok(()) | Err(RecvTimeoutError::Disconnected) => Ok(()),
+        }
+    }
+}
+
+impl Handle {
+    fn open(directory: &Path, in_use: Sender<()>) -> Result<Handle, DiskError> {
         let db = sled::Config::new()
             .path(directory)
             .cache_capacity(CACHE_BYTES)
@@ -39,50 +124,37 @@ impl SledDisk {
             .flush_every_ms(None)
             .open()
             .map_err(|error| if is_lock(&error) { DiskError::Locked } else { from_sled(error) })?;
-        make_private(directory).map_err(from_io)?;
+        files::make_private(directory).map_err(from_io)?;
         let log = File::open(directory.join("db")).map_err(from_io)?;
-        let disk = SledDisk { db, log, directory: directory.to_owned(), blobs_synced: Mutex::new(None) };
-        disk.sync()?;
-        sync_directory(directory)?;
-        Ok(disk)
+        let handle = Handle { db, log, blobs: Blobs::new(directory), _in_use: in_use };
+        handle.sync()?;
+        files::sync_directory(directory).map_err(from_io)?;
+        Ok(handle)
     }
 
-    /// Large values do not occur by the spool's key layout; should one, its file is synced before we go on.
-    fn sync_blobs(&self) -> Result<(), DiskError> {
-        let blobs = self.directory.join("blobs");
-        let changed = match std::fs::metadata(&blobs).and_then(|meta| meta.modified()) {
-            Ok(time) => time,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(from_io(error)),
-        };
-        let mut synced = self.blobs_synced.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if *synced != Some(changed) {
-            for entry in std::fs::read_dir(&blobs).map_err(from_io)? {
-                File::open(entry.map_err(from_io)?.path())
-                    .and_then(|file| file.sync_all())
-                    .map_err(from_io)?;
-            }
-            sync_directory(&blobs)?;
-            *synced = Some(changed);
-        }
-        Ok(())
+    fn sync(&self) -> Result<(), DiskError> {
+        self.db.flush().map_err(from_sled)?;
+        self.log.sync_data().map_err(from_io)?;
+        self.blobs.sync().map_err(from_io)
     }
 }
 
 impl Disk for SledDisk {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, DiskError> {
-        Ok(self.db.get(key).map_err(from_sled)?.map(|value| value.to_vec()))
+        self.with(|handle| Ok(handle.db.get(key).map_err(from_sled)?.map(|value| value.to_vec())))
     }
 
     fn scan(&self, prefix: &[u8], from: &[u8], visit: &mut Visit<'_>) -> Result<(), DiskError> {
         let start = if from > prefix { from } else { prefix };
-        for item in self.db.range::<&[u8], _>((Bound::Included(start), Bound::Unbounded)) {
-            let (key, value) = item.map_err(from_sled)?;
-            if !key.starts_with(prefix) || visit(&key, &value) == ControlFlow::Break(()) {
-                break;
+        self.with(|handle| {
+            for item in handle.db.range::<&[u8], _>((Bound::Included(start), Bound::Unbounded)) {
+                let (key, value) = item.map_err(from_sled)?;
+                if !key.starts_with(prefix) || visit(&key, &value) == ControlFlow::Break(()) {
+                    break;
+                }
             }
-        }
-        Ok(())
+            Ok(())
+        })
     }
 
     fn apply(&self, batch: Vec<Write>) -> Result<(), DiskError> {
@@ -93,34 +165,30 @@ impl Disk for SledDisk {
                 Write::Delete(key) => changes.remove(key),
             }
         }
-        self.db.apply_batch(changes).map_err(from_sled)
+        self.with(|handle| handle.db.apply_batch(changes).map_err(from_sled))
     }
 
     fn sync(&self) -> Result<(), DiskError> {
-        self.db.flush().map_err(from_sled)?;
-        self.log.sync_data().map_err(from_io)?;
-        self.sync_blobs()
+        self.with(Handle::sync)
     }
-}
 
-/// sled makes its files as the process's mask has it, but mail is nobody else's business. What appears later
-/// lies in a directory that was made private here.
-fn make_private(directory: &Path) -> std::io::Result<()> {
-    std::fs::set_permissions(directory, Permissions::from_mode(0o700))?;
-    for entry in std::fs::read_dir(directory)? {
-        let entry = entry?;
-        let mode = if entry.file_type()?.is_dir() { 0o700 } else { 0o600 };
-        match std::fs::set_permissions(entry.path(), Permissions::from_mode(mode)) {
-            // A snapshot being written has a name of its own until it is complete.
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            done => done?,
+    fn reopen(&self) -> Result<(), DiskError> {
+        if let Some(slot) = self.swap(None) {
+            slot.close()?;
         }
+        files::forget_cached(&self.directory.join("db"));
+        self.swap(Some(Slot::open_in_time(&self.directory)?));
+        Ok(())
     }
-    Ok(())
 }
 
-fn sync_directory(directory: &Path) -> Result<(), DiskError> {
-    File::open(directory).and_then(|handle| handle.sync_all()).map_err(from_io)
+/// sled panics where it finds its own files impossible; to us that is damage like any other.
+fn guarded<T>(call: impl FnOnce() -> Result<T, DiskError>) -> Result<T, DiskError> {
+    catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no reason given");
+        Err(DiskError::Corrupt(format!("sled gave up: {text}")))
+    })
 }
 
 fn is_lock(error: &sled::Error) -> bool {

@@ -44,6 +44,7 @@ pub async fn stats(
             "delivery_failed": counters.deferred.get(),
             "bounced": counters.bounced.get(),
             "repeated": counters.repeated.get(),
+            "refused_unread": counters.refused_unread.get(),
         },
         "queue": {
             "queued": counts.open_rows.saturating_sub(under_way),

@@ -35,17 +35,22 @@ impl IntoResponse for Refusal {
         let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let body = json!({ "error": fault.public, "error_code": fault.reason.code() });
         let mut response = (status, Json(body)).into_response();
-        let headers = response.headers_mut();
         if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
-            let seconds = fault.retry_after.map_or(DEFAULT_RETRY_SECONDS, |wait| wait.as_secs().max(1));
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+            retry_later(&mut response, &fault);
         }
         if status == StatusCode::UNAUTHORIZED {
+            let headers = response.headers_mut();
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"atp\""));
         }
         response.extensions_mut().insert(Refused(fault));
         response
     }
+}
+
+/// Says when to come back.
+pub fn retry_later(response: &mut Response, fault: &Fault) {
+    let seconds = fault.retry_after.map_or(DEFAULT_RETRY_SECONDS, |wait| wait.as_secs().max(1));
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
 }
 
 /// Goes with the answer to [`log_refusals`], which knows who asked.

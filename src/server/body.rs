@@ -78,8 +78,14 @@ async fn arriving(headers: &HeaderMap, mut body: Body, limit: usize) -> Result<B
     }
 }
 
-/// Refuses at once; meanwhile the rest is read and thrown away, within bounds, for a client that writes all
-/// before it reads. The connection stays open for as long.
+/// Refuses without having read the body. It is thrown away, within bounds, for a client that writes all before it
+/// reads. The connection stays open for as long.
+pub fn refuse(body: Body, fault: Fault) -> Fault {
+    tokio::spawn(discard(body, 0));
+    fault
+}
+
+/// Refuses at once; meanwhile the rest is thrown away as by [`refuse`].
 fn too_large(body: Body, seen: usize) -> Fault {
     tokio::spawn(discard(body, seen));
     Fault::new(Reason::TooLarge, "The body is larger than this server takes.")

@@ -30,7 +30,11 @@ pub async fn post(
     headers: HeaderMap,
     request: Body,
 ) -> Answer {
-    let bytes = body::read(&headers, request, app.max_transfer_bytes, &app.stopping).await?;
+    if let Err(fault) = app.readiness.check() {
+        app.counters.refused_unread.add();
+        return Err(body::refuse(request, fault).into());
+    }
+    let bytes = body::read(&headers, request, app.max_transfer_bytes, &app.readiness.stopping).await?;
     let message = Message::parse(&bytes)
         .map_err(|error| Fault::new(Reason::Malformed, format!("This is not a message: {error}.")))?;
     let nonce = message.nonce().clone();

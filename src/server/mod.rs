@@ -15,6 +15,7 @@ pub mod control;
 pub mod inbox;
 pub mod listen;
 pub mod message;
+pub mod ready;
 pub mod register;
 pub mod routes;
 pub mod state;

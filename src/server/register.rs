@@ -36,7 +36,7 @@ pub async fn post(
         let text = "A registration is sent with Content-Type: application/json.";
         return Err(Fault::new(Reason::BadContentType, text).into());
     }
-    let bytes = body::read(&headers, request, MAX_BYTES, &app.stopping).await?;
+    let bytes = body::read(&headers, request, MAX_BYTES, &app.readiness.stopping).await?;
     let (name, password) = parse(&bytes)?;
     let operator = operator.is_some() || app.has_admin_token(&headers);
     let unknown = std::net::Ipv4Addr::UNSPECIFIED.into();

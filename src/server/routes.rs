@@ -10,9 +10,12 @@ use axum::routing::{delete, get, post};
 
 use super::answer::{Refusal, log_refusals};
 use super::state::App;
-use super::{about, admin, inbox, message, register};
+use super::{about, admin, inbox, message, ready, register};
 use crate::error::Fault;
 use crate::proto::status::Reason;
+
+/// Answers in its own way while the server stops.
+const READY: &str = "/.well-known/atp/v1/ready";
 
 /// What everybody can reach.
 pub fn public(app: Arc<App>) -> Router {
@@ -34,6 +37,7 @@ fn calls() -> Router<Arc<App>> {
         .route("/.well-known/atp/v1/register", post(register::post))
         .route("/.well-known/atp/v1/capabilities", get(about::capabilities))
         .route("/.well-known/atp/v1/health", get(about::health))
+        .route(READY, get(ready::ready))
         .route("/.well-known/atp/v1/stats", get(admin::stats))
         .route("/.well-known/atp/v1/inspect", get(admin::inspect))
         .route("/.well-known/atp/v1/agents", get(admin::agents))
@@ -55,7 +59,7 @@ fn refusal(reason: Reason, text: &'static str) -> Refusal {
 }
 
 async fn refuse_while_stopping(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    if *app.stopping.borrow() {
+    if *app.readiness.stopping.borrow() && request.uri().path() != READY {
         return refusal(Reason::ShuttingDown, "The server is shutting down; please try again.")
             .into_response();
     }

@@ -5,9 +5,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::http::{HeaderMap, header};
-use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::ready::Readiness;
 use crate::agents::{Accounts, Credential};
 use crate::config::checked::RegistrationMode;
 use crate::counters::Counters;
@@ -34,8 +34,8 @@ pub struct App {
     pub max_transfer_bytes: usize,
     /// When the daemon started.
     pub started: Instant,
-    /// True once the daemon takes no new work.
-    pub stopping: watch::Receiver<bool>,
+    /// Whether messages are taken in.
+    pub readiness: Readiness,
 }
 
 /// Both ends of the connection a request came by. `None` in its place: the control socket.

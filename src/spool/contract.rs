@@ -26,9 +26,13 @@ use crate::proto::time::{Moment, UnixMillis};
 /// Why a verb did not happen. Temporary as far as anyone outside is concerned.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
-    /// The disk failed, now or earlier; nothing more is written until the store has been reopened.
+    /// The disk failed, now or a moment ago. Nothing more is written until it has been opened again, which happens
+    /// by itself.
     #[error("the store cannot be written: {0}")]
     Failed(String),
+    /// The disk failed and could not be opened again; only a restart can help.
+    #[error("the store is lost to this process: {0}")]
+    Lost(String),
     /// A record is damaged or from a newer program.
     #[error("the store holds what cannot be read: {0}")]
     Unreadable(String),
@@ -43,7 +47,7 @@ impl From<StoreError> for Fault {
             StoreError::Closed => {
                 Fault::new(Reason::ShuttingDown, "The server is shutting down; please try again.")
             }
-            StoreError::Failed(_) => {
+            StoreError::Failed(_) | StoreError::Lost(_) => {
                 Fault::new(Reason::NoSpace, "The server cannot store messages now; please try again later.")
                     .because(error)
             }

@@ -211,7 +211,7 @@ where
                         self.ended(ended);
                     }
                     changed = self.parts.health.changed() => {
-                        // What was in flight when the disk failed is looked for there.
+                        // What was refused when the disk failed may nevertheless have got onto it.
                         self.shared.spill();
                         if changed.is_err() { tokio::time::sleep(STORE_PAUSE).await; }
                     }

@@ -40,6 +40,8 @@ pub const RUNNING: &[u8] = b"r";
 pub const BACKLOG: &[u8] = b"w";
 /// Destinations in trouble: `x` destination.
 pub const DESTINATIONS: &[u8] = b"x";
+/// Written and removed to see whether a reopened disk takes anything: `t` index.
+pub const TRIAL: &[u8] = b"t";
 
 /// Bytes of the nonce's hash that lead the keys of identities.
 const NONCE_HASH_BYTES: usize = 8;

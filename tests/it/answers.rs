@@ -1,5 +1,7 @@
 //! Every row of the answers' table (`docs/protocol.md` §9), reached through the real socket.
 
+#[path = "answers/guards.rs"]
+mod guards;
 #[path = "answers/limits.rs"]
 mod limits;
 #[path = "answers/operator.rs"]

@@ -15,6 +15,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("counters", &["proto::status::Reason"]),
     ("error", &["proto"]),
     ("env", &["proto"]),
+    ("guard", &["env", "error", "proto"]),
     ("config", &["proto", "secret"]),
     ("observe", &["config"]),
     ("agents", &["config", "env", "error", "proto", "secret", "spool::contract::Store"]),
@@ -41,9 +42,12 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "counters",
             "env",
             "error",
+            "guard",
             "pipeline",
             "proto",
             "secret",
+            // Why it fails.
+            "spool::contract::StoreError",
             // What readers and the operator are shown.
             "deliver::mailbox",
             "spool::contract::Trace",
@@ -62,6 +66,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "dns_records",
             "env",
             "error",
+            "guard",
             "pipeline",
             "proto",
             "secret",
@@ -84,7 +89,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 ];
 
 /// The outside world in its real form, and who puts it together.
-const ADAPTERS: [&str; 5] = ["SystemClock", "SystemRng", "HickoryResolver", "TlsDial", "SledDisk"];
+const ADAPTERS: [&str; 6] =
+    ["SystemClock", "SystemRng", "HickoryResolver", "TlsDial", "SledDisk", "LinuxMachine"];
 const WIRING: [&str; 4] = ["daemon", "demo", "cli", "env"];
 
 /// What ends the process on something that came from outside.

@@ -31,6 +31,7 @@ mod accept;
 mod accounts;
 mod attempts;
 mod bodies;
+mod committer;
 mod deliver;
 mod operate;
 mod queue;
@@ -103,35 +104,26 @@ struct Writer {
     dirty: bool,
     /// Where the sweep of expired identities goes on.
     sweep_from: Vec<u8>,
-    /// The first failure of the disk; nothing is written after it.
+    /// Why nothing is written at present.
     failed: Option<StoreError>,
 }
 
 /// Opens the store on `disk`, making it if it is empty.
 ///
-/// The receiver changes from `None` to the error when the disk has failed; nothing is written from then on.
+/// The receiver is the store's health. `None`: it works. `Some`: the disk has failed; nothing is written, and no
+/// message should be handed over whose end could not be written down. It becomes `None` again once the disk has
+/// been opened anew, or [`StoreError::Lost`] if that cannot be.
 ///
 /// # Errors
 /// [`StoreError`] if the disk cannot be read, or holds a schema this program does not know.
 pub fn open(
     disk: Arc<dyn Disk>,
 ) -> Result<(SpoolStore, Committer, watch::Receiver<Option<StoreError>>), StoreError> {
-    match disk.get(keys::SCHEMA)?.as_deref() {
-        None => {
-            disk.apply(vec![Write::Put(keys::SCHEMA.to_vec(), vec![SCHEMA_VERSION])])?;
-            disk.sync()?;
-        }
-        Some([SCHEMA_VERSION]) => {}
-        Some(other) => {
-            let text = format!("schema {other:?} is not known to this version of atp");
-            return Err(StoreError::Unreadable(text));
-        }
+    if disk.get(keys::SCHEMA)?.is_none() {
+        disk.apply(vec![Write::Put(keys::SCHEMA.to_vec(), vec![SCHEMA_VERSION])])?;
+        disk.sync()?;
     }
-    let reserved = match disk.get(keys::NUMBERS)? {
-        None => 1,
-        Some(bytes) => keys::number_of(&bytes)
-            .ok_or_else(|| StoreError::Unreadable("the counter of numbers is damaged".into()))?,
-    };
+    let reserved = committer::reserved_numbers(&*disk)?;
     let ran = disk.get(keys::RUNNING)?.as_deref().and_then(keys::number_of);
     let (running, under_way) = (Running::after(RunningMillis(ran.unwrap_or(0))), UnderWay::default());
     let visible = Arc::new(AtomicU64::new(reserved - 1));
@@ -152,27 +144,6 @@ pub fn open(
     };
     let store = SpoolStore { jobs: sender, disk, visible: Arc::clone(&visible), running, under_way };
     Ok((store, Committer { jobs: receiver, writer, visible, health }, health_seen))
-}
-
-impl Committer {
-    /// Works until every [`SpoolStore`] is gone and what they asked for is done. Blocks while it syncs, so it
-    /// wants a thread of its own.
-    pub async fn run(mut self) {
-        let mut group = Vec::with_capacity(MAX_GROUP);
-        while self.jobs.recv_many(&mut group, MAX_GROUP).await > 0 {
-            let replies: Vec<Reply> = group.drain(..).map(|job| job(&mut self.writer)).collect();
-            let result = self.writer.sync(replies.len());
-            if result.is_ok() {
-                self.visible.store(self.writer.next_number - 1, Ordering::Release);
-            }
-            if let Some(error) = &self.writer.failed {
-                self.health.send_if_modified(|health| health.replace(error.clone()).is_none());
-            }
-            for reply in replies {
-                reply(result.clone());
-            }
-        }
-    }
 }
 
 impl Writer {
@@ -272,7 +243,7 @@ impl Writer {
 
     fn fail(&mut self, error: DiskError) -> StoreError {
         let error = StoreError::from(error);
-        tracing::error!(%error, "the store failed; nothing more is written");
+        tracing::error!(%error, "the store failed; nothing is written until it has been opened again");
         self.failed.get_or_insert(error).clone()
     }
 }

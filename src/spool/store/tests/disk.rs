@@ -1,5 +1,7 @@
 //! What a power cut, a failing disk and a slow one leave of what was asked for.
 
+use tokio::time::Instant;
+
 use super::*;
 use crate::env::disk::{DiskError, Visit};
 
@@ -76,18 +78,90 @@ async fn numbers_never_come_twice() {
     }
 }
 
-#[tokio::test]
-async fn after_a_failure_nothing_is_written_and_everybody_is_told() {
+#[tokio::test(start_paused = true)]
+async fn while_the_disk_fails_everybody_is_told_and_nothing_is_written() {
     let disk = Arc::new(MemoryDisk::default());
     let (store, mut health) = run(disk.clone());
     store.register(address("bob@a.test"), Some("hash".into()), T0).await.unwrap();
-    disk.fail_after(0);
-    assert!(matches!(store.deliver(delivery("r1", "bob@a.test", 1)).await, Err(StoreError::Failed(_))));
-    assert!(health.wait_for(Option::is_some).await.is_ok());
     let keys = disk.keys();
-    assert!(matches!(store.deliver(delivery("r2", "bob@a.test", 1)).await, Err(StoreError::Failed(_))));
+    disk.fail_after(0);
+    let begun = Instant::now();
+    for nonce in ["r1", "r2", "r3"] {
+        let answer = store.deliver(delivery(nonce, "bob@a.test", 1)).await;
+        assert!(matches!(answer, Err(StoreError::Failed(_))), "{answer:?}");
+    }
+    assert_eq!(begun.elapsed(), Duration::ZERO, "nobody waits for a disk that has failed");
+    assert!(health.wait_for(Option::is_some).await.is_ok());
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    assert!(disk.reopened() > 60, "tried {} times in ten minutes", disk.reopened());
+    assert!(matches!(*health.borrow(), Some(StoreError::Failed(_))), "a full disk is nothing to give up for");
     assert_eq!(disk.keys(), keys);
     assert!(mailbox(&store, "bob@a.test").await.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_the_disk_works_again_so_does_the_store() {
+    for keeps in [false, true] {
+        let disk = Arc::new(MemoryDisk::default());
+        let (store, mut health) = run(disk.clone());
+        store.register(address("bob@a.test"), Some("hash".into()), T0).await.unwrap();
+        let DeliveryOutcome::Delivered { cursor: first } =
+            store.deliver(delivery("r1", "bob@a.test", 1)).await.unwrap()
+        else {
+            panic!("not delivered");
+        };
+        // The write succeeds, its sync does not.
+        disk.fail_after(1);
+        disk.keep_unsynced(keeps);
+        assert!(store.deliver(delivery("r2", "bob@a.test", 1)).await.is_err());
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        disk.mend();
+        assert!(health.wait_for(Option::is_none).await.is_ok());
+
+        let expected = if keeps { 2 } else { 1 };
+        assert_eq!(mailbox(&store, "bob@a.test").await.len(), expected, "what is there may be seen");
+        let again = store.deliver(delivery("r2", "bob@a.test", 1)).await.unwrap();
+        assert_eq!(again == DeliveryOutcome::Already, keeps, "{again:?}");
+        match store.deliver(delivery("r3", "bob@a.test", 1)).await.unwrap() {
+            DeliveryOutcome::Delivered { cursor } => {
+                assert!(cursor > first + 1, "{cursor} was handed out before")
+            }
+            other => panic!("{other:?}"),
+        }
+        let (store, _) = after_crash(&disk);
+        assert_eq!(mailbox(&store, "bob@a.test").await.len(), 3);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_disk_that_comes_back_damaged_is_given_up() {
+    for error in [DiskError::Corrupt("as the test wants it".into()), DiskError::Busy, DiskError::Locked] {
+        let disk = Arc::new(MemoryDisk::default());
+        let (store, mut health) = run(disk.clone());
+        disk.fail_once_after(0);
+        disk.refuse_to_reopen(error.clone());
+        let registered = store.register(address("bob@a.test"), Some("hash".into()), T0).await;
+        assert!(matches!(registered, Err(StoreError::Failed(_))), "{registered:?}");
+        let lost =
+            health.wait_for(|health| matches!(health, Some(StoreError::Lost(_)))).await.unwrap().clone();
+        assert!(lost.unwrap().to_string().contains(&error.to_string()));
+        let after = store.deliver(delivery("r1", "bob@a.test", 1)).await;
+        assert!(matches!(after, Err(StoreError::Lost(_))), "{after:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_disk_that_cannot_be_opened_for_now_is_tried_again() {
+    let disk = Arc::new(MemoryDisk::default());
+    let (store, mut health) = run(disk.clone());
+    disk.fail_once_after(0);
+    disk.refuse_to_reopen(DiskError::Io("read-only".into()));
+    assert!(store.register(address("bob@a.test"), Some("hash".into()), T0).await.is_err());
+    tokio::time::sleep(Duration::from_secs(3600)).await;
+    assert!(matches!(&*health.borrow(), Some(StoreError::Failed(text)) if text.contains("read-only")));
+    disk.mend();
+    assert!(health.wait_for(Option::is_none).await.is_ok());
+    assert!(store.register(address("bob@a.test"), Some("hash".into()), T0).await.unwrap());
 }
 
 /// Holds every sync up until it is let go.
@@ -109,6 +183,9 @@ impl Disk for SlowDisk {
     fn sync(&self) -> Result<(), DiskError> {
         let _ = self.gate.lock().unwrap().recv();
         self.disk.sync()
+    }
+    fn reopen(&self) -> Result<(), DiskError> {
+        self.disk.reopen()
     }
 }
 

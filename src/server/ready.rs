@@ -1,0 +1,65 @@
+//! `GET ready`: whether messages are taken in, and why not (`docs/protocol.md` §7).
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
+use serde_json::json;
+use tokio::sync::watch;
+
+use super::answer::{json_answer, retry_later};
+use super::state::App;
+use crate::error::Fault;
+use crate::guard::Shortage;
+use crate::proto::status::Reason;
+use crate::spool::contract::StoreError;
+
+/// What decides whether messages are taken in.
+pub struct Readiness {
+    /// Why nothing can be stored at present. `None`: the store works.
+    pub store: watch::Receiver<Option<StoreError>>,
+    /// What there is too little of at present.
+    pub shortage: watch::Receiver<Option<Shortage>>,
+    /// True once the daemon takes no new work.
+    pub stopping: watch::Receiver<bool>,
+}
+
+impl Readiness {
+    /// Refuses a message for reasons that have nothing to do with it.
+    ///
+    /// # Errors
+    /// [`Reason::ShuttingDown`], or [`Reason::NoSpace`] while the store has failed or a guard says so.
+    pub fn check(&self) -> Result<(), Fault> {
+        self.trouble().map_or(Ok(()), |(_, fault)| Err(fault))
+    }
+
+    /// In a few fixed words, and as a refusal. `None`: there is none.
+    fn trouble(&self) -> Option<(String, Fault)> {
+        if *self.stopping.borrow() {
+            let text = "The server is shutting down; please try again.";
+            return Some(("stopping".into(), Fault::new(Reason::ShuttingDown, text)));
+        }
+        if let Some(error) = &*self.store.borrow() {
+            return Some(("store failed".into(), error.clone().into()));
+        }
+        (*self.shortage.borrow()).map(|shortage| (shortage.to_string(), shortage.into()))
+    }
+}
+
+/// Says whether messages are taken in.
+pub async fn ready(State(app): State<Arc<App>>) -> Response {
+    let Some((reason, fault)) = app.readiness.trouble() else {
+        return json_answer(StatusCode::OK, json!({ "status": "ready" })).into_response();
+    };
+    let body = json!({
+        "status": "not_ready",
+        "reason": reason,
+        "error": fault.public,
+        "error_code": fault.reason.code(),
+    });
+    let mut response = (StatusCode::SERVICE_UNAVAILABLE, Json(body)).into_response();
+    retry_later(&mut response, &fault);
+    response
+}
