@@ -298,7 +298,7 @@ where
 
     /// Starts attempts, one per destination in turn, as far as the bounds allow.
     fn start_attempts(&mut self) {
-        let unproven_limit = self.parts.bounds.max_attempts / 4 * 3;
+        let limit_of_failing = self.parts.bounds.max_attempts / 4 * 3;
         // Each lane that has to stand back is looked at once.
         for _ in 0..self.ready.len().saturating_mul(2).saturating_add(MAX_QUICK) {
             if self.attempts.len() >= self.parts.bounds.max_attempts || self.quick_count >= MAX_QUICK {
@@ -306,8 +306,8 @@ where
             }
             let Some(domain) = self.ready.pop_front() else { return };
             let Some(lane) = self.lanes.get_mut(&domain) else { continue };
-            if !lane.proven && self.attempts.len() >= unproven_limit {
-                // Places are kept for those that are known to work.
+            if lane.failing && self.attempts.len() >= limit_of_failing {
+                // Places are kept for those that may work.
                 self.ready.push_back(domain);
                 continue;
             }
@@ -382,13 +382,13 @@ where
             // When it is, the disk knows.
             Ended::NotDue => Attempted::unknown(Some(self.parts.env.clock.now())),
             Ended::Unreadable => {
-                self.left(&domain, id);
+                self.left(&domain, id, quick);
                 // It stays among the active: nobody takes it up again before the next start.
                 return None;
             }
         };
         self.active.remove(&id);
-        self.left(&domain, id);
+        self.left(&domain, id, quick);
         self.heard(&domain, attempted.contact, attempted.trouble);
         self.list(&domain);
         attempted.due

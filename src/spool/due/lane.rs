@@ -39,6 +39,8 @@ pub(super) struct Lane {
     senders: VecDeque<(u64, VecDeque<Candidate>)>,
     waiting: usize,
     pub(super) under_way: usize,
+    /// Of these, those that have taken long so far.
+    pub(super) slow: usize,
     /// Whether it stands among those that may start an attempt.
     pub(super) listed: bool,
     /// Whether it stands among those that want rows of their backlog.
@@ -57,6 +59,8 @@ pub(super) struct Lane {
     pub(super) probe: Option<RowId>,
     /// Whether the last that was heard of it is that it works.
     pub(super) proven: bool,
+    /// Whether the last that was heard of it is that it does not.
+    pub(super) failing: bool,
     pub(super) used: Instant,
 }
 
@@ -66,6 +70,7 @@ impl Lane {
             senders: VecDeque::new(),
             waiting: 0,
             under_way: 0,
+            slow: 0,
             listed: false,
             hungry: false,
             backlog: false,
@@ -76,6 +81,7 @@ impl Lane {
             last: None,
             probe: None,
             proven: false,
+            failing: false,
             used: Instant::now(),
         }
     }
@@ -88,6 +94,11 @@ impl Lane {
     /// Whether nothing is known of it that would be missed.
     pub(super) fn is_idle(&self) -> bool {
         self.waiting == 0 && self.under_way == 0 && !self.backlog
+    }
+
+    /// Whether it does not answer, as far as is known: more attempts would only hang as well.
+    pub(super) fn hangs(&self) -> bool {
+        self.slow > 0 && !self.proven
     }
 
     /// Whether memory has room for another row of `sender`.

@@ -135,7 +135,7 @@ impl<A> Runner<A> {
         let now = self.parts.env.clock.now();
         let Some(lane) = self.lanes.get_mut(domain) else { return };
         let may = match lane.trouble.standing(now) {
-            Standing::Open => lane.under_way < lane.window.size(),
+            Standing::Open => lane.under_way < lane.window.size() && !lane.hangs(),
             Standing::Probed => lane.probe.is_none(),
             Standing::Suspended(_) | Standing::Stopped => false,
         };
@@ -181,9 +181,10 @@ impl<A> Runner<A> {
     }
 
     /// An attempt of a lane has ended.
-    pub(super) fn left(&mut self, domain: &Domain, id: RowId) {
+    pub(super) fn left(&mut self, domain: &Domain, id: RowId, quick: bool) {
         if let Some(lane) = self.lanes.get_mut(domain) {
             lane.under_way -= 1;
+            lane.slow -= usize::from(!quick);
             if lane.probe == Some(id) {
                 lane.probe = None;
             }
@@ -203,7 +204,7 @@ impl<A> Runner<A> {
         match contact {
             Contact::Unknown => {}
             Contact::Answered | Contact::Busy => {
-                lane.proven = true;
+                (lane.proven, lane.failing) = (true, false);
                 if lane.trouble.answered() {
                     tracing::info!(destination = %domain, "works again");
                     lane.last = None;
@@ -211,7 +212,7 @@ impl<A> Runner<A> {
                 }
             }
             Contact::Failed => {
-                lane.proven = false;
+                (lane.proven, lane.failing) = (false, true);
                 if let Some(pause) = lane.trouble.failed(now, |pause| rng::jittered(&*rng, pause)) {
                     let reason = trouble.as_ref().map(|step| format!("{} {}", step.code, step.text));
                     tracing::warn!(destination = %domain, ?pause, reason, "suspended");
@@ -270,7 +271,12 @@ impl<A> Runner<A> {
                 if began + SLOW_AFTER > now {
                     break;
                 }
-                self.quick_count -= usize::from(std::mem::take(&mut task.quick));
+                if std::mem::take(&mut task.quick) {
+                    self.quick_count -= 1;
+                    if let Some(lane) = self.lanes.get_mut(&task.domain) {
+                        lane.slow += 1;
+                    }
+                }
             }
             self.quick.pop_front();
         }

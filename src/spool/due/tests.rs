@@ -27,6 +27,8 @@ use crate::testing::clock::TokioClock;
 use crate::testing::disk::MemoryDisk;
 use crate::testing::resolver::ScriptedResolver;
 
+mod lanes;
+
 struct World {
     store: Arc<dyn Store>,
     health: watch::Receiver<Option<StoreError>>,
@@ -55,9 +57,13 @@ impl World {
     }
 
     async fn accept(&self, nonce: usize, domain: &str) -> Row {
+        self.accept_from("me", nonce, domain).await
+    }
+
+    async fn accept_from(&self, sender: &str, nonce: usize, domain: &str) -> Row {
         let now = self.env.clock.now();
         let submission = NewSubmission {
-            from: Address::parse("me@a.test").unwrap(),
+            from: Address::parse(&format!("{sender}@a.test")).unwrap(),
             nonce: Nonce::parse(&format!("n{nonce}")).unwrap(),
             digest: [0; 32],
             message: Bytes::from_static(b"{}"),

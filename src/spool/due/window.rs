@@ -1,7 +1,7 @@
 //! How many attempts a destination gets at once: more while it takes them, fewer when it does not. Pure.
 
 /// Attempts at once to a destination of which nothing is known yet.
-const FIRST: u32 = 4;
+const FIRST: u32 = 2;
 
 /// The size of a destination's window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,8 +51,8 @@ mod tests {
     #[test]
     fn it_opens_quickly_halves_and_opens_again_slowly() {
         let mut window = Window::new(32);
-        assert_eq!(window.size(), 4);
-        for _ in 0..28 {
+        assert_eq!(window.size(), 2);
+        for _ in 0..30 {
             window.grow();
         }
         assert_eq!(window.size(), 32);
