@@ -18,6 +18,7 @@ mod dns_records;
 mod durability;
 mod flags;
 mod keys;
+mod kills;
 mod mistakes;
 mod operator;
 mod quick_start;

@@ -23,6 +23,8 @@ const COMMAND_LIMIT: Duration = Duration::from_secs(30);
 pub struct Place {
     dir: TempDir,
     logs: Cell<u32>,
+    /// What is to be said if a test fails and everything here is kept. `None`: nothing is ever kept.
+    kept_as: Option<String>,
 }
 
 /// What a command left behind.
@@ -37,7 +39,13 @@ impl Place {
     pub fn new() -> Place {
         let dir = TempDir::new().expect("a temporary directory");
         fs::create_dir(dir.path().join("home")).expect("a home");
-        Place { dir, logs: Cell::new(0) }
+        Place { dir, logs: Cell::new(0), kept_as: None }
+    }
+
+    /// Stays on disk if the test fails, which then says where, and `name`.
+    pub fn kept_after_a_failure(mut self, name: &str) -> Place {
+        self.kept_as = Some(name.to_owned());
+        self
     }
 
     /// The user's home.
@@ -94,7 +102,24 @@ impl Place {
     /// A new place for a log.
     pub fn log(&self) -> PathBuf {
         self.logs.set(self.logs.get() + 1);
-        self.dir.path().join(format!("server-{}.log", self.logs.get()))
+        self.log_path(self.logs.get())
+    }
+
+    /// What all servers of this place have logged about a message.
+    pub fn log_lines_with(&self, nonce: &str) -> String {
+        let mut found = String::new();
+        for number in 1..=self.logs.get() {
+            let log = fs::read_to_string(self.log_path(number)).unwrap_or_default();
+            let field = format!("nonce={nonce}");
+            for line in log.lines().filter(|line| line.split_whitespace().any(|word| word == field)) {
+                found += &format!("server-{number}.log: {line}\n");
+            }
+        }
+        found
+    }
+
+    fn log_path(&self, number: u32) -> PathBuf {
+        self.dir.path().join(format!("server-{number}.log"))
     }
 
     /// The command that starts the server of a domain on a port the system chooses.
@@ -158,10 +183,39 @@ impl Place {
 
     /// What the operator is told about a message or, without one, about the server.
     pub fn asked(&self, server: &Server, domain: &str, nonce: Option<&str>) -> Value {
+        let said = self.ask(server, domain, nonce);
+        assert_eq!(said.code, 0, "{nonce:?}: {said:#?}");
+        said.json()
+    }
+
+    /// What the operator is told about a message. `None`: the server has never heard of it.
+    pub fn asked_if_known(&self, server: &Server, domain: &str, nonce: &str) -> Option<Value> {
+        let said = self.ask(server, domain, Some(nonce));
+        let unknown = said.code != 0 && said.stderr.contains("not found");
+        assert!(said.code == 0 || unknown, "{nonce}: {said:#?}");
+        (!unknown).then(|| said.json())
+    }
+
+    fn ask(&self, server: &Server, domain: &str, nonce: Option<&str>) -> Said {
         let token = self.admin_token(domain);
         let words = nonce.map_or(vec!["status"], |nonce| vec!["inspect", nonce]);
         let to = ["--server", &server.name(), "--no-verify", "--admin-token", &token, "--json"];
-        self.json(&[words.as_slice(), &to].concat())
+        self.run(&[words.as_slice(), &to].concat())
+    }
+}
+
+impl Said {
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error} in {}", self.stdout))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Some(name) = self.kept_as.as_ref().filter(|_| std::thread::panicking()) {
+            self.dir.disable_cleanup(true);
+            eprintln!("{name}: everything is kept in {}", self.dir.path().display());
+        }
     }
 }
 

@@ -7,7 +7,10 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 
 use crate::waiting::until;
 
-/// A running server; killed when dropped, and if a test failed it then shows its log.
+/// Lines of a server's log that are shown when a test has failed.
+const MAX_SHOWN_LINES: usize = 200;
+
+/// A running server; killed when dropped, and if a test failed it then shows the end of its log.
 pub struct Server {
     child: Child,
     log: PathBuf,
@@ -39,6 +42,11 @@ impl Server {
             }
             listening_at(&log)
         });
+    }
+
+    /// Whether it has begun to listen.
+    pub fn is_listening(&self) -> bool {
+        listening_at(&self.log()).is_some()
     }
 
     /// Where it listens.
@@ -90,7 +98,10 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
         if std::thread::panicking() {
-            eprintln!("---- what the server at {} logged\n{}----", self.address, self.log());
+            let log = self.log();
+            let lines: Vec<&str> = log.lines().collect();
+            let last = lines[lines.len().saturating_sub(MAX_SHOWN_LINES)..].join("\n");
+            eprintln!("---- what the server at {} logged last\n{last}\n----", self.address);
         }
     }
 }
