@@ -63,9 +63,8 @@ pub(super) struct Opened {
 /// Opens the store, waiting for a server that is just stopping, and starts its committer.
 pub(super) async fn open(directory: &Path, ballast: Arc<Ballast>) -> Result<Opened, StartError> {
     private::create_dir(directory)?;
-    let unusable = |error: String| StartError::Unusable { path: directory.to_owned(), error };
     let disk = Arc::new(BallastedDisk::new(open_disk(directory).await?, ballast));
-    let (store, committer, health) = store::open(disk).map_err(|error| unusable(error.to_string()))?;
+    let (store, committer, health) = store::open(disk).map_err(|error| no_store(directory, error))?;
     let committer = CommitterThread::start(committer).map_err(StartError::Signals)?;
     Ok(Opened { store: Arc::new(store), committer, health })
 }
@@ -89,9 +88,23 @@ async fn open_disk(directory: &Path) -> Result<SledDisk, StartError> {
                 }
                 tokio::time::sleep(wait).await;
             }
-            Err(error) => {
-                return Err(StartError::Unusable { path: directory.to_owned(), error: error.to_string() });
-            }
+            Err(error) => return Err(unusable(directory, &error)),
         }
+    }
+}
+
+fn no_store(directory: &Path, error: StoreError) -> StartError {
+    let (path, text) = (directory.to_owned(), error.to_string());
+    match error {
+        StoreError::Unreadable(_) => StartError::Damaged { path, error: text },
+        _ => StartError::Unusable { path, error: text },
+    }
+}
+
+fn unusable(directory: &Path, error: &DiskError) -> StartError {
+    let (path, text) = (directory.to_owned(), error.to_string());
+    match error {
+        DiskError::Corrupt(_) => StartError::Damaged { path, error: text },
+        _ => StartError::Unusable { path, error: text },
     }
 }

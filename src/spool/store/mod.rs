@@ -52,7 +52,10 @@ const SCHEMA_VERSION: u8 = 2;
 
 impl From<DiskError> for StoreError {
     fn from(error: DiskError) -> StoreError {
-        StoreError::Failed(error.to_string())
+        match error {
+            DiskError::Corrupt(_) => StoreError::Unreadable(error.to_string()),
+            _ => StoreError::Failed(error.to_string()),
+        }
     }
 }
 
