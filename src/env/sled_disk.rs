@@ -228,6 +228,8 @@ fn from_sled(error: sled::Error) -> DiskError {
     match error {
         sled::Error::Io(io) => from_io(io),
         sled::Error::Corruption { at, .. } => DiskError::Corrupt(format!("at {at:?}")),
+        // Settings that are not ours, or a state it thought impossible.
+        sled::Error::Unsupported(text) | sled::Error::ReportableBug(text) => DiskError::Corrupt(text),
         other => DiskError::Io(other.to_string()),
     }
 }

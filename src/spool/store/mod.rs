@@ -245,7 +245,8 @@ impl Writer {
     }
 
     fn fail(&mut self, error: DiskError) -> StoreError {
-        let error = StoreError::from(error);
+        // Even if one record's damage was the cause: now it is all of the store that cannot be written.
+        let error = StoreError::Failed(error.to_string());
         tracing::error!(%error, "the store failed; nothing is written until it has been opened again");
         self.failed.get_or_insert(error).clone()
     }
