@@ -120,8 +120,8 @@ async fn assemble(config: &Config, home: &Home) -> Result<Daemon, StartError> {
     let local = LocalDirectory::new(home.root());
     let outside = outside::Outside::new(config, &local)?;
     let machine = Arc::new(LinuxMachine::new(node.store()));
-    let guard = Guard::new(room::limits(&config.guard), machine, ballast);
-    build(config, home, &node, store, guard, listener, local, outside).await
+    let guard = Guard::new(room::limits(&config.guard), machine, Arc::clone(&ballast));
+    build(config, home, &node, store, guard, ballast, listener, local, outside).await
 }
 
 #[allow(clippy::too_many_arguments, reason = "this is where everything comes together, once")]
@@ -131,6 +131,7 @@ async fn build(
     node: &NodeDir,
     store: store::Opened,
     mut guard: Guard,
+    ballast: Arc<Ballast>,
     listener: TcpListener,
     local: LocalDirectory,
     outside: outside::Outside,
@@ -150,11 +151,16 @@ async fn build(
     let neighbours = local::publish(&local, config, address, &tls, &keys);
     let (stop, stopping) = watch::channel(false);
     let (shortage, shortage_seen) = watch::channel(room::at_start(&mut guard));
-    let readiness =
-        Readiness { store: store_health.clone(), shortage: shortage_seen, stopping: stopping.clone() };
+    let readiness = Readiness {
+        store: store_health.clone(),
+        shortage: shortage_seen,
+        ballast,
+        stopping: stopping.clone(),
+    };
     let app = Arc::new(app(config, env.clone(), store, peers, local, &keys, admin_token, readiness));
     for domain in config.domains() {
-        app.accounts.ensure_operator_mailboxes(domain).await.map_err(StartError::fault)?;
+        let ensured = app.accounts.ensure_operator_mailboxes(domain).await;
+        ensured.map_err(|fault| StartError::Unusable { path: node.store(), error: fault.to_string() })?;
     }
 
     let mut serving = JoinSet::new();

@@ -8,7 +8,6 @@ use crate::config::home::HomeError;
 use crate::config::private::PrivateError;
 use crate::env::entries::EntriesError;
 use crate::env::tls::RootsError;
-use crate::error::Fault;
 use crate::server::tls::TlsError;
 use crate::sign::KeyError;
 use crate::spool::contract::StoreError;
@@ -55,9 +54,17 @@ pub enum StartError {
     /// The store belongs to a server that runs.
     #[error("another server uses the store {}; stop it, or give another --state-dir", .0.display())]
     Locked(PathBuf),
-    /// The store is damaged or cannot be read or written.
+    /// The store cannot be read or written.
     #[error("the store {} cannot be used: {error}", path.display())]
     Unusable {
+        /// Where.
+        path: PathBuf,
+        /// What was found.
+        error: String,
+    },
+    /// The store's files are not what was written.
+    #[error("the store {} cannot be used: {error}; {DAMAGED_REMEDY}", path.display())]
+    Damaged {
         /// Where.
         path: PathBuf,
         /// What was found.
@@ -74,6 +81,10 @@ pub enum StartError {
     Other(String),
 }
 
+/// What to do with a damaged store.
+const DAMAGED_REMEDY: &str =
+    "put a copy of it in its place, or move it away to begin without the messages and agents in it";
+
 fn listen_remedy(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::AddrInUse => "stop what listens there, or give another --port",
@@ -86,9 +97,5 @@ fn listen_remedy(error: &io::Error) -> &'static str {
 impl StartError {
     pub(super) fn bind(host: IpAddr, port: u16, error: io::Error) -> StartError {
         StartError::Bind { host, port, error }
-    }
-
-    pub(super) fn fault(fault: Fault) -> StartError {
-        StartError::Other(fault.to_string())
     }
 }

@@ -60,17 +60,18 @@ pub(super) struct Opened {
     pub(super) health: watch::Receiver<Option<StoreError>>,
 }
 
-/// Opens the store, waiting for a server that is just stopping, and starts its committer.
+/// Opens the store, waiting for a server that is just stopping, and starts its committer. On a full disk the ballast
+/// goes first, so that what was accepted can be delivered.
 pub(super) async fn open(directory: &Path, ballast: Arc<Ballast>) -> Result<Opened, StartError> {
     private::create_dir(directory)?;
-    let unusable = |error: String| StartError::Unusable { path: directory.to_owned(), error };
-    let disk = Arc::new(BallastedDisk::new(open_disk(directory).await?, ballast));
-    let (store, committer, health) = store::open(disk).map_err(|error| unusable(error.to_string()))?;
+    let disk = open_disk(directory, &ballast).await?;
+    let disk = Arc::new(BallastedDisk::new(disk, ballast));
+    let (store, committer, health) = store::open(disk).map_err(|error| no_store(directory, error))?;
     let committer = CommitterThread::start(committer).map_err(StartError::Signals)?;
     Ok(Opened { store: Arc::new(store), committer, health })
 }
 
-async fn open_disk(directory: &Path) -> Result<SledDisk, StartError> {
+async fn open_disk(directory: &Path, ballast: &Ballast) -> Result<SledDisk, StartError> {
     let mut waits = Backoff::new(LOCK_WAITS.0, LOCK_WAITS.1);
     let deadline = Instant::now() + LOCK_PATIENCE;
     let mut is_waiting = false;
@@ -89,9 +90,24 @@ async fn open_disk(directory: &Path) -> Result<SledDisk, StartError> {
                 }
                 tokio::time::sleep(wait).await;
             }
-            Err(error) => {
-                return Err(StartError::Unusable { path: directory.to_owned(), error: error.to_string() });
-            }
+            Err(DiskError::Full(_)) if !ballast.is_given_up() => ballast.give_up(),
+            Err(error) => return Err(unusable(directory, &error)),
         }
+    }
+}
+
+fn no_store(directory: &Path, error: StoreError) -> StartError {
+    let (path, text) = (directory.to_owned(), error.to_string());
+    match error {
+        StoreError::Unreadable(_) => StartError::Damaged { path, error: text },
+        _ => StartError::Unusable { path, error: text },
+    }
+}
+
+fn unusable(directory: &Path, error: &DiskError) -> StartError {
+    let (path, text) = (directory.to_owned(), error.to_string());
+    match error {
+        DiskError::Corrupt(_) => StartError::Damaged { path, error: text },
+        _ => StartError::Unusable { path, error: text },
     }
 }

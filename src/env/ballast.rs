@@ -8,7 +8,8 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::disk::{Disk, DiskError, Visit, Write};
 
@@ -21,42 +22,36 @@ const BLOCK_BYTES: usize = 64 * 1024;
 #[derive(Debug)]
 pub struct Ballast {
     path: PathBuf,
+    state: AtomicU8,
     /// Held while the file is made or removed.
-    state: Mutex<State>,
+    alone: Mutex<()>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
-    /// Nobody has looked yet.
-    Unknown,
-    Held,
-    GivenUp,
-}
+/// Nobody has looked yet.
+const UNKNOWN: u8 = 0;
+const HELD: u8 = 1;
+const GIVEN_UP: u8 = 2;
 
 impl Ballast {
     /// Ballast at `path`, made by [`Ballast::make`].
     pub fn new(path: PathBuf) -> Ballast {
-        Ballast { path, state: Mutex::new(State::Unknown) }
+        Ballast { path, state: AtomicU8::new(UNKNOWN), alone: Mutex::new(()) }
     }
 
     /// Whether it is there to be given up.
     pub fn is_held(&self) -> bool {
-        *self.lock() == State::Held
+        self.state.load(Ordering::Acquire) == HELD
     }
 
     /// Whether the disk was so full that it had to go or could not be made, and it has not been made since.
     pub fn is_given_up(&self) -> bool {
-        *self.lock() == State::GivenUp
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.load(Ordering::Acquire) == GIVEN_UP
     }
 
     /// Makes the file unless it is there, if the disk `has_room`. Its blocks are really taken: written and synced.
     /// If it cannot be made it counts as given up.
     pub fn make(&self, has_room: bool) {
-        let mut state = self.lock();
+        let _alone = self.alone.lock().unwrap_or_else(PoisonError::into_inner);
         let path = self.path.display();
         let is_whole = fs::metadata(&self.path).is_ok_and(|meta| meta.len() == BALLAST_BYTES);
         let made = match (is_whole, has_room) {
@@ -66,10 +61,10 @@ impl Ballast {
             }),
             (false, false) => Err(io::ErrorKind::StorageFull.into()),
         };
-        let before = std::mem::replace(&mut *state, if made.is_ok() { State::Held } else { State::GivenUp });
+        let before = self.state.swap(if made.is_ok() { HELD } else { GIVEN_UP }, Ordering::AcqRel);
         match made {
-            Ok(()) if before == State::GivenUp => tracing::info!(%path, "made the ballast again"),
-            Err(error) if before == State::Unknown => {
+            Ok(()) if before == GIVEN_UP => tracing::info!(%path, "made the ballast again"),
+            Err(error) if before == UNKNOWN => {
                 tracing::warn!(%path, %error, "there is no room for ballast")
             }
             _ => {}
@@ -88,8 +83,8 @@ impl Ballast {
 
     /// Gives its space to whoever needs it now.
     pub fn give_up(&self) {
-        let mut state = self.lock();
-        if std::mem::replace(&mut *state, State::GivenUp) == State::GivenUp {
+        let _alone = self.alone.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.state.swap(GIVEN_UP, Ordering::AcqRel) == GIVEN_UP {
             return;
         }
         let path = self.path.display();

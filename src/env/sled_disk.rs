@@ -17,16 +17,22 @@ use std::time::Duration;
 
 use super::disk::{Disk, DiskError, Visit, Write};
 
+#[cfg(test)]
+mod damage_tests;
 mod files;
+mod mark;
 #[cfg(test)]
 mod tests;
 
 use files::Blobs;
+use mark::Mark;
 
 /// sled's page cache, in bytes.
 const CACHE_BYTES: u64 = 16 * 1024 * 1024;
 /// Values over a quarter of this would become separate files, which sled does not sync.
 const SEGMENT_BYTES: usize = 2 * 1024 * 1024;
+/// sled's own tree for the number of the latest sync, and its only key.
+const SYNCS: (&[u8], &[u8]) = (b"syncs", b"n");
 /// How long reopening waits for whoever still reads, and for sled's own threads to let go of the lock.
 const LAST_USER_PATIENCE: Duration = Duration::from_secs(10);
 /// How often the lock is tried meanwhile.
@@ -48,6 +54,10 @@ struct Slot {
 /// An open database. Fields are dropped in their order: the database first.
 struct Handle {
     db: sled::Db,
+    syncs: sled::Tree,
+    /// The number of the latest sync.
+    synced: Mutex<u64>,
+    mark: Mark,
     log: File,
     blobs: Blobs,
     _in_use: Sender<()>,
@@ -125,18 +135,36 @@ impl Handle {
             .open()
             .map_err(|error| if is_lock(&error) { DiskError::Locked } else { from_sled(error) })?;
         files::make_private(directory).map_err(from_io)?;
-        let log = File::open(directory.join("db")).map_err(from_io)?;
-        let handle = Handle { db, log, blobs: Blobs::new(directory), _in_use: in_use };
+        let syncs = db.open_tree(SYNCS.0).map_err(from_sled)?;
+        let synced = latest_sync(&syncs)?;
+        let mark = Mark::open(directory, synced)?;
+        let (log, blobs) = (File::open(directory.join("db")).map_err(from_io)?, Blobs::new(directory));
+        let handle = Handle { db, syncs, synced: Mutex::new(synced), mark, log, blobs, _in_use: in_use };
         handle.sync()?;
         files::sync_directory(directory).map_err(from_io)?;
         Ok(handle)
     }
 
     fn sync(&self) -> Result<(), DiskError> {
+        let mut synced = self.synced.lock().unwrap_or_else(PoisonError::into_inner);
+        let number = *synced + 1;
+        self.syncs.insert(SYNCS.1, &number.to_be_bytes()).map_err(from_sled)?;
         self.db.flush().map_err(from_sled)?;
         self.log.sync_data().map_err(from_io)?;
-        self.blobs.sync().map_err(from_io)
+        self.blobs.sync().map_err(from_io)?;
+        self.mark.note(number);
+        *synced = number;
+        Ok(())
     }
+}
+
+/// 0 in a store that is new, or older than these numbers.
+fn latest_sync(syncs: &sled::Tree) -> Result<u64, DiskError> {
+    let Some(bytes) = syncs.get(SYNCS.1).map_err(from_sled)? else { return Ok(0) };
+    let bytes = bytes.as_ref().try_into();
+    bytes
+        .map(u64::from_be_bytes)
+        .map_err(|_| DiskError::Corrupt("the number of the latest sync is damaged".into()))
 }
 
 impl Disk for SledDisk {
@@ -200,6 +228,8 @@ fn from_sled(error: sled::Error) -> DiskError {
     match error {
         sled::Error::Io(io) => from_io(io),
         sled::Error::Corruption { at, .. } => DiskError::Corrupt(format!("at {at:?}")),
+        // Settings that are not ours, or a state it thought impossible.
+        sled::Error::Unsupported(text) | sled::Error::ReportableBug(text) => DiskError::Corrupt(text),
         other => DiskError::Io(other.to_string()),
     }
 }

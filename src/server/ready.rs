@@ -11,6 +11,7 @@ use tokio::sync::watch;
 
 use super::answer::{json_answer, retry_later};
 use super::state::App;
+use crate::env::ballast::Ballast;
 use crate::error::Fault;
 use crate::guard::Shortage;
 use crate::proto::status::Reason;
@@ -22,6 +23,8 @@ pub struct Readiness {
     pub store: watch::Receiver<Option<StoreError>>,
     /// What there is too little of at present.
     pub shortage: watch::Receiver<Option<Shortage>>,
+    /// Given up the moment the disk is full, before anybody has looked.
+    pub ballast: Arc<Ballast>,
     /// True once the daemon takes no new work.
     pub stopping: watch::Receiver<bool>,
 }
@@ -44,7 +47,8 @@ impl Readiness {
         if let Some(error) = &*self.store.borrow() {
             return Some(("store failed".into(), error.clone().into()));
         }
-        (*self.shortage.borrow()).map(|shortage| (shortage.to_string(), shortage.into()))
+        let given_up = self.ballast.is_given_up().then_some(Shortage::Disk);
+        given_up.or(*self.shortage.borrow()).map(|shortage| (shortage.to_string(), shortage.into()))
     }
 }
 

@@ -33,9 +33,14 @@ pub enum StoreError {
     /// The disk failed and could not be opened again; only a restart can help.
     #[error("the store is lost to this process: {0}")]
     Lost(String),
-    /// A record is damaged or from a newer program.
+    /// A record, or what it lies in, is damaged.
     #[error("the store holds what cannot be read: {0}")]
     Unreadable(String),
+    /// Another version of this program made it.
+    #[error(
+        "the store is of schema {0}, which this version of atp does not know; start the version that made it"
+    )]
+    Schema(u8),
     /// The committer has stopped: the daemon is shutting down.
     #[error("the store is closed")]
     Closed,
@@ -51,7 +56,7 @@ impl From<StoreError> for Fault {
                 Fault::new(Reason::NoSpace, "The server cannot store messages now; please try again later.")
                     .because(error)
             }
-            StoreError::Unreadable(_) => Fault::internal(error),
+            StoreError::Unreadable(_) | StoreError::Schema(_) => Fault::internal(error),
         }
     }
 }

@@ -5,6 +5,7 @@
 
 mod place;
 mod server;
+mod small_disk;
 mod tools;
 mod waiting;
 mod wire;
@@ -13,6 +14,7 @@ mod zones;
 
 #[cfg(feature = "demo")]
 mod bounces;
+mod disk;
 #[cfg(feature = "demo")]
 mod dns_records;
 mod durability;

@@ -1,6 +1,9 @@
 //! Programs of other projects that some tests need.
 
+use std::fs;
 use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// Whether `program`, of a Debian `package`, is there. Where it is missing, it is said loudly that `what` was
@@ -19,6 +22,11 @@ pub fn works(program: &str, arguments: &[&str], what: &str) -> bool {
 /// Whether this is continuous integration, where what matters must not be skipped.
 pub fn is_ci() -> bool {
     std::env::var("CI").is_ok_and(|value| value == "true")
+}
+
+/// Lets nobody else into a directory.
+pub fn make_private(directory: &Path) {
+    fs::set_permissions(directory, fs::Permissions::from_mode(0o700)).expect("a directory of ours");
 }
 
 fn skipped(what: &str, why: &str) -> bool {

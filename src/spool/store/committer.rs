@@ -45,8 +45,8 @@ impl From<DiskError> for Setback {
 impl From<StoreError> for Setback {
     fn from(error: StoreError) -> Setback {
         match error {
-            StoreError::Unreadable(text) => Setback::Final(StoreError::Lost(text)),
-            other => Setback::Passing(other),
+            StoreError::Failed(_) => Setback::Passing(error),
+            other => Setback::Final(StoreError::Lost(other.to_string())),
         }
     }
 }
@@ -188,10 +188,8 @@ impl Writer {
 pub(super) fn reserved_numbers(disk: &dyn Disk) -> Result<u64, StoreError> {
     match disk.get(keys::SCHEMA)?.as_deref() {
         Some([SCHEMA_VERSION]) => {}
-        Some(other) => {
-            let text = format!("schema {other:?} is not known to this version of atp");
-            return Err(StoreError::Unreadable(text));
-        }
+        Some([other]) => return Err(StoreError::Schema(*other)),
+        Some(_) => return Err(StoreError::Unreadable("the schema is damaged".into())),
         None => return Err(StoreError::Unreadable("the schema is missing".into())),
     }
     match disk.get(keys::NUMBERS)? {

@@ -52,7 +52,10 @@ const SCHEMA_VERSION: u8 = 2;
 
 impl From<DiskError> for StoreError {
     fn from(error: DiskError) -> StoreError {
-        StoreError::Failed(error.to_string())
+        match error {
+            DiskError::Corrupt(_) => StoreError::Unreadable(error.to_string()),
+            _ => StoreError::Failed(error.to_string()),
+        }
     }
 }
 
@@ -242,7 +245,8 @@ impl Writer {
     }
 
     fn fail(&mut self, error: DiskError) -> StoreError {
-        let error = StoreError::from(error);
+        // Even if one record's damage was the cause: now it is all of the store that cannot be written.
+        let error = StoreError::Failed(error.to_string());
         tracing::error!(%error, "the store failed; nothing is written until it has been opened again");
         self.failed.get_or_insert(error).clone()
     }

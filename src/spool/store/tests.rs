@@ -22,6 +22,7 @@ use crate::spool::state::{Ending, State};
 use crate::testing::disk::MemoryDisk;
 
 mod disk;
+mod every_step;
 
 const T0: UnixMillis = UnixMillis(1_000_000);
 

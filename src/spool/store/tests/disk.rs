@@ -213,10 +213,90 @@ async fn nobody_reads_what_is_not_yet_on_disk() {
     assert_eq!(mailbox(&store, "bob@a.test").await.len(), 1);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_a_slow_disk_many_share_a_sync_and_readers_wait_for_none() {
+    let (let_go, gate) = std::sync::mpsc::channel();
+    let slow = Arc::new(SlowDisk { disk: MemoryDisk::default(), gate: std::sync::Mutex::new(gate) });
+    let_go.send(()).unwrap();
+    let (store, _) = run(slow.clone());
+    let_go.send(()).unwrap();
+    store.register(address("bob@a.test"), Some("hash".into()), T0).await.unwrap();
+    let (keys, syncs) = (slow.disk.keys(), slow.disk.syncs());
+
+    let deliver = |index: u32| {
+        let store = store.clone();
+        async move { store.deliver(delivery(&format!("r{index}"), "bob@a.test", 1)).await }
+    };
+    let mut pending = tokio::task::JoinSet::new();
+    pending.spawn(deliver(0));
+    while slow.disk.keys() == keys {
+        tokio::task::yield_now().await;
+    }
+    for index in 1..100 {
+        pending.spawn(deliver(index));
+    }
+    while store.jobs.capacity() > super::super::MAX_WAITING_JOBS - 99 {
+        tokio::task::yield_now().await;
+    }
+    for _ in 0..20 {
+        assert!(mailbox(&store, "bob@a.test").await.is_empty());
+        assert!(store.account(address("bob@a.test")).await.unwrap().is_some());
+    }
+    let_go.send(()).unwrap();
+    let_go.send(()).unwrap();
+    for outcome in pending.join_all().await {
+        assert!(matches!(outcome.unwrap(), DeliveryOutcome::Delivered { .. }));
+    }
+    assert_eq!(slow.disk.syncs() - syncs, 2);
+}
+
+/// Opening it again takes until it is let go.
+struct SlowToOpen {
+    disk: MemoryDisk,
+    gate: std::sync::Mutex<std::sync::mpsc::Receiver<()>>,
+}
+
+impl Disk for SlowToOpen {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, DiskError> {
+        self.disk.get(key)
+    }
+    fn scan(&self, prefix: &[u8], from: &[u8], visit: &mut Visit<'_>) -> Result<(), DiskError> {
+        self.disk.scan(prefix, from, visit)
+    }
+    fn apply(&self, batch: Vec<Write>) -> Result<(), DiskError> {
+        self.disk.apply(batch)
+    }
+    fn sync(&self) -> Result<(), DiskError> {
+        self.disk.sync()
+    }
+    fn reopen(&self) -> Result<(), DiskError> {
+        let _ = self.gate.lock().unwrap().recv();
+        self.disk.reopen()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_waits_while_the_disk_is_being_opened_again() {
+    let (let_go, gate) = std::sync::mpsc::channel();
+    let slow = Arc::new(SlowToOpen { disk: MemoryDisk::default(), gate: std::sync::Mutex::new(gate) });
+    let (store, mut health) = run(slow.clone());
+    store.register(address("bob@a.test"), Some("hash".into()), T0).await.unwrap();
+    slow.disk.fail_once_after(0);
+    // It would never be opened before they are all answered.
+    for round in 0..50 {
+        let answer = store.deliver(delivery(&format!("r{round}"), "bob@a.test", 1)).await;
+        assert!(matches!(answer, Err(StoreError::Failed(_))), "{answer:?}");
+        tokio::time::sleep(Duration::from_millis(4)).await;
+    }
+    let_go.send(()).unwrap();
+    health.wait_for(Option::is_none).await.unwrap();
+    assert!(store.deliver(delivery("r0", "bob@a.test", 1)).await.is_ok());
+}
+
 #[tokio::test]
 async fn a_store_of_another_schema_is_refused() {
     let disk = Arc::new(MemoryDisk::default());
     disk.apply(vec![Write::Put(b"v".to_vec(), vec![200])]).unwrap();
     let refused = open(disk).map(|_| ()).unwrap_err();
-    assert!(matches!(&refused, StoreError::Unreadable(text) if text.contains("200")), "{refused}");
+    assert!(matches!(&refused, StoreError::Schema(200)), "{refused}");
 }
