@@ -2,6 +2,8 @@
 //! process, or the power goes, the script goes on as its authors and peers would, and then everything is counted.
 
 use super::*;
+use crate::spool::contract::{RowAction, RowFilter};
+use crate::spool::entry::{DestinationRecord, RowId};
 
 /// More steps than the script has.
 const MANY_STEPS: u64 = 10_000;
@@ -83,6 +85,7 @@ async fn play(daemon: &mut Daemon) -> Told {
         ("n2", b"\"own\"", vec![(AGENT, Fate::Own)]),
         ("n3", b"{}", vec![("no@a.test", nobody)]),
         ("n4", b"{}", vec![("z@d.test", Fate::Remote)]),
+        ("n5", b"{}", vec![("v@e.test", Fate::Remote), ("w@e.test", Fate::Remote)]),
     ] {
         let accepted =
             daemon.ask(async |store| store.accept(submission(nonce, body, &recipients)).await).await;
@@ -94,8 +97,8 @@ async fn play(daemon: &mut Daemon) -> Told {
     }
     // As a runner does that has been told to look: what nobody handed over is on disk.
     let found = daemon.ask(async |store| store.fresh(None, 100).await).await;
-    assert_eq!(found.len(), 3, "{found:?}");
-    let [x, y, z] = found[..] else { panic!("three rows") };
+    let found: Vec<RowId> = found.into_iter().map(|(id, _)| id).collect();
+    let [x, y, z, v, w] = found[..] else { panic!("five rows, not {found:?}") };
 
     let later = T0.plus(Duration::from_secs(10));
     daemon.ask(async |store| store.settle(x, T0, retry(later)).await).await;
@@ -105,8 +108,35 @@ async fn play(daemon: &mut Daemon) -> Told {
     let bounced = Settlement::Bounced { step: step("550 5.1.1"), bounce };
     daemon.ask(async |store| store.settle(z, T0, bounced.clone()).await).await;
 
+    // What waits for its destination, what the operator does, and what is given up.
+    for id in [v, w] {
+        daemon.ask(async |store| store.park(id, T0).await).await;
+    }
+    let to = |nonce| RowFilter { nonce: Some(Nonce::parse(nonce).unwrap()), ..RowFilter::default() };
+    for (filter, action) in [
+        (to("n1"), RowAction::Hold),
+        (to("n1"), RowAction::Release),
+        (RowFilter { error: Some("nothing".into()), ..to("n5") }, RowAction::Cancel),
+    ] {
+        let acts = async |store: &SpoolStore| store.act(filter.clone(), action, step(""), None, false).await;
+        daemon.ask(acts).await;
+    }
+    daemon.ask(async |store| store.park(x, T0).await).await;
+    let schedule = Arc::new(Schedule::default());
+    daemon.ask(async |store| store.lease(x, T0, schedule.clone()).await).await;
+    daemon.ask(async |store| store.settle(x, T0, retry(later)).await).await;
+    let told_late = Some(Bytes::from_static(b"\"late\""));
+    daemon.ask(async |store| store.notice(v, step(""), told_late.clone()).await).await;
+    let given_up = Some(Bytes::from_static(b"\"given up\""));
+    daemon.ask(async |store| store.give_up(v, step("554 5.4.7"), given_up.clone()).await).await;
+    daemon.ask(async |store| store.act(to("n5"), RowAction::Cancel, step(""), None, false).await).await;
+    let trouble =
+        DestinationRecord { failures: 5, since: None, until: Some(T0), by_operator: false, last: None };
+    let there = address("x@b.test").domain().clone();
+    daemon.ask(async |store| store.keep_destination(there.clone(), Some(trouble.clone())).await).await;
+
     assert!(daemon.ask(async |store| store.remove_account(address("gone@a.test")).await.map(|_| true)).await);
-    while daemon.ask(async |store| store.forget(T0).await).await {}
+    while daemon.ask(async |store| store.forget(at(0)).await).await {}
     told
 }
 
@@ -118,9 +148,15 @@ async fn count(store: &SpoolStore, told: &Told) {
     assert_eq!(own, [&b"\"own\""[..], b"{}", b"{}"]);
     let mut back = mailbox(store, SENDER).await;
     back.sort_unstable();
-    assert_eq!(back, [&b"\"bounce\""[..], b"\"nobody\""]);
+    assert_eq!(back, [&b"\"bounce\""[..], b"\"given up\"", b"\"late\"", b"\"nobody\""]);
     let counts = store.counts().await.unwrap();
-    assert_eq!((counts.open_rows, counts.deferred_rows, counts.mail), (1, 1, 5));
+    assert_eq!((counts.open_rows, counts.deferred_rows, counts.mail), (1, 1, 7));
+    let destinations = store.destinations(None, 10).await.unwrap();
+    assert_eq!((destinations.len(), destinations[0].rows), (1, 1), "{destinations:?}");
+    assert!(store.backlogs(None, 10).await.unwrap().is_empty());
+    let ended = &store.trace(Nonce::parse("n5").unwrap()).await.unwrap().sent[0].0.recipients;
+    let endings: Vec<_> = ended.iter().map(|recipient| recipient.ending).collect();
+    assert_eq!(endings, [Some(Ending::Bounced), Some(Ending::Cancelled)]);
     let due = store.due(T0.plus(Duration::from_secs(10)), 10).await.unwrap().rows;
     assert_eq!(due.len(), 1, "{due:?}");
     let sent = store.trace(Nonce::parse("n1").unwrap()).await.unwrap().sent;
@@ -137,8 +173,9 @@ async fn count(store: &SpoolStore, told: &Told) {
     let all = numbers.len();
     numbers.sort_unstable();
     numbers.dedup();
-    // The two rows of one submission share their number.
-    let shared = usize::from(told.rows.iter().filter(|row| row.nonce.as_str() == "n1").count() == 2);
+    // The rows of one submission share their number.
+    let of = |nonce: &str| told.rows.iter().filter(|row| row.nonce.as_str() == nonce).count();
+    let shared = ["n1", "n5"].into_iter().filter(|nonce| of(nonce) == 2).count();
     assert_eq!(all - numbers.len(), shared, "a number was handed out twice");
 }
 
