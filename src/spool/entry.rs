@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::state::{Ending, State};
 use crate::proto::address::Address;
 use crate::proto::nonce::Nonce;
+use crate::proto::routing::CopyNonce;
 use crate::proto::time::UnixMillis;
 
 /// The version of every record this program writes.
@@ -101,12 +102,22 @@ mod serde_bytes_vec {
 /// Kept so that a later attempt looks the same to it (`docs/protocol.md` §4, §5).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unanswered {
-    /// `host:port` of the target.
-    pub target: String,
+    /// `host:port` of the target. `None`: the attempt vanished, perhaps before anything was written.
+    pub target: Option<String>,
     /// Whether the copy had the author's own `to`, `cc` and nonce.
     pub native: bool,
-    /// When it was written.
+    /// Under which nonce it went.
+    pub nonce: CopyNonce,
+    /// When it was made.
     pub at: UnixMillis,
+}
+
+impl Unanswered {
+    /// An attempt of which nothing more was heard, because the daemon ended during it. It was of the author's own
+    /// form: one of any other is noted before it is made.
+    pub fn vanished(at: UnixMillis) -> Unanswered {
+        Unanswered { target: None, native: true, nonce: CopyNonce::Author, at }
+    }
 }
 
 /// One step of a row's story.
@@ -147,13 +158,11 @@ pub struct Row {
     pub last_attempt: Option<UnixMillis>,
     /// Whether it must be stamped with the time of the attempt (the peer found the author's stamp stale).
     pub restamp: bool,
-    /// Whether it travels under a second derived nonce (a reference peer remembers the first, but did not keep
-    /// the message; `docs/protocol.md` §10).
-    pub renamed: bool,
+    /// How often it had to be given another derived nonce, because a reference peer remembers the one before
+    /// but did not keep the message (`docs/protocol.md` §10).
+    pub renamed: u16,
     /// Whether it has been attempted and put back, or found again after a restart; says under which key it lies.
     pub deferred: bool,
-    /// Which copy this is at a peer without `rcpt`: false for the first, which keeps the author's nonce.
-    pub further_copy: bool,
     /// The first attempt that ended unanswered. `None`: every attempt was answered or never written.
     pub unanswered: Option<Unanswered>,
     /// Its story, oldest first.
@@ -163,6 +172,11 @@ pub struct Row {
 }
 
 impl Row {
+    /// The first attempt that was certainly written and ended unanswered.
+    pub fn written_unanswered(&self) -> Option<&Unanswered> {
+        self.unanswered.as_ref().filter(|unanswered| unanswered.target.is_some())
+    }
+
     /// Adds to the story, dropping the second-oldest step where it grows too long.
     pub fn note(&mut self, mut step: Step) {
         truncate(&mut step.text, MAX_REASON_BYTES);

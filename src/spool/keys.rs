@@ -5,7 +5,7 @@ use sha2::{Digest, Sha256};
 
 use super::entry::RowId;
 use crate::proto::address::Address;
-use crate::proto::nonce::Nonce;
+use crate::proto::nonce::{DerivedDigits, Nonce};
 use crate::proto::time::UnixMillis;
 
 /// The store's schema version.
@@ -32,6 +32,8 @@ pub const FRESH: &[u8] = b"n";
 pub const SENT: &[u8] = b"o";
 /// Rows that have failed at least once: `q` row.
 pub const QUEUED: &[u8] = b"q";
+/// Which submission a derived nonce stands for: `t` digits of the nonce.
+pub const DERIVED: &[u8] = b"t";
 
 /// Bytes of the nonce's hash that lead the keys of identities.
 const NONCE_HASH_BYTES: usize = 8;
@@ -139,6 +141,11 @@ fn hash_of(parts: &[&str]) -> [u8; 32] {
 /// The prefix under which every submission with that nonce lies.
 pub fn sent_by_nonce(nonce: &Nonce) -> Vec<u8> {
     join(&[SENT, &nonce_hash(nonce)[..NONCE_HASH_BYTES]])
+}
+
+/// The key that says which submission the nonces derived with these digits stand for.
+pub fn derived(digits: &DerivedDigits) -> Vec<u8> {
+    join(&[DERIVED, digits])
 }
 
 /// The key of a submission by its sender and nonce.

@@ -91,7 +91,7 @@ impl World {
                     Settlement::Delivered { ending: Ending::Delivered, step }
                 } else {
                     let due = now.plus(Schedule::default().wait_after(row.attempts));
-                    Settlement::Retry { due, step, unanswered: None, restamp: false, renamed: false }
+                    Settlement::Retry { due, step, unanswered: None, restamp: false, renamed: 0 }
                 };
                 let due = settlement.due();
                 store.settle(row.id, now, settlement).await.unwrap();

@@ -6,7 +6,7 @@ use crate::spool::contract::{Settlement, StoreError};
 use crate::spool::entry::{self, Row, RowId, SentRecord, Step, Unanswered};
 use crate::spool::keys;
 use crate::spool::retry::Schedule;
-use crate::spool::state::{self, Ending, Event};
+use crate::spool::state::{self, Ending, Event, State};
 
 impl Writer {
     pub(super) fn lease(
@@ -28,6 +28,10 @@ impl Writer {
         }
         let until = now.plus(schedule.wait_after(row.attempts + 1));
         let Ok(next) = state::step(row.state, Event::Attempt { until }, now) else { return Ok(None) };
+        if let (State::Leased { .. }, Some(at)) = (row.state, row.last_attempt) {
+            // Nothing more was heard of the last attempt: the peer may have the message.
+            row.unanswered.get_or_insert(Unanswered::vanished(at));
+        }
         row.state = next;
         row.deferred = true;
         row.attempts += 1;
@@ -40,6 +44,7 @@ impl Writer {
     pub(super) fn note_unanswered(&mut self, id: RowId, unanswered: Unanswered) -> Result<(), StoreError> {
         if let Some(mut row) = self.reader().row(id)? {
             let before = row.clone();
+            self.put_derived(&row, unanswered.nonce);
             row.unanswered = Some(unanswered);
             self.replace_row(&before, &row)?;
         }

@@ -16,7 +16,7 @@ use super::contract::{
     Acceptance, Answer, Counts, DeliveryOutcome, DueRows, Mail, NewDelivery, NewSubmission, Page, Settlement,
     Store, StoreError, Trace,
 };
-use super::entry::{AccountRecord, Body, RecordError, Row, RowId, Unanswered};
+use super::entry::{AccountRecord, Body, RecordError, Row, RowId, SentRecord, Unanswered};
 use super::keys;
 use super::retry::Schedule;
 use crate::env::clock::micros_since;
@@ -30,6 +30,7 @@ mod accounts;
 mod attempts;
 mod bodies;
 mod deliver;
+mod derived;
 mod reads;
 mod sweep;
 #[cfg(test)]
@@ -298,6 +299,11 @@ impl Store for SpoolStore {
 
     fn mail(&self, address: Address, cursor: u64) -> Answer<'_, Option<Mail>> {
         Box::pin(self.read(move |reader| reader.mail(&address, cursor)))
+    }
+
+    fn sent(&self, from: Address, nonce: Nonce) -> Answer<'_, Option<(SentRecord, Vec<Row>)>> {
+        // Through the committer, so that nothing is shown before it is on disk.
+        Box::pin(self.commit(move |writer| writer.reader().sent(&from, &nonce)))
     }
 
     fn trace(&self, nonce: Nonce) -> Answer<'_, Trace> {
