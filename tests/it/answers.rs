@@ -4,6 +4,8 @@
 mod limits;
 #[path = "answers/operator.rs"]
 mod operator;
+#[path = "answers/own_messages.rs"]
+mod own_messages;
 #[path = "answers/paths.rs"]
 mod paths;
 #[path = "answers/policies.rs"]

@@ -21,5 +21,6 @@ mod keys;
 mod mistakes;
 mod operator;
 mod quick_start;
+mod sender;
 mod signals;
 mod synced;
