@@ -246,7 +246,7 @@ impl Pipeline {
             }
             Ok(Meaning::Failed(failure) | Meaning::Stumbled { failure, .. }) => Ok(Outcome::Failed(failure)),
             Err(failure) if failure.unanswered => {
-                Ok(Outcome::Failed(Failure { written: Some(plan), ..failure }))
+                Ok(Outcome::Failed(Failure { written: Some(Box::new(plan)), ..failure }))
             }
             Err(failure) => Err(failure),
         }

@@ -67,7 +67,7 @@ pub struct Failure {
     /// Whether the request was written and no answer came: the peer may have the message.
     pub unanswered: bool,
     /// What was written, where no answer came to it.
-    pub written: Option<Plan>,
+    pub written: Option<Box<Plan>>,
     /// Whether the peer found the stamp too old, so that the next attempt should carry a new one.
     pub stale: bool,
     /// Whether a reference peer remembers the nonce although it does not have the message, so that the next
