@@ -74,6 +74,12 @@ impl Moment {
         Moment { wall: self.wall.max(other.wall), running: self.running.max(other.running) }
     }
 
+    /// How long it is from `now` until both clocks have reached it, if the wall clock goes as it should.
+    pub fn until(self, now: Moment) -> Duration {
+        let running = Duration::from_millis(self.running.0.saturating_sub(now.running.0));
+        self.wall.since(now.wall).max(running)
+    }
+
     /// Whether both clocks have reached it at `now`.
     pub fn has_come(self, now: Moment) -> bool {
         now.wall >= self.wall && now.running >= self.running

@@ -179,8 +179,8 @@ pub enum Settlement {
         unanswered: Option<Unanswered>,
         /// Whether to stamp it anew from now on.
         restamp: bool,
-        /// Whether to send it under a second derived nonce from now on.
-        renamed: bool,
+        /// How many derived nonces it has used up: from now on it goes under the next one.
+        renamed: u16,
     },
     /// Never; the sender is told in the same write.
     Bounced {
@@ -384,6 +384,13 @@ pub trait Store: Send + Sync {
     /// `None`: the row has ended or gone, or is not due yet.
     fn lease(&self, id: RowId, now: UnixMillis, schedule: Arc<Schedule>) -> Answer<'_, Option<Row>>;
 
+    /// As [`Store::lease`], for a row that has waited since its acceptance: the attempt that began then was never
+    /// made.
+    fn lease_first(&self, id: RowId, now: UnixMillis, schedule: Arc<Schedule>) -> Answer<'_, Option<Row>>;
+
+    /// Rows accepted by this run of the daemon have numbers from here on.
+    fn first_number(&self) -> u64;
+
     /// Notes, before it happens, that a request which may go unanswered is about to be written.
     fn note_unanswered(&self, id: RowId, unanswered: Unanswered) -> Answer<'_, ()>;
 
@@ -464,7 +471,11 @@ pub trait Store: Send + Sync {
     /// One message of a mailbox.
     fn mail(&self, address: Address, cursor: u64) -> Answer<'_, Option<Mail>>;
 
-    /// Everything known under a nonce.
+    /// What became of one submission of an agent, with the rows still open. The nonce may be one that was derived
+    /// for a copy of it. `None`: the agent has submitted nothing under it, or that is forgotten.
+    fn sent(&self, from: Address, nonce: Nonce) -> Answer<'_, Option<(SentRecord, Vec<Row>)>>;
+
+    /// Everything known under a nonce, which may be one that was derived for a copy.
     fn trace(&self, nonce: Nonce) -> Answer<'_, Trace>;
 
     /// Creates an account with its mailbox. `false`: the name is taken.

@@ -67,12 +67,14 @@ pub struct Attempted {
     pub contact: Contact,
     /// What went wrong. `None`: nothing.
     pub trouble: Option<Step>,
+    /// Whether its end could be written down.
+    pub settled: bool,
 }
 
 impl Attempted {
-    /// Nothing was learned of the destination.
+    /// Nothing is known of what came of it.
     pub fn unknown(due: Option<UnixMillis>) -> Attempted {
-        Attempted { due, contact: Contact::Unknown, trouble: None }
+        Attempted { due, contact: Contact::Unknown, trouble: None, settled: false }
     }
 }
 
@@ -121,6 +123,10 @@ pub struct Runner<A> {
     searched: Option<RowId>,
     /// When to search again for rows whose first lease had not ended. `None`: there were none.
     search_again: Option<UnixMillis>,
+    /// How far the survey of backlogs on disk has come. `None`: every one is known.
+    survey: Option<Survey>,
+    /// Rows whose last attempt began and of whose end the disk knows nothing.
+    vanished: HashSet<RowId>,
     lanes: HashMap<Domain, Lane>,
     /// Lanes that may start another attempt, in turn.
     ready: VecDeque<Domain>,
@@ -137,6 +143,13 @@ pub struct Runner<A> {
     parking: JoinSet<(RowId, Domain, bool)>,
     records: mpsc::Sender<(Domain, Option<DestinationRecord>)>,
     waiting: usize,
+}
+
+/// A walk through the destinations that have a backlog on disk.
+#[derive(Default)]
+struct Survey {
+    /// The last one seen. `None`: it is about to begin.
+    after: Option<Domain>,
 }
 
 struct Task {
@@ -177,6 +190,8 @@ where
         active: HashSet::new(),
         searched: None,
         search_again: None,
+        survey: Some(Survey::default()),
+        vanished: HashSet::new(),
         lanes: HashMap::new(),
         ready: VecDeque::new(),
         hungry: VecDeque::new(),
@@ -239,7 +254,8 @@ where
                 Some(command) = self.commands.recv() => self.obey(command),
                 Some(row) = self.handed_over.recv(), if self.takes_more() => self.take(row),
                 () = self.shared.wake.notified() => look_at = Instant::now(),
-                _ = self.parts.health.changed() => {}
+                // It may have failed and come back while the runner waited for it.
+                _ = self.parts.health.changed() => self.shared.spill(),
                 () = tokio::time::sleep_until(wake_at) => {}
             }
             self.take_handed_over();
@@ -331,8 +347,8 @@ where
                 let attempt = (*self.parts.attempt)(*row);
                 self.attempts.spawn(async move { Ended::Attempted(attempt.await) }.in_current_span())
             }
-            Candidate::Fresh(_) => self.start_stored(id, UnixMillis(0)),
-            Candidate::Stored(_, due) => self.start_stored(id, due),
+            Candidate::Fresh(_) | Candidate::Waited(_) => self.start_stored(id, UnixMillis(0), true),
+            Candidate::Stored(_, due) => self.start_stored(id, due, false),
         };
         self.quick.push_back((Instant::now(), task.id()));
         self.quick_count += 1;
@@ -340,13 +356,15 @@ where
     }
 
     /// The time of the attempt after this one is stored before this one begins.
-    fn start_stored(&mut self, id: RowId, due: UnixMillis) -> task::AbortHandle {
+    fn start_stored(&mut self, id: RowId, due: UnixMillis, waited: bool) -> task::AbortHandle {
         let (store, schedule) = (Arc::clone(&self.parts.store), Arc::clone(&self.parts.schedule));
         let attempt = Arc::clone(&self.parts.attempt);
         // A wall clock that was set back makes nobody wait who was due before.
         let now = self.parts.env.clock.now().max(due);
         let task = async move {
-            match store.lease(id, now, schedule).await {
+            let lease =
+                if waited { store.lease_first(id, now, schedule) } else { store.lease(id, now, schedule) };
+            match lease.await {
                 Ok(Some(row)) => Ended::Attempted(attempt(row).await),
                 Ok(None) => Ended::NotDue,
                 Err(StoreError::Unreadable(error)) => {
@@ -380,13 +398,19 @@ where
         let attempted = match ended {
             Ended::Attempted(attempted) => attempted,
             // When it is, the disk knows.
-            Ended::NotDue => Attempted::unknown(Some(self.parts.env.clock.now())),
+            Ended::NotDue => {
+                Attempted { settled: true, ..Attempted::unknown(Some(self.parts.env.clock.now())) }
+            }
             Ended::Unreadable => {
                 self.left(&domain, id, quick);
                 // It stays among the active: nobody takes it up again before the next start.
                 return None;
             }
         };
+        if !attempted.settled {
+            self.vanished.insert(id);
+            self.shared.spill();
+        }
         self.active.remove(&id);
         self.left(&domain, id, quick);
         self.heard(&domain, attempted.contact, attempted.trouble);

@@ -5,7 +5,7 @@ use sha2::{Digest, Sha256};
 
 use super::entry::RowId;
 use crate::proto::address::{Address, Domain};
-use crate::proto::nonce::Nonce;
+use crate::proto::nonce::{DerivedDigits, Nonce};
 use crate::proto::time::UnixMillis;
 
 /// The store's schema version.
@@ -40,8 +40,10 @@ pub const RUNNING: &[u8] = b"r";
 pub const BACKLOG: &[u8] = b"w";
 /// Destinations in trouble: `x` destination.
 pub const DESTINATIONS: &[u8] = b"x";
-/// Written and removed to see whether a reopened disk takes anything: `t` index.
-pub const TRIAL: &[u8] = b"t";
+/// Written and removed to see whether a reopened disk takes anything: `y` index.
+pub const TRIAL: &[u8] = b"y";
+/// Which submission a derived nonce stands for: `t` digits of the nonce.
+pub const DERIVED: &[u8] = b"t";
 
 /// Bytes of the nonce's hash that lead the keys of identities.
 const NONCE_HASH_BYTES: usize = 8;
@@ -229,6 +231,11 @@ fn hash_of(parts: &[&str]) -> [u8; 32] {
 /// The prefix under which every submission with that nonce lies.
 pub fn sent_by_nonce(nonce: &Nonce) -> Vec<u8> {
     join(&[SENT, &nonce_hash(nonce)[..NONCE_HASH_BYTES]])
+}
+
+/// The key that says which submission the nonces derived with these digits stand for.
+pub fn derived(digits: &DerivedDigits) -> Vec<u8> {
+    join(&[DERIVED, digits])
 }
 
 /// The key of a submission by its sender and nonce.

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::lane::Candidate;
-use super::{LONGEST_SLEEP, MAX_HEADS, PAGE, Runner, STORE_PAUSE};
+use super::{LONGEST_SLEEP, MAX_HEADS, PAGE, Runner, STORE_PAUSE, Survey};
 use crate::proto::time::UnixMillis;
 use crate::spool::contract::StoreError;
 use crate::spool::entry::RowId;
@@ -41,6 +41,7 @@ impl<A> Runner<A> {
         if self.searched.is_none() && self.shared.spilled.swap(false, Ordering::AcqRel) {
             self.searched = Some(BEFORE_ALL);
         }
+        self.survey_backlogs().await?;
         if let Some(after) = self.searched {
             self.search(after, now).await?;
         }
@@ -52,11 +53,24 @@ impl<A> Runner<A> {
         for head in new {
             self.enlist(head.place, Candidate::Stored(head.id, head.due));
         }
-        if found > 0 || self.searched.is_some() {
+        if found > 0 || self.searched.is_some() || self.survey.is_some() {
             return Ok(Duration::ZERO);
         }
         let next = [due.next, self.search_again].into_iter().flatten().min();
         Ok(next.map_or(LONGEST_SLEEP, |next| next.since(now)))
+    }
+
+    /// Takes note of a page of the destinations whose backlogs a restart, or a failure to read them, left behind.
+    async fn survey_backlogs(&mut self) -> Result<(), StoreError> {
+        let Some(Survey { after }) = &self.survey else { return Ok(()) };
+        let page = self.parts.store.backlogs(after.clone(), PAGE).await?;
+        self.survey =
+            page.last().filter(|_| page.len() == PAGE).cloned().map(|last| Survey { after: Some(last) });
+        for domain in page {
+            self.lane(&domain).backlog = true;
+            self.list(&domain);
+        }
+        Ok(())
     }
 
     /// Takes in a page of the rows that were never put back, as far as their first lease has ended: until then
@@ -70,7 +84,13 @@ impl<A> Runner<A> {
                     let again = self.search_again.map_or(head.due, |at| at.min(head.due));
                     self.search_again = Some(again);
                 }
-                Some(head) => self.enlist(head.place, Candidate::Stored(id, head.due)),
+                Some(head) => {
+                    // What this run accepted and nobody has taken up since was never attempted.
+                    let waited = id.entry >= self.parts.store.first_number() && !self.vanished.remove(&id);
+                    let candidate =
+                        if waited { Candidate::Waited(id) } else { Candidate::Stored(id, head.due) };
+                    self.enlist(head.place, candidate);
+                }
                 None if self.active.insert(id) => {
                     tracing::error!(?id, "queue: a row cannot be read and is left where it is");
                 }

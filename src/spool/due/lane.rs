@@ -22,13 +22,15 @@ pub(super) enum Candidate {
     Fresh(Box<Row>),
     /// On disk, due at this time or before.
     Stored(RowId, UnixMillis),
+    /// On disk, and since it was accepted nobody has had time for it.
+    Waited(RowId),
 }
 
 impl Candidate {
     pub(super) fn id(&self) -> RowId {
         match self {
             Candidate::Fresh(row) => row.id,
-            Candidate::Stored(id, _) => *id,
+            Candidate::Stored(id, _) | Candidate::Waited(id) => *id,
         }
     }
 }

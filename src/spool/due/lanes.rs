@@ -76,7 +76,7 @@ impl<A> Runner<A> {
         self.shared.set_suspended(&domain, true);
     }
 
-    fn lane(&mut self, domain: &Domain) -> &mut Lane {
+    pub(super) fn lane(&mut self, domain: &Domain) -> &mut Lane {
         let limit = self.parts.bounds.max_per_destination;
         if !self.lanes.contains_key(domain) && self.lanes.len() >= MAX_IDLE_LANES {
             self.lanes.retain(|_, lane| !lane.is_idle() || !lane.trouble.is_none());
@@ -166,6 +166,8 @@ impl<A> Runner<A> {
             Ok(heads) => heads,
             Err(error) => {
                 tracing::warn!(%domain, %error, "queue: a backlog cannot be read");
+                // It is found again when the disk is looked at next.
+                self.survey.get_or_insert_default();
                 return;
             }
         };

@@ -97,11 +97,11 @@ impl World {
                     Settlement::Delivered { ending: Ending::Delivered, step }
                 } else {
                     let due = now.plus(Schedule::default().wait_after(row.attempt()));
-                    Settlement::Retry { due, step, unanswered: None, restamp: false, renamed: false }
+                    Settlement::Retry { due, step, unanswered: None, restamp: false, renamed: 0 }
                 };
                 let (due, trouble) = (settlement.due(), settlement.trouble());
                 store.settle(row.id, now, settlement).await.unwrap();
-                Attempted { due, contact: Contact::Answered, trouble }
+                Attempted { due, contact: Contact::Answered, trouble, settled: true }
             })
         }
     }
@@ -199,7 +199,7 @@ async fn a_row_that_cannot_be_read_does_not_hold_up_the_others() {
         world.disk.apply(vec![Write::Put(key, vec![200])]).unwrap();
     }
     let well = world.accept(1, "b.test").await;
-    let (runner, _handover) = world.runner(world.attempt(2));
+    let (runner, _handover) = world.runner(world.attempt(1));
     let (_stop, stopping) = watch::channel(false);
     tokio::spawn(runner.run(stopping));
     sleep(Duration::from_secs(60)).await;

@@ -31,6 +31,10 @@ impl Writer {
             }
             return Ok(None);
         }
+        if let (State::Leased { .. }, Some(at)) = (row.state, row.last_attempt) {
+            // Nothing more was heard of the last attempt: the peer may have the message.
+            row.unanswered.get_or_insert(Unanswered::vanished(at));
+        }
         let vanished = matches!(row.state, State::Leased { .. });
         let number = row.attempt() + u32::from(vanished);
         let until = now.plus(schedule.wait_after(number));
@@ -44,9 +48,31 @@ impl Writer {
         Ok(Some(row))
     }
 
+    pub(super) fn lease_first(
+        &mut self,
+        id: RowId,
+        now: UnixMillis,
+        schedule: &Schedule,
+    ) -> Result<Option<Row>, StoreError> {
+        let Some(mut row) = self.reader().row(id)? else { return Ok(None) };
+        if row.deferred || row.state.due().is_none_or(|due| due > now) {
+            return self.lease(id, now, schedule);
+        }
+        let before = row.clone();
+        let until = now.plus(schedule.wait_after(row.attempt()));
+        let waited = row.apply(Event::Wait, now).and_then(|()| row.apply(Event::Attempt { until }, now));
+        if waited.is_err() {
+            return Ok(None);
+        }
+        (row.first_attempt, row.last_attempt, row.deferred) = (Some(now), Some(now), true);
+        self.replace_row(&before, &row)?;
+        Ok(Some(row))
+    }
+
     pub(super) fn note_unanswered(&mut self, id: RowId, unanswered: Unanswered) -> Result<(), StoreError> {
         if let Some(mut row) = self.reader().row(id)? {
             let before = row.clone();
+            self.put_derived(&row, unanswered.nonce);
             row.unanswered = Some(unanswered);
             self.replace_row(&before, &row)?;
         }

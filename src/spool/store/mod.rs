@@ -18,7 +18,9 @@ use super::contract::{
     Acceptance, ActionPage, Answer, Counts, DeliveryOutcome, Destination, DueRows, Head, Mail, NewDelivery,
     NewSubmission, Page, RowAction, RowFilter, RowPage, Settlement, Store, StoreError, Trace, UnderWay,
 };
-use super::entry::{AccountRecord, Body, DestinationRecord, RecordError, Row, RowId, Step, Unanswered};
+use super::entry::{
+    AccountRecord, Body, DestinationRecord, RecordError, Row, RowId, SentRecord, Step, Unanswered,
+};
 use super::keys;
 use super::retry::Schedule;
 use crate::env::clock::micros_since;
@@ -33,6 +35,7 @@ mod attempts;
 mod bodies;
 mod committer;
 mod deliver;
+mod derived;
 mod operate;
 mod queue;
 mod reads;
@@ -77,6 +80,7 @@ pub struct SpoolStore {
     disk: Arc<dyn Disk>,
     /// Every number up to here has been synced.
     visible: Arc<AtomicU64>,
+    first_number: u64,
     running: Running,
     under_way: UnderWay,
 }
@@ -145,7 +149,14 @@ pub fn open(
         sweep_from: Vec::new(),
         failed: None,
     };
-    let store = SpoolStore { jobs: sender, disk, visible: Arc::clone(&visible), running, under_way };
+    let store = SpoolStore {
+        jobs: sender,
+        disk,
+        visible: Arc::clone(&visible),
+        first_number: reserved,
+        running,
+        under_way,
+    };
     Ok((store, Committer { jobs: receiver, writer, visible, health }, health_seen))
 }
 
@@ -302,6 +313,14 @@ impl Store for SpoolStore {
         Box::pin(self.commit(move |writer| writer.lease(id, now, &schedule)))
     }
 
+    fn lease_first(&self, id: RowId, now: UnixMillis, schedule: Arc<Schedule>) -> Answer<'_, Option<Row>> {
+        Box::pin(self.commit(move |writer| writer.lease_first(id, now, &schedule)))
+    }
+
+    fn first_number(&self) -> u64 {
+        self.first_number
+    }
+
     fn note_unanswered(&self, id: RowId, unanswered: Unanswered) -> Answer<'_, ()> {
         Box::pin(self.commit(move |writer| writer.note_unanswered(id, unanswered)))
     }
@@ -391,6 +410,11 @@ impl Store for SpoolStore {
 
     fn mail(&self, address: Address, cursor: u64) -> Answer<'_, Option<Mail>> {
         Box::pin(self.read(move |reader| reader.mail(&address, cursor)))
+    }
+
+    fn sent(&self, from: Address, nonce: Nonce) -> Answer<'_, Option<(SentRecord, Vec<Row>)>> {
+        // Through the committer, so that nothing is shown before it is on disk.
+        Box::pin(self.commit(move |writer| writer.reader().sent(&from, &nonce)))
     }
 
     fn trace(&self, nonce: Nonce) -> Answer<'_, Trace> {

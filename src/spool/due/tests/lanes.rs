@@ -43,13 +43,13 @@ impl World {
                     }
                     Deed::Fail | Deed::FailAfter(_) => {
                         let due = now.plus(Schedule::default().wait_after(row.attempt()));
-                        let (unanswered, restamp, renamed) = (None, false, false);
+                        let (unanswered, restamp, renamed) = (None, false, 0);
                         (Settlement::Retry { due, step, unanswered, restamp, renamed }, Contact::Failed)
                     }
                 };
                 let (due, trouble) = (settlement.due(), settlement.trouble());
                 store.settle(row.id, now, settlement).await.unwrap();
-                Attempted { due, contact, trouble }
+                Attempted { due, contact, trouble, settled: true }
             })
         }
     }
@@ -249,4 +249,19 @@ async fn nothing_is_dialled_while_the_store_has_failed() {
     handover.rows(vec![row]);
     sleep(Duration::from_millis(50)).await;
     assert!(world.seconds().is_empty(), "a delivery that cannot be written down would come twice");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restart_finds_backlogs_of_destinations_that_are_well() {
+    let world = World::new();
+    for index in 0..600 {
+        let row = world.accept(index, &format!("d{}.test", index % 300)).await;
+        assert!(world.store.park(row.id, world.env.clock.now()).await.unwrap());
+    }
+    let world = World::on(Arc::new(world.disk.crash()));
+    let (runner, _handover) = world.runner(world.scripted(|_, _| Deed::Take));
+    let (_stop, stopping) = watch::channel(false);
+    tokio::spawn(runner.run(stopping));
+    sleep(Duration::from_secs(5)).await;
+    assert_eq!(world.open_rows().await, 0);
 }
