@@ -231,6 +231,36 @@ fn a_disk_that_turns_read_only_or_fails_for_a_while_loses_nothing_and_needs_no_r
 }
 
 #[test]
+fn a_store_that_comes_back_damaged_ends_the_server_for_its_supervisor() {
+    const WHAT: &str = "a store that comes back damaged";
+    if !(tools::available("strace", "strace", WHAT)
+        && tools::works("strace", &["-o", "/dev/null", "true"], WHAT))
+    {
+        assert!(!tools::is_ci(), "{WHAT} must be seen in continuous integration");
+        return;
+    }
+    let place = Place::new();
+    let mut alice = place.server("alice.local", &[]);
+    place.register(&alice, "agent");
+    let failing = Failing::start(&place, &alice, "EIO");
+    let mut load = Load::default();
+    until("a refusal", || {
+        load.until_refused(&alice, &format!("{}", load.acknowledged.len()), 1000);
+        (!load.refused.is_empty()).then_some(())
+    });
+    let mark = place.state().join("node/alice.local/store/synced");
+    let mut bytes = fs::read(&mark).expect("the mark");
+    bytes[0] ^= 1;
+    fs::write(&mark, bytes).expect("the mark");
+    failing.stop();
+    let status = alice.ended();
+    let log = alice.log();
+    assert_eq!(status.code(), Some(1), "{log}");
+    let last = log.lines().last().unwrap_or_default();
+    assert!(last.starts_with("atp: stopped because ") && last.contains("/synced is damaged"), "{log}");
+}
+
+#[test]
 fn a_damaged_store_is_refused_by_name_and_served_again_once_it_is_put_back() {
     let place = Place::new();
     let alice = place.server("alice.local", &[]);
