@@ -20,7 +20,8 @@ use crate::error::Fault;
 use crate::proto::address::{Address, Domain};
 use crate::proto::message::Message;
 use crate::proto::routing;
-use crate::proto::status::{Contact, Reason};
+use crate::proto::status::Reason;
+use crate::proto::time::UnixMillis;
 use crate::sign::{CanonicalForm, Signed, Signer};
 use crate::spool::contract::Store;
 use crate::spool::due::{Attempted, Handover};
@@ -36,6 +37,7 @@ use crate::verify::{Received, Verifier};
 
 pub mod families;
 mod overdue;
+mod reference;
 mod settle;
 
 use families::Families;
@@ -218,10 +220,10 @@ impl Pipeline {
         let avoid = self.families.to_avoid(row.sender.domain());
         let route = self.discovery.route(row.recipient.domain(), avoid).await?;
         let mut targets = route.targets;
-        if let Some(unanswered) = &row.unanswered
-            && targets.iter().any(|target| target.to_string() == unanswered.target)
-        {
-            targets.retain(|target| target.to_string() == unanswered.target);
+        let unanswered_at = row.unanswered.as_ref().and_then(|unanswered| unanswered.target.as_deref());
+        let is_that = |target: &Target| Some(target.to_string().as_str()) == unanswered_at;
+        if targets.iter().any(is_that) {
+            targets.retain(is_that);
         }
         Ok(targets)
     }
@@ -231,25 +233,29 @@ impl Pipeline {
     async fn attempt_at(&self, target: &Target, row: &Row, message: &Message) -> Result<Outcome, Failure> {
         let profile = self.client.profile(target).await?;
         let at = |failure: Failure| failure.at(target);
-        let plan =
-            plan::plan(&situation(row, message), &profile, self.env.clock.now().seconds()).map_err(at)?;
+        let further_copy = !profile.rcpt && self.is_further_copy(row, message, target).await;
+        let situation = situation(row, message, further_copy);
+        let plan = plan::plan(&situation, &profile, self.env.clock.now().seconds()).map_err(at)?;
         let signed = self.sign(row, message, &plan).map_err(at)?;
         let too_large = profile.max_payload_bytes.is_some_and(|max| signed.bytes().len() as u64 > max);
         if too_large {
             let text = "The message is larger than the recipient's server takes.";
             return Err(at(Failure::permanent(Reason::TooLarge.code(), text)));
         }
-        if profile.reference && row.unanswered.is_none() {
-            // That peer forgets: whether an attempt reached it must be known even if we crash now.
-            let note = Unanswered { target: target.to_string(), native: false, at: self.env.clock.now() };
+        if !profile.rcpt && row.written_unanswered().is_none() {
+            // That peer may forget: whether an attempt reached it must be known even if we crash now.
+            let note = unanswered(target.to_string(), &plan);
             self.store.note_unanswered(row.id, note).await.map_err(|error| at(Fault::from(error).into()))?;
         }
         match self.client.transfer(target, &signed).await {
             Ok(Meaning::Delivered) => Ok(Outcome::Delivered(target.into())),
-            Ok(Meaning::Replay { clocks_agree }) => Ok(replay(row, clocks_agree, target)),
-            Ok(Meaning::Failed(failure)) => Ok(Outcome::Failed(failure)),
+            Ok(Meaning::Replay { clocks_agree }) => Ok(reference::replay(row, clocks_agree, target)),
+            Ok(Meaning::Stumbled { failure, clocks_agree }) if profile.reference => {
+                Ok(Outcome::Failed(reference::stumbled(row, failure, clocks_agree, plan.at)))
+            }
+            Ok(Meaning::Failed(failure) | Meaning::Stumbled { failure, .. }) => Ok(Outcome::Failed(failure)),
             Err(failure) if failure.unanswered => {
-                Ok(Outcome::Failed(Failure { native: plan.native, ..failure }))
+                Ok(Outcome::Failed(Failure { written: Some(Box::new(plan)), ..failure }))
             }
             Err(failure) => Err(failure),
         }
@@ -273,30 +279,32 @@ impl Pipeline {
     }
 }
 
-fn situation<'a>(row: &'a Row, message: &'a Message) -> Situation<'a> {
+fn situation<'a>(row: &'a Row, message: &'a Message, further_copy: bool) -> Situation<'a> {
+    let earlier = |unanswered: &Unanswered| Earlier {
+        written: unanswered.target.is_some(),
+        native: unanswered.native,
+        nonce: unanswered.nonce,
+        at: unanswered.at.seconds(),
+    };
     Situation {
         to: message.to(),
         recipient: &row.recipient,
         stamped_at: message.timestamp(),
         restamp: row.restamp,
         renamed: row.renamed,
-        further_copy: row.further_copy,
-        unanswered: row
-            .unanswered
-            .as_ref()
-            .map(|unanswered| Earlier { native: unanswered.native, at: unanswered.at.seconds() }),
+        further_copy,
+        unanswered: row.unanswered.as_ref().map(earlier),
     }
 }
 
-/// A reference peer says it knows the nonce (`docs/protocol.md` §10, "The reference").
-fn replay(row: &Row, clocks_agree: bool, target: &Target) -> Outcome {
-    let earlier_unanswered = row.unanswered.is_some();
-    if clocks_agree && earlier_unanswered {
-        return Outcome::Inferred(target.into());
+/// What is kept of an attempt as planned, in case nobody answers.
+fn unanswered(target: String, plan: &Plan) -> Unanswered {
+    Unanswered {
+        target: Some(target),
+        native: plan.native,
+        nonce: plan.shape.nonce,
+        at: UnixMillis::from_seconds(plan.at),
     }
-    let text = "The recipient's server says it has seen this message, but it has not accepted it from us.";
-    let failure = Failure::temporary(Reason::NoAnswer, text).at(target);
-    Outcome::Failed(Failure { contact: Contact::Answered, rename: clocks_agree && !row.renamed, ..failure })
 }
 
 #[cfg(test)]

@@ -6,19 +6,28 @@ use clap::Args;
 use serde_json::Value;
 
 use super::error::CliError;
-use super::http::{Client, Request};
+use super::http::{self, Client, Reply, Request};
+use super::names;
 use super::options::{AdminOptions, ServerOptions};
 use super::output::{self, Output};
 use super::prompt::Prompt;
 use crate::env::clock::{Clock as _, SystemClock};
+use crate::proto::address::Address;
 use crate::proto::calendar::Calendar;
 use crate::proto::time::UnixMillis;
+use crate::secret::Secret;
 
-/// Show what became of a message.
+/// Show what became of a message: to the agent that sent it, and any message to the operator.
 #[derive(Args)]
 pub(super) struct Inspect {
     /// The message's nonce, as send printed it
     nonce: String,
+    /// The agent that sent it: NAME@DOMAIN, or a name at the server
+    #[arg(long, env = "ATP_AGENT", value_name = "AGENT")]
+    agent_id: Option<String>,
+    /// The agent's password; asked for if there is a terminal
+    #[arg(long, short = 'P', env = "ATP_PASSWORD", hide_env_values = true)]
+    password: Option<Secret>,
     #[command(flatten)]
     server: ServerOptions,
     #[command(flatten)]
@@ -27,20 +36,58 @@ pub(super) struct Inspect {
 
 impl Inspect {
     pub async fn run(self, output: &Output) -> Result<(), CliError> {
-        let token = self.admin.token()?;
-        let mut client = Client::new(&self.server, Prompt::new())?;
-        let request = Request::get("inspect").query("nonce", &self.nonce).bearer(token);
-        let reply = client.call(request).await?;
-        if reply.status == 404 {
-            return Err(CliError::failed(format!("message {} not found", self.nonce)));
-        }
-        let found = reply.success()?;
+        let prompt = Prompt::new();
+        let mut client = Client::new(&self.server, prompt)?;
+        let found = self.ask(&mut client, prompt).await?;
         if output.is_json() {
             output::print_json(&found)
         } else {
             output::print(&text(&found, SystemClock.now().seconds()))
         }
     }
+
+    /// As the agent, if one is named; what it has not sent, and everything without an agent, as the operator.
+    async fn ask(&self, client: &mut Client, prompt: Prompt) -> Result<Value, CliError> {
+        let token = self.admin.token().ok();
+        let agent = self.agent_id.as_ref().filter(|name| !name.is_empty());
+        // With the token at hand nobody need be asked for a password.
+        let agent = agent.filter(|_| self.password.is_some() || token.is_none());
+        if let Some(name) = agent {
+            let agent = names::complete(client, name).await?;
+            let password = prompt.password(self.password.clone(), &agent.to_string())?;
+            if let Some(found) = self.as_agent(client, &agent, &password).await? {
+                return Ok(found);
+            }
+            if token.is_none() {
+                let text = format!("{agent} has sent no message {} that is still remembered", self.nonce);
+                return Err(CliError::failed(text));
+            }
+        }
+        let missing = || CliError::usage("who asks? give --agent-id, or as the operator --admin-token");
+        let found = self.as_operator(client, token.ok_or_else(missing)?).await?;
+        found.ok_or_else(|| CliError::failed(format!("message {} not found", self.nonce)))
+    }
+
+    async fn as_agent(
+        &self,
+        client: &mut Client,
+        agent: &Address,
+        password: &Secret,
+    ) -> Result<Option<Value>, CliError> {
+        let request = Request::get(&format!("me/sent/{}", http::encoded(&self.nonce)));
+        found(client.call(request.basic(agent, password)).await?)
+    }
+
+    async fn as_operator(&self, client: &mut Client, token: &Secret) -> Result<Option<Value>, CliError> {
+        let request = Request::get("inspect").query("nonce", &self.nonce);
+        found(client.call(request.bearer(token)).await?)
+    }
+}
+
+/// `None`: the server knows the call, but not the message.
+fn found(reply: Reply) -> Result<Option<Value>, CliError> {
+    let answered = reply.body.get("error").is_some();
+    if reply.status == 404 && answered { Ok(None) } else { reply.success().map(Some) }
 }
 
 fn text(found: &Value, now: i64) -> String {
@@ -77,9 +124,17 @@ fn text(found: &Value, now: i64) -> String {
 fn describe(recipient: &Value, out: &mut String) {
     let text =
         |of: &Value, name| of.get(name).and_then(Value::as_str).map(output::one_line).unwrap_or_default();
+    let has_no_trail = recipient.get("trail").is_none_or(Value::is_null);
     let attempts = recipient.get("attempts").and_then(Value::as_u64).unwrap_or_default();
     let (address, state) = (text(recipient, "address"), text(recipient, "state"));
-    let _ = writeln!(out, "{:<13}{address}  {state}, attempts: {attempts}", "Recipient:");
+    let remote = match (text(recipient, "remote"), text(recipient, "tls")) {
+        (remote, _) if remote.is_empty() => String::new(),
+        (remote, tls) => format!(", {remote} (TLS: {tls})"),
+    };
+    let _ = writeln!(out, "{:<13}{address}  {state}, attempts: {attempts}{remote}", "Recipient:");
+    if let (Some(error), true) = (recipient.get("error").and_then(Value::as_str), has_no_trail) {
+        let _ = writeln!(out, "  {}", output::one_line(error));
+    }
     for step in recipient.get("trail").and_then(Value::as_array).into_iter().flatten() {
         let at = step.get("at").and_then(Value::as_i64).unwrap_or_default();
         let (date, remote) = (Calendar::from(UnixMillis::from_seconds(at)), text(step, "remote"));

@@ -61,6 +61,7 @@ fn known_commands_are_understood() {
         "atp dns check --domain example.com",
         "atp status --server example.com --admin-token t --json",
         "atp inspect msg-0 --server example.com --admin-token t",
+        "atp inspect msg-0 --agent-id agent -P pw --server 127.0.0.1:7443 --no-verify --json",
         "atp demo --keep",
     ] {
         if let Err(error) = Cli::try_parse_from(line.split(' ')) {

@@ -99,18 +99,14 @@ impl Pipeline {
             Again::Later(Some(asked)) => wait.max(asked),
             _ => wait,
         };
-        let unanswered = row.unanswered.clone().or_else(|| {
-            let target = failure.via.as_ref().filter(|_| failure.unanswered)?.remote.clone();
-            Some(Unanswered { target, native: failure.native, at: now })
-        });
         Settlement::Retry {
             // The last attempt is made when time is up, not before. If it is up by the wall clock only, the wall
             // clock is not believed.
             due: if deadline > now { now.plus(wait).min(deadline) } else { now.plus(wait) },
             step,
-            unanswered,
+            unanswered: unanswered_after(row, failure),
             restamp: row.restamp || (failure.stale && row.unanswered.is_none()),
-            renamed: row.renamed || failure.rename,
+            renamed: row.renamed.saturating_add(failure.rename.into()),
         }
     }
 
@@ -178,6 +174,18 @@ pub(super) fn failed<'a>(
 fn step(via: Option<Via>, at: UnixMillis, code: String, text: String) -> Step {
     let (remote, tls) = via.map(|via| (via.remote, via.tls.to_owned())).unzip();
     Step { at, remote, tls, code, text }
+}
+
+/// The first attempt that ended unanswered, now that one has failed. The next nonce, if the peer did not keep the
+/// copy under the last, begins anew; certainty that an attempt was written goes before a suspicion.
+fn unanswered_after(row: &Row, failure: &Failure) -> Option<Unanswered> {
+    if failure.rename {
+        return row.unanswered.clone().filter(|earlier| earlier.target.is_none());
+    }
+    let written = failure.written.as_ref().filter(|_| failure.unanswered);
+    let last =
+        written.zip(failure.via.as_ref()).map(|(plan, via)| super::unanswered(via.remote.clone(), plan));
+    row.written_unanswered().cloned().or(last).or_else(|| row.unanswered.clone())
 }
 
 pub(super) fn expired(row: &Row, last: &Step) -> Step {

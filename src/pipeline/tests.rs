@@ -26,7 +26,7 @@ use crate::proto::signature::KeyId;
 use crate::proto::svcb::Svcb;
 use crate::proto::time::UnixMillis;
 use crate::sign::{Key, Signer};
-use crate::spool::contract::Store;
+use crate::spool::contract::{Store, StoreError};
 use crate::spool::entry::Body;
 use crate::spool::retry::Schedule;
 use crate::spool::state::Ending;
@@ -39,59 +39,75 @@ use crate::testing::resolver::ScriptedResolver;
 use crate::transfer::client::Client;
 use crate::verify::{Verifier, VerifySettings};
 
+mod reference;
+mod vanished;
+
 /// 2026-11-20 12:00:00 UTC.
 const NOON: UnixMillis = UnixMillis(1_795_176_000_000);
-const NOON_DATE: &str = "Fri, 20 Nov 2026 12:00:00 GMT";
-const REPLAY: &str = r#"{"error":"Replay detected"}"#;
 
 struct World {
     pipeline: Arc<Pipeline>,
     peer: Arc<ScriptedPeer>,
     dns: Arc<ScriptedResolver>,
     disk: Arc<MemoryDisk>,
-    _stop: watch::Sender<bool>,
+    stop: watch::Sender<bool>,
+    health: watch::Receiver<Option<StoreError>>,
 }
 
 impl World {
-    /// A daemon for a.test with the agent me@a.test; b.test is `peer`.
+    /// A daemon for a.example with the agent me@a.example; b.example is `peer`.
     async fn new(peer: Arc<ScriptedPeer>) -> World {
+        let world = World::idle(peer, Arc::default(), NOON).await;
+        for name in ["me@a.example", "postmaster@a.example"] {
+            let now = world.pipeline.env.clock.now();
+            world.pipeline.store.register(address(name), None, now).await.unwrap();
+        }
+        world.run();
+        world
+    }
+
+    /// The same on a disk that may have been used before, from `now` on. Nothing is attempted yet.
+    async fn idle(peer: Arc<ScriptedPeer>, disk: Arc<MemoryDisk>, now: UnixMillis) -> World {
         let dns = Arc::new(ScriptedResolver::default());
-        let record = Svcb { priority: 1, target: "atp.b.example".into(), ..Svcb::default() };
-        dns.set("_atp.b.example", Kind::Svcb, vec![crate::env::dns::Record::Svcb(record)]);
-        dns.addresses("atp.b.example", &["192.0.2.1".parse().unwrap()]);
-        let env = Env {
-            clock: Arc::new(TokioClock::at(NOON)),
-            dns: dns.clone(),
-            dial: Arc::new(DialPeer(peer.clone())),
-            rng: Arc::new(SystemRng),
-        };
-        let disk = Arc::new(MemoryDisk::default());
+        let clock = Arc::new(TokioClock::at(now));
+        peer.goes_by(clock.clone(), 0);
+        let env =
+            Env { clock, dns: dns.clone(), dial: Arc::new(DialPeer(peer.clone())), rng: Arc::new(SystemRng) };
         let (spool, committer, health) = store::open(disk.clone()).unwrap();
         tokio::spawn(committer.run());
-        let spool: Arc<dyn Store> = Arc::new(spool);
-        for name in ["me@a.example", "postmaster@a.example"] {
-            spool.register(address(name), None, env.clock.now()).await.unwrap();
-        }
-        let pipeline = Arc::new(pipeline(env.clone(), spool.clone()));
+        let pipeline = Arc::new(pipeline(env, Arc::new(spool)));
+        let world = World { pipeline, peer, dns, disk, stop: watch::Sender::new(false), health };
+        world.route("b.example", "atp.b.example");
+        world.dns.addresses("atp.b.example", &["192.0.2.1".parse().unwrap()]);
+        world
+    }
+
+    /// Sends the mail of `domain` to `host`.
+    fn route(&self, domain: &str, host: &str) {
+        let record = Svcb { priority: 1, target: host.into(), ..Svcb::default() };
+        self.dns.set(&format!("_atp.{domain}"), Kind::Svcb, vec![crate::env::dns::Record::Svcb(record)]);
+    }
+
+    /// Starts attempts.
+    fn run(&self) {
         let attempt = {
-            let pipeline = pipeline.clone();
+            let pipeline = self.pipeline.clone();
             move |row| -> crate::env::BoxFuture<'static, due::Attempted> {
                 let pipeline = pipeline.clone();
                 Box::pin(async move { pipeline.outbound(row).await })
             }
         };
+        let Pipeline { store, env, schedule, .. } = &*self.pipeline;
         let (runner, handover) = due::runner(due::Parts {
-            store: spool,
-            health,
-            env,
-            schedule: pipeline.schedule.clone(),
+            store: store.clone(),
+            health: self.health.clone(),
+            env: env.clone(),
+            schedule: schedule.clone(),
             bounds: due::Bounds::default(),
             attempt: Arc::new(attempt),
         });
-        assert!(pipeline.handover.set(handover).is_ok());
-        let (stop, stopping) = watch::channel(false);
-        tokio::spawn(runner.run(stopping));
-        World { pipeline, peer, dns, disk, _stop: stop }
+        assert!(self.pipeline.handover.set(handover).is_ok());
+        tokio::spawn(runner.run(self.stop.subscribe()));
     }
 
     async fn submit(&self, nonce: &str, change: impl FnOnce(&mut Value)) {
@@ -106,8 +122,13 @@ impl World {
     }
 
     async fn ending(&self, nonce: &str) -> Option<Ending> {
+        self.endings(nonce).await[0]
+    }
+
+    /// How it ended for each recipient.
+    async fn endings(&self, nonce: &str) -> Vec<Option<Ending>> {
         let trace = self.pipeline.store.trace(Nonce::parse(nonce).unwrap()).await.unwrap();
-        trace.sent[0].0.recipients[0].ending
+        trace.sent[0].0.recipients.iter().map(|recipient| recipient.ending).collect()
     }
 
     /// The messages in the sender's mailbox: bounces.
@@ -115,6 +136,12 @@ impl World {
         let me = address("me@a.example");
         let page = self.pipeline.store.mailbox(me.clone(), 0, 100, 1 << 20).await.unwrap().unwrap();
         mailbox::page(&page, &me, 0).unwrap()["messages"].as_array().unwrap().clone()
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.stop.send_replace(true);
     }
 }
 
@@ -220,6 +247,27 @@ async fn a_permanent_refusal_bounces_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_peer_speaks_is_asked_again_only_if_another_program_may_be_there() {
+    for (refusal, asked) in [
+        (r#"{"error":"No such agent.","error_code":"550 5.1.1"}"#, 1),
+        (r#"{"error":"No such path.","error_code":"550 5.5.1"}"#, 2),
+        ("<html>", 2),
+    ] {
+        let world = World::new(ScriptedPeer::like_us()).await;
+        world.peer.will([Deed::Say(404, refusal.into())]);
+        for nonce in ["n1", "n2"] {
+            world.submit(nonce, |_| {}).await;
+            sleep(HOUR / 2).await;
+        }
+        assert_eq!(
+            (world.peer.asked(), world.ending("n2").await),
+            (asked, Some(Ending::Delivered)),
+            "{refusal}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn given_up_after_two_days_and_not_before() {
     let world = World::new(ScriptedPeer::like_us()).await;
     world.peer.will(std::iter::repeat_n(Deed::Refuse, 1000));
@@ -314,76 +362,4 @@ async fn what_the_peer_does_not_take_is_not_sent() {
     sleep(Duration::from_secs(1)).await;
     assert_eq!(world.bounces().await[0]["payload"]["status"]["error_code"], "552 5.3.4");
     assert!(world.peer.transfers().is_empty());
-}
-
-#[tokio::test(start_paused = true)]
-async fn every_attempt_at_the_reference_is_stamped_now() {
-    let world = World::new(ScriptedPeer::like_the_reference()).await;
-    world.peer.will([Deed::Refuse, Deed::Refuse]);
-    world.submit("n1", |message| message["context_id"] = json!("c1")).await;
-    sleep(HOUR).await;
-    let sent = world.peer.transfers();
-    assert_eq!(sent.len(), 1);
-    assert!(sent[0].timestamp() > NOON.seconds());
-    let atp = &sent[0].routing().unwrap()["atp"];
-    assert_eq!(
-        (&atp["submitted_at"], &atp["fields"]),
-        (&json!(NOON.seconds()), &json!({ "context_id": "c1" }))
-    );
-}
-
-#[tokio::test(start_paused = true)]
-async fn replay_after_a_lost_answer_counts_as_delivered() {
-    let world = World::new(ScriptedPeer::like_the_reference()).await;
-    world.peer.dates(NOON_DATE);
-    world.peer.will([Deed::TakeAndCut, Deed::Say(400, REPLAY.into())]);
-    world.submit("n1", |_| {}).await;
-    sleep(Duration::from_secs(30)).await;
-    assert_eq!(world.ending("n1").await, Some(Ending::DeliveredInferred));
-    assert_eq!(world.peer.transfers().len(), 2);
-}
-
-#[tokio::test(start_paused = true)]
-async fn replay_is_not_believed_of_a_peer_with_a_wrong_clock() {
-    let world = World::new(ScriptedPeer::like_the_reference()).await;
-    world.peer.dates("Fri, 20 Nov 2026 13:00:00 GMT");
-    world.peer.will([Deed::TakeAndCut, Deed::Say(400, REPLAY.into())]);
-    world.submit("n1", |_| {}).await;
-    sleep(Duration::from_secs(4)).await;
-    assert_eq!(world.ending("n1").await, None);
-}
-
-#[tokio::test(start_paused = true)]
-async fn replay_after_its_own_500_is_answered_with_another_nonce() {
-    let world = World::new(ScriptedPeer::like_the_reference()).await;
-    world.peer.dates(NOON_DATE);
-    world
-        .peer
-        .will([Deed::Say(500, r#"{"error":"Internal server error"}"#.into()), Deed::Say(400, REPLAY.into())]);
-    world.submit("n1", |_| {}).await;
-    sleep(Duration::from_secs(50)).await;
-    let sent = world.peer.transfers();
-    assert_eq!(sent.len(), 3);
-    assert_eq!((sent[0].nonce().as_str(), sent[1].nonce().as_str()), ("n1", "n1"));
-    assert!(sent[2].nonce().as_str().starts_with("d-"));
-    assert_eq!(sent[2].routing().unwrap()["atp"]["nonce"], "n1");
-    assert_eq!(world.ending("n1").await, Some(Ending::Delivered));
-}
-
-#[tokio::test(start_paused = true)]
-async fn copies_for_one_reference_server_have_nonces_of_their_own() {
-    let world = World::new(ScriptedPeer::like_the_reference()).await;
-    let cc = json!(["Two@b.example", "three@b.example", "me@a.example"]);
-    world.submit("n1", |message| message["cc"] = cc).await;
-    sleep(Duration::from_secs(5)).await;
-    let mut sent = world.peer.transfers();
-    sent.sort_by_key(|message| message.to().to_string());
-    let recipients: Vec<_> = sent.iter().map(|message| message.to().to_string()).collect();
-    assert_eq!(recipients, ["three@b.example", "two@b.example", "you@b.example"]);
-    assert_eq!(sent[2].nonce().as_str(), "n1");
-    for copy in &sent[..2] {
-        assert!(copy.nonce().as_str().starts_with("c-") && copy.nonce().as_str().len() == 34);
-        assert_eq!(copy.routing().unwrap()["atp"]["to"], "you@b.example");
-    }
-    assert_eq!(world.bounces().await.len(), 1, "the copy to the author");
 }

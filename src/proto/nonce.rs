@@ -6,6 +6,9 @@ use std::sync::Arc;
 
 use super::limits::MAX_NONCE_BYTES;
 
+/// What all nonces derived from one identity have in common, as 32 hex digits.
+pub type DerivedDigits = [u8; 16];
+
 /// A text is no nonce.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a nonce is 1 to 128 of A-Z a-z 0-9 . _ : -")]
@@ -33,10 +36,21 @@ impl Nonce {
         Nonce(format!("msg-{}", lower_hex(&random)).into())
     }
 
-    /// `prefix`, which must consist of nonce characters, and the first 32 hex digits of `hash`.
-    pub(super) fn derived(prefix: &'static str, hash: &[u8; 32]) -> Nonce {
-        let (half, _) = hash.split_at(16);
-        Nonce(format!("{prefix}{}", lower_hex(half)).into())
+    /// `prefix`, which must consist of a few nonce characters, and `digits` as 32 hex digits.
+    pub(super) fn derived(prefix: &str, digits: &DerivedDigits) -> Nonce {
+        Nonce(format!("{prefix}{}", lower_hex(digits)).into())
+    }
+
+    /// The digits, if it has the form of a derived nonce: `c-`, `d-` or `d`, a number and `-`, then the digits
+    /// in lower case (`docs/protocol.md` §4, §10). An author's own nonce may have that form too.
+    pub fn derived_digits(&self) -> Option<DerivedDigits> {
+        let (kind, digits) = self.0.split_once('-')?;
+        let numbered = |number: &str| number.bytes().all(|byte| byte.is_ascii_digit());
+        if kind != "c" && !kind.strip_prefix('d').is_some_and(numbered) {
+            return None;
+        }
+        let value = u128::from_str_radix(digits, 16).ok()?.to_be_bytes();
+        (lower_hex(&value) == digits).then_some(value)
     }
 
     /// The text.
@@ -93,6 +107,26 @@ mod tests {
     fn reference_style_has_twelve_hex_digits() {
         let nonce = Nonce::reference_style([0, 1, 0xab, 0xff, 0x10, 9]);
         assert_eq!(nonce.as_str(), "msg-0001abff1009");
+    }
+
+    #[test]
+    fn a_derived_nonce_tells_its_digits() {
+        let digits = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 0xff];
+        for prefix in ["c-", "d-", "d2-", "d65535-"] {
+            assert_eq!(Nonce::derived(prefix, &digits).derived_digits(), Some(digits), "{prefix}");
+        }
+        let hex = "000102030405060708090a0b0c0d0eff";
+        for other in [
+            format!("e-{hex}"),
+            format!("dx-{hex}"),
+            format!("c{hex}"),
+            format!("c-{}", hex.to_uppercase()),
+            format!("c-{}", &hex[1..]),
+            format!("c-0{hex}"),
+            "msg-0123456789ab".into(),
+        ] {
+            assert_eq!(Nonce::parse(&other).unwrap().derived_digits(), None, "{other}");
+        }
     }
 
     proptest! {

@@ -2,6 +2,7 @@
 //! understands (`docs/protocol.md` §4). [`write()`] makes the transfer of an author's message, [`read`] gives
 //! the author's message back; whatever the shape, both ends see one identity and one digest.
 
+use serde::Deserialize;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
@@ -9,17 +10,18 @@ use sha2::{Digest as _, Sha256};
 use super::address::{Address, AddressError};
 use super::canonical::{self, COVERED_BY_REFERENCE, CanonicalError};
 use super::message::{self, Message, MessageError};
-use super::nonce::{Nonce, NonceError};
+use super::nonce::{DerivedDigits, Nonce, NonceError};
 
 /// Under which nonce a transfer goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, Deserialize)]
 pub enum CopyNonce {
     /// The author's.
     Author,
-    /// `c-` and a hash: a further copy to a server that keeps one message per nonce.
+    /// `c-` and 32 digits of the identity's hash: a further copy to a server that keeps one message per nonce.
     Copy,
-    /// `d-` and the same hash: once more to a server that holds the first try for a replay.
-    Retry,
+    /// `d-` and the same digits, from the second on `d2-`, `d3-` and so on: once more to a server that remembers
+    /// the nonce of an earlier try, but not its message. Counted from 1.
+    Retry(u16),
 }
 
 /// What of a transfer depends on the peer.
@@ -52,11 +54,18 @@ impl Identity {
         Sha256::digest(format!("{}\0{}\0{}", self.from, self.nonce, self.recipient)).into()
     }
 
+    /// What its derived nonces have in common.
+    pub fn derived_digits(&self) -> DerivedDigits {
+        self.hash().first_chunk().copied().unwrap_or_default()
+    }
+
     fn copy_nonce(&self, kind: CopyNonce) -> Nonce {
+        let digits = self.derived_digits();
         match kind {
             CopyNonce::Author => self.nonce.clone(),
-            CopyNonce::Copy => Nonce::derived("c-", &self.hash()),
-            CopyNonce::Retry => Nonce::derived("d-", &self.hash()),
+            CopyNonce::Copy => Nonce::derived("c-", &digits),
+            CopyNonce::Retry(0 | 1) => Nonce::derived("d-", &digits),
+            CopyNonce::Retry(number) => Nonce::derived(&format!("d{number}-"), &digits),
         }
     }
 }

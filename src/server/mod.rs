@@ -2,7 +2,7 @@
 //!
 //! - [`listen`]: accepts connections, bounded, until told to stop; then drains each `connection`
 //! - [`tls`]: the certificate shown
-//! - [`routes`]: paths to calls ([`message`], [`inbox`], [`register`], [`about`], [`admin`])
+//! - [`routes`]: paths to calls ([`message`], [`inbox`], [`inspect`], [`register`], [`about`], [`admin`])
 //! - [`control`]: the same calls and the operator's own over a Unix socket
 //! - [`body`] reads requests within bounds, [`answer`] turns a [`Fault`](crate::error::Fault) into a response
 
@@ -13,6 +13,7 @@ pub mod body;
 mod connection;
 pub mod control;
 pub mod inbox;
+pub mod inspect;
 pub mod listen;
 pub mod message;
 pub mod ready;

@@ -10,7 +10,7 @@ use axum::routing::{delete, get, post};
 
 use super::answer::{Refusal, log_refusals};
 use super::state::App;
-use super::{about, admin, inbox, message, ready, register};
+use super::{about, admin, inbox, inspect, message, ready, register};
 use crate::error::Fault;
 use crate::proto::status::Reason;
 
@@ -34,12 +34,13 @@ fn calls() -> Router<Arc<App>> {
     Router::new()
         .route("/.well-known/atp/v1/message", post(message::post))
         .route("/.well-known/atp/v1/messages", get(inbox::agent))
+        .route("/.well-known/atp/v1/me/sent/{nonce}", get(inspect::agent))
         .route("/.well-known/atp/v1/register", post(register::post))
         .route("/.well-known/atp/v1/capabilities", get(about::capabilities))
         .route("/.well-known/atp/v1/health", get(about::health))
         .route(READY, get(ready::ready))
         .route("/.well-known/atp/v1/stats", get(admin::stats))
-        .route("/.well-known/atp/v1/inspect", get(admin::inspect))
+        .route("/.well-known/atp/v1/inspect", get(inspect::operator))
         .route("/.well-known/atp/v1/agents", get(admin::agents))
 }
 

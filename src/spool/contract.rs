@@ -179,8 +179,8 @@ pub enum Settlement {
         unanswered: Option<Unanswered>,
         /// Whether to stamp it anew from now on.
         restamp: bool,
-        /// Whether to send it under a second derived nonce from now on.
-        renamed: bool,
+        /// How many derived nonces it has used up: from now on it goes under the next one.
+        renamed: u16,
     },
     /// Never; the sender is told in the same write.
     Bounced {
@@ -464,7 +464,11 @@ pub trait Store: Send + Sync {
     /// One message of a mailbox.
     fn mail(&self, address: Address, cursor: u64) -> Answer<'_, Option<Mail>>;
 
-    /// Everything known under a nonce.
+    /// What became of one submission of an agent, with the rows still open. The nonce may be one that was derived
+    /// for a copy of it. `None`: the agent has submitted nothing under it, or that is forgotten.
+    fn sent(&self, from: Address, nonce: Nonce) -> Answer<'_, Option<(SentRecord, Vec<Row>)>>;
+
+    /// Everything known under a nonce, which may be one that was derived for a copy.
     fn trace(&self, nonce: Nonce) -> Answer<'_, Trace>;
 
     /// Creates an account with its mailbox. `false`: the name is taken.

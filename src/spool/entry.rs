@@ -10,6 +10,7 @@ use super::retry::Schedule;
 use super::state::{Ending, Event, Misfit, Progress, State, step};
 use crate::proto::address::Address;
 use crate::proto::nonce::Nonce;
+use crate::proto::routing::CopyNonce;
 use crate::proto::time::{Moment, UnixMillis};
 
 /// The version of every record this program writes.
@@ -102,12 +103,22 @@ mod serde_bytes_vec {
 /// Kept so that a later attempt looks the same to it (`docs/protocol.md` §4, §5).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unanswered {
-    /// `host:port` of the target.
-    pub target: String,
+    /// `host:port` of the target. `None`: the attempt vanished, perhaps before anything was written.
+    pub target: Option<String>,
     /// Whether the copy had the author's own `to`, `cc` and nonce.
     pub native: bool,
-    /// When it was written.
+    /// Under which nonce it went.
+    pub nonce: CopyNonce,
+    /// When it was made.
     pub at: UnixMillis,
+}
+
+impl Unanswered {
+    /// An attempt of which nothing more was heard, because the daemon ended during it. It was of the author's own
+    /// form: one of any other is noted before it is made.
+    pub fn vanished(at: UnixMillis) -> Unanswered {
+        Unanswered { target: None, native: true, nonce: CopyNonce::Author, at }
+    }
 }
 
 /// One step of a row's story.
@@ -160,17 +171,15 @@ pub struct Row {
     pub last_attempt: Option<UnixMillis>,
     /// Whether it must be stamped with the time of the attempt (the peer found the author's stamp stale).
     pub restamp: bool,
-    /// Whether it travels under a second derived nonce (a reference peer remembers the first, but did not keep
-    /// the message; `docs/protocol.md` §10).
-    pub renamed: bool,
+    /// How often it had to be given another derived nonce, because a reference peer remembers the one before
+    /// but did not keep the message (`docs/protocol.md` §10).
+    pub renamed: u16,
     /// Whether it has been put back, or found again after a restart; says under which key it lies.
     pub deferred: bool,
     /// How long it has been held altogether, in milliseconds, the present hold not counted.
     pub held_millis: u64,
     /// Whether its sender has been told that it is late.
     pub noticed: bool,
-    /// Which copy this is at a peer without `rcpt`: false for the first, which keeps the author's nonce.
-    pub further_copy: bool,
     /// The first attempt that ended unanswered. `None`: every attempt was answered or never written.
     pub unanswered: Option<Unanswered>,
     /// Its story, oldest first.
@@ -180,6 +189,11 @@ pub struct Row {
 }
 
 impl Row {
+    /// The first attempt that was certainly written and ended unanswered.
+    pub fn written_unanswered(&self) -> Option<&Unanswered> {
+        self.unanswered.as_ref().filter(|unanswered| unanswered.target.is_some())
+    }
+
     /// The number of the attempt under way, or of the next one; 1 is the first.
     pub fn attempt(&self) -> u32 {
         self.attempts.saturating_add(1)

@@ -5,7 +5,7 @@ use sha2::{Digest, Sha256};
 
 use super::entry::RowId;
 use crate::proto::address::{Address, Domain};
-use crate::proto::nonce::Nonce;
+use crate::proto::nonce::{DerivedDigits, Nonce};
 use crate::proto::time::UnixMillis;
 
 /// The store's schema version.
@@ -20,6 +20,8 @@ pub const CHUNKS: &[u8] = b"b";
 pub const SHARES: &[u8] = b"c";
 /// Rows by due time: `d` due, row. The value is [`Place`].
 pub const DUE: &[u8] = b"d";
+/// Which submission a derived nonce stands for: `h` digits of the nonce.
+pub const DERIVED: &[u8] = b"h";
 /// Identities received: `i` hash of nonce, hash of identity.
 pub const RECEIVED: &[u8] = b"i";
 /// Mailboxes whose owner is gone and whose entries are still to be removed: `g` mailbox.
@@ -229,6 +231,11 @@ fn hash_of(parts: &[&str]) -> [u8; 32] {
 /// The prefix under which every submission with that nonce lies.
 pub fn sent_by_nonce(nonce: &Nonce) -> Vec<u8> {
     join(&[SENT, &nonce_hash(nonce)[..NONCE_HASH_BYTES]])
+}
+
+/// The key that says which submission the nonces derived with these digits stand for.
+pub fn derived(digits: &DerivedDigits) -> Vec<u8> {
+    join(&[DERIVED, digits])
 }
 
 /// The key of a submission by its sender and nonce.

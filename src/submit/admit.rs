@@ -59,7 +59,10 @@ impl Admission<'_> {
     /// [`Reason::Conflict`] if the nonce was used for something else, or the store's fault.
     pub async fn admit(&self, submission: &Submission, bounce: MakeBounce<'_>) -> Result<Admitted, Fault> {
         for _ in 0..MAX_LOOKS {
-            let recipients = self.recipients(submission, bounce).await?;
+            let recipients = match self.recipients(submission, bounce).await {
+                Ok(recipients) => recipients,
+                Err(refusal) => return self.repeated(submission, refusal).await,
+            };
             let own = recipients.iter().filter(|recipient| matches!(recipient.fate, Fate::Own));
             let delivered = own.count() as u64;
             let now = self.store.moment(self.env.clock.now());
@@ -80,12 +83,7 @@ impl Admission<'_> {
             match self.store.accept(new).await? {
                 Acceptance::Accepted { rows } => return Ok(Admitted::Now { rows, delivered }),
                 Acceptance::Already => return Ok(Admitted::Before),
-                Acceptance::Conflict => {
-                    return Err(Fault::new(
-                        Reason::Conflict,
-                        "This nonce was used for another message before.",
-                    ));
-                }
+                Acceptance::Conflict => return Err(conflict()),
                 Acceptance::QueueFull => {
                     let text = "Too many of your messages wait for delivery; please try again later.";
                     return Err(Fault::new(Reason::NoSpace, text));
@@ -94,6 +92,17 @@ impl Admission<'_> {
             }
         }
         Err(Fault::internal("recipients kept changing while a submission was accepted"))
+    }
+
+    /// What would be refused now may have been accepted before, when its recipient was still there.
+    async fn repeated(&self, submission: &Submission, refusal: Fault) -> Result<Admitted, Fault> {
+        let message = submission.message();
+        match self.store.sent(message.from().clone(), message.nonce().clone()).await? {
+            Some((known, _)) if known.nonce != *message.nonce() => Err(refusal),
+            Some((known, _)) if known.digest == submission.digest() => Ok(Admitted::Before),
+            Some(_) => Err(conflict()),
+            None => Err(refusal),
+        }
     }
 
     /// Every recipient once, in the order of `to`, `cc`, and what is to become of its copy.
@@ -129,4 +138,8 @@ impl Admission<'_> {
         }
         Ok(recipients)
     }
+}
+
+fn conflict() -> Fault {
+    Fault::new(Reason::Conflict, "This nonce was used for another message before.")
 }

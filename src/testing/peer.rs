@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -10,6 +11,7 @@ use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 
 use crate::env::BoxFuture;
+use crate::env::clock::Clock;
 use crate::env::dial::{Connection, Dial, DialError, Endpoint};
 use crate::proto::message::Message;
 
@@ -39,10 +41,11 @@ pub struct ScriptedPeer {
 struct Inner {
     capabilities: String,
     script: VecDeque<Deed>,
-    /// Seconds to add to the true time in `Date`.
-    date: Option<String>,
+    /// What `Date` says, and how many seconds it is wrong. `None`: the machine's time.
+    clock: Option<(Arc<dyn Clock>, i64)>,
     transfers: Vec<Message>,
     dials: usize,
+    asked: usize,
 }
 
 impl ScriptedPeer {
@@ -67,14 +70,19 @@ impl ScriptedPeer {
         self.lock().script.extend(deeds);
     }
 
-    /// Sets the `Date` of every answer.
-    pub fn dates(&self, date: &str) {
-        self.lock().date = Some(date.into());
+    /// Has the `Date` of every answer go by a clock, `ahead` seconds ahead of it.
+    pub fn goes_by(&self, clock: Arc<dyn Clock>, ahead: i64) {
+        self.lock().clock = Some((clock, ahead));
     }
 
     /// Every transfer it has read, in order.
     pub fn transfers(&self) -> Vec<Message> {
         self.lock().transfers.clone()
+    }
+
+    /// How often it was asked what it speaks.
+    pub fn asked(&self) -> usize {
+        self.lock().asked
     }
 
     /// How often it was dialled.
@@ -99,11 +107,14 @@ impl ScriptedPeer {
                 Deed::TakeAndCut | Deed::Refuse => return None,
             }
         } else {
+            inner.asked += 1;
             (200, inner.capabilities.clone())
         };
         let mut response = Response::builder().status(status);
-        if let Some(date) = &inner.date {
-            response = response.header("date", date);
+        if let Some((clock, ahead)) = &inner.clock {
+            let seconds = u64::try_from(clock.now().seconds() + ahead).ok()?;
+            let date = UNIX_EPOCH + Duration::from_secs(seconds);
+            response = response.header("date", httpdate::fmt_http_date(date));
         }
         response.body(Full::new(text.into())).ok()
     }

@@ -88,14 +88,21 @@ impl Client {
     }
 
     fn understand(&self, target: &Target, reply: &Reply) -> Meaning {
-        if matches!(reply.status, 404 | 413) {
-            // Another program may have taken the peer's place, or it takes less than it did.
-            self.profiles.forget(&target.to_string());
-        }
-        match reply::read(reply, self.clock.now().seconds()) {
+        let meaning = match reply::read(reply, self.clock.now().seconds()) {
             Meaning::Failed(failure) => Meaning::Failed(failure.at(target)),
+            Meaning::Stumbled { failure, clocks_agree } => {
+                Meaning::Stumbled { failure: failure.at(target), clocks_agree }
+            }
             meaning => meaning,
+        };
+        match (reply.status, &meaning) {
+            // It speaks of the recipient, not of the path.
+            (404, Meaning::Failed(failure)) if failure.code == Reason::UnknownAgent.code() => {}
+            // Another program may have taken the peer's place, or it takes less than it did.
+            (404 | 413, _) => self.profiles.forget(&target.to_string()),
+            _ => {}
         }
+        meaning
     }
 
     /// Sends a request to the first of the target's addresses that can be reached.

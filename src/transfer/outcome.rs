@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::plan::Plan;
 use crate::discover::Target;
 use crate::env::dial::{DialError, Trust};
 use crate::error::Fault;
@@ -85,12 +86,12 @@ pub struct Failure {
     pub contact: Contact,
     /// Whether the request was written and no answer came: the peer may have the message.
     pub unanswered: bool,
-    /// Whether what was written had the author's own `to`, `cc` and nonce.
-    pub native: bool,
+    /// What was written, where no answer came to it.
+    pub written: Option<Box<Plan>>,
     /// Whether the peer found the stamp too old, so that the next attempt should carry a new one.
     pub stale: bool,
-    /// Whether a reference peer remembers the nonce although it refused the message, so that the next attempt
-    /// should carry another one.
+    /// Whether a reference peer remembers the nonce although it does not have the message, so that the next
+    /// attempt should carry another one.
     pub rename: bool,
 }
 
@@ -105,7 +106,7 @@ impl Failure {
             again: Again::Later(None),
             contact: contact(reason),
             unanswered: false,
-            native: true,
+            written: None,
             stale: false,
             rename: false,
         }

@@ -17,9 +17,10 @@ pub struct Situation<'a> {
     pub stamped_at: i64,
     /// Whether an earlier attempt found the stamp stale.
     pub restamp: bool,
-    /// Whether the copy travels under its second derived nonce.
-    pub renamed: bool,
-    /// Whether another copy of the message goes to the same domain and keeps the author's nonce.
+    /// How many derived nonces a peer remembers although it did not keep the copy.
+    pub renamed: u16,
+    /// Whether an earlier recipient's copy goes to the same server and keeps the author's nonce. Matters only at
+    /// a peer without `rcpt`.
     pub further_copy: bool,
     /// The first attempt that ended unanswered. `None`: every attempt was answered or never written.
     pub unanswered: Option<Earlier>,
@@ -28,8 +29,13 @@ pub struct Situation<'a> {
 /// An earlier attempt that ended unanswered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Earlier {
+    /// Whether it was certainly written. An attempt at a peer without `rcpt` is noted before it is made, so one
+    /// that may have been written went to a peer that had `rcpt`.
+    pub written: bool,
     /// Whether it had the author's `to`, `cc` and nonce.
     pub native: bool,
+    /// Under which nonce it went.
+    pub nonce: CopyNonce,
     /// When it was made, Unix seconds.
     pub at: i64,
 }
@@ -43,6 +49,8 @@ pub struct Plan {
     pub native: bool,
     /// The stamp, Unix seconds.
     pub stamp: i64,
+    /// When it is made, Unix seconds.
+    pub at: i64,
 }
 
 /// Plans an attempt at `now` (Unix seconds).
@@ -51,7 +59,8 @@ pub struct Plan {
 /// A [`Failure`] if no copy may be sent to this peer now (or ever).
 pub fn plan(row: &Situation<'_>, profile: &Profile, now: i64) -> Result<Plan, Failure> {
     // The peer may have a copy: a later one must look the same to be known for it.
-    let native = row.unanswered.map_or(profile.rcpt, |earlier| earlier.native);
+    let earlier = row.unanswered.filter(|earlier| earlier.written || profile.rcpt);
+    let native = earlier.map_or(profile.rcpt, |earlier| earlier.native);
     if native && !profile.rcpt && row.to != row.recipient {
         return Err(Failure::temporary(
             Reason::NoAnswer,
@@ -59,28 +68,30 @@ pub fn plan(row: &Situation<'_>, profile: &Profile, now: i64) -> Result<Plan, Fa
              same form.",
         ));
     }
-    let nonce = match (native, row.renamed, row.further_copy) {
-        (true, ..) | (false, false, false) => CopyNonce::Author,
-        (false, true, _) => CopyNonce::Retry,
-        (false, false, true) => CopyNonce::Copy,
+    let nonce = match (earlier, row.renamed) {
+        (Some(earlier), _) => earlier.nonce,
+        (None, _) if native => CopyNonce::Author,
+        (None, 0) if row.further_copy => CopyNonce::Copy,
+        (None, 0) => CopyNonce::Author,
+        (None, number) => CopyNonce::Retry(number),
     };
     let shape =
         Shape { rcpt: native && profile.rcpt, fields: profile.fields, reference: profile.reference, nonce };
-    Ok(Plan { shape, native, stamp: stamp(row, profile, now)? })
+    Ok(Plan { shape, native, stamp: stamp(row, earlier, profile, now)?, at: now })
 }
 
-fn stamp(row: &Situation<'_>, profile: &Profile, now: i64) -> Result<i64, Failure> {
+fn stamp(row: &Situation<'_>, earlier: Option<Earlier>, profile: &Profile, now: i64) -> Result<i64, Failure> {
     if profile.reference {
         return Ok(now);
     }
-    let stamped_at = match (row.restamp, row.unanswered) {
+    let stamped_at = match (row.restamp, earlier) {
         (false, _) => row.stamped_at,
         (true, None) => return Ok(now),
         // The peer may have that copy, and forgets it when its stamp has become too old.
         (true, Some(earlier)) => earlier.at,
     };
     let too_old = profile.max_message_age_seconds.is_some_and(|age| now.saturating_sub(stamped_at) >= age);
-    match (too_old, row.unanswered) {
+    match (too_old, earlier) {
         (false, _) => Ok(stamped_at),
         (true, None) => Ok(now),
         (true, Some(_)) => Err(Failure::permanent(
@@ -118,7 +129,7 @@ mod tests {
             recipient: &cc,
             stamped_at: 0,
             restamp: false,
-            renamed: false,
+            renamed: 0,
             further_copy: true,
             unanswered: None,
         };
@@ -130,43 +141,64 @@ mod tests {
     fn a_peer_like_us_gets_the_authors_message() {
         let plan = with(|_| {}, |row| plan(row, &OURS, 999)).unwrap();
         let shape = Shape { rcpt: true, fields: true, reference: false, nonce: CopyNonce::Author };
-        assert_eq!(plan, Plan { shape, native: true, stamp: 0 });
+        assert_eq!(plan, Plan { shape, native: true, stamp: 0, at: 999 });
     }
 
     #[test]
     fn the_reference_gets_rewritten_copies_stamped_now() {
         let copy = with(|_| {}, |row| plan(row, &REFERENCE, 5)).unwrap();
         let shape = Shape { rcpt: false, fields: false, reference: true, nonce: CopyNonce::Copy };
-        assert_eq!(copy, Plan { shape, native: false, stamp: 5 });
+        assert_eq!(copy, Plan { shape, native: false, stamp: 5, at: 5 });
         let first = with(|row| row.further_copy = false, |row| plan(row, &REFERENCE, 5)).unwrap();
         assert_eq!(first.shape.nonce, CopyNonce::Author);
-        let renamed = with(|row| row.renamed = true, |row| plan(row, &REFERENCE, 5)).unwrap();
-        assert_eq!(renamed.shape.nonce, CopyNonce::Retry);
+        let renamed = with(|row| row.renamed = 2, |row| plan(row, &REFERENCE, 5)).unwrap();
+        assert_eq!(renamed.shape.nonce, CopyNonce::Retry(2));
+    }
+
+    fn earlier(written: bool, native: bool, nonce: CopyNonce) -> Option<Earlier> {
+        Some(Earlier { written, native, nonce, at: 500 })
+    }
+
+    fn native() -> Option<Earlier> {
+        earlier(true, true, CopyNonce::Author)
     }
 
     #[test]
     fn an_unanswered_attempt_fixes_the_shape() {
-        let waits = with(
-            |row| row.unanswered = Some(Earlier { native: true, at: 500 }),
-            |row| plan(row, &REFERENCE, 5),
-        )
-        .unwrap_err();
+        let waits = with(|row| row.unanswered = native(), |row| plan(row, &REFERENCE, 5)).unwrap_err();
         assert_eq!(waits.again, Again::Later(None));
-        let kept =
-            with(|row| row.unanswered = Some(Earlier { native: false, at: 500 }), |row| plan(row, &OURS, 5))
-                .unwrap();
+        let copied = |row: &mut Situation<'_>| row.unanswered = earlier(true, false, CopyNonce::Copy);
+        let kept = with(copied, |row| plan(row, &OURS, 5)).unwrap();
         assert_eq!(kept.shape, Shape { rcpt: false, fields: true, reference: false, nonce: CopyNonce::Copy });
+    }
+
+    #[test]
+    fn an_unanswered_attempt_fixes_the_nonce_wherever_the_other_copies_go() {
+        for nonce in [CopyNonce::Author, CopyNonce::Copy, CopyNonce::Retry(3)] {
+            for further_copy in [true, false] {
+                let change = |row: &mut Situation<'_>| {
+                    row.further_copy = further_copy;
+                    row.unanswered = earlier(true, false, nonce);
+                };
+                assert_eq!(with(change, |row| plan(row, &REFERENCE, 5)).unwrap().shape.nonce, nonce);
+            }
+        }
+    }
+
+    #[test]
+    fn an_attempt_that_vanished_counts_only_where_it_could_have_been_made_without_a_note() {
+        let vanished = |row: &mut Situation<'_>| row.unanswered = earlier(false, true, CopyNonce::Author);
+        let copy = with(vanished, |row| plan(row, &REFERENCE, 5)).unwrap();
+        assert_eq!((copy.native, copy.shape.nonce), (false, CopyNonce::Copy));
+        assert!(with(vanished, |row| plan(row, &OURS, 5)).unwrap().native);
+        assert_eq!(with(vanished, |row| plan(row, &OURS, 1000)).unwrap_err().again, Again::Never);
     }
 
     #[test]
     fn a_stamp_too_old_is_renewed_unless_the_peer_may_have_it() {
         assert_eq!(with(|_| {}, |row| plan(row, &OURS, 1000)).unwrap().stamp, 1000);
         assert_eq!(with(|row| row.restamp = true, |row| plan(row, &OURS, 7)).unwrap().stamp, 7);
-        let bounced = with(
-            |row| row.unanswered = Some(Earlier { native: true, at: 500 }),
-            |row| plan(row, &OURS, 1000),
-        )
-        .unwrap_err();
+        let bounced = with(|row| row.unanswered = native(), |row| plan(row, &OURS, 1000)).unwrap_err();
         assert_eq!(bounced.again, Again::Never);
     }
 
@@ -174,7 +206,7 @@ mod tests {
     fn a_renewed_stamp_stays_once_the_peer_may_have_the_copy() {
         let unanswered = |row: &mut Situation<'_>| {
             row.restamp = true;
-            row.unanswered = Some(Earlier { native: true, at: 500 });
+            row.unanswered = native();
         };
         assert_eq!(with(unanswered, |row| plan(row, &OURS, 1499)).unwrap().stamp, 500);
         assert_eq!(with(unanswered, |row| plan(row, &OURS, 1500)).unwrap_err().again, Again::Never);

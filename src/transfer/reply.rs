@@ -37,6 +37,13 @@ pub enum Meaning {
         /// Whether its clock is within a minute of ours.
         clocks_agree: bool,
     },
+    /// It does not have it, and failed in the way in which a reference peer fails that remembers the nonce.
+    Stumbled {
+        /// What it said.
+        failure: Failure,
+        /// Whether its clock is within a minute of ours.
+        clocks_agree: bool,
+    },
     /// It does not have it.
     Failed(Failure),
 }
@@ -60,8 +67,8 @@ pub fn read(reply: &Reply, now: i64) -> Meaning {
     };
     let code = body.as_ref().and_then(|body| body.get("error_code")).and_then(Value::as_str);
     let code = code.filter(|code| is_code(code));
+    let clocks_agree = reply.date.is_some_and(|date| date.abs_diff(now) <= MAX_CLOCK_DIFFERENCE_SECONDS);
     if reply.status == 400 && code.is_none() && error == "Replay detected" {
-        let clocks_agree = reply.date.is_some_and(|date| date.abs_diff(now) <= MAX_CLOCK_DIFFERENCE_SECONDS);
         return Meaning::Replay { clocks_agree };
     }
     let again = match code {
@@ -71,13 +78,17 @@ pub fn read(reply: &Reply, now: i64) -> Meaning {
         None => again_by_status(reply),
     };
     let fallback = if again == Again::Never { "550 5.0.0" } else { "450 4.0.0" };
-    Meaning::Failed(Failure {
+    let failure = Failure {
         again,
         contact: contact(reply.status, code),
         code: code.unwrap_or(fallback).to_owned(),
         stale: code == Some(Reason::Stale.code()),
         ..Failure::temporary(Reason::NoAnswer, sentence(error))
-    })
+    };
+    if reply.status == 500 && code.is_none() {
+        return Meaning::Stumbled { failure, clocks_agree };
+    }
+    Meaning::Failed(failure)
 }
 
 /// What a refusal in the protocol's own form says of the destination.
@@ -138,7 +149,7 @@ mod tests {
 
     fn again(status: u16, body: &str) -> Again {
         match meaning(status, body) {
-            Meaning::Failed(failure) => failure.again,
+            Meaning::Failed(failure) | Meaning::Stumbled { failure, .. } => failure.again,
             other => panic!("{other:?}"),
         }
     }
@@ -200,6 +211,15 @@ mod tests {
         let reply = Reply { status: 400, body: replay.into(), date: Some(1061), ..Reply::default() };
         assert_eq!(read(&reply, 1000), Meaning::Replay { clocks_agree: false });
         assert_eq!(read(&Reply { date: None, ..reply }, 1000), Meaning::Replay { clocks_agree: false });
+    }
+
+    #[test]
+    fn only_an_uncoded_500_is_a_stumble() {
+        let stumbles = |status, body| matches!(meaning(status, body), Meaning::Stumbled { .. });
+        assert!(stumbles(500, r#"{"error":"Internal server error"}"#));
+        assert!(!stumbles(500, r#"{"error":"x","error_code":"451 4.3.0"}"#));
+        assert!(!stumbles(503, r#"{"error":"x"}"#));
+        assert!(!stumbles(500, "Internal Server Error"));
     }
 
     #[test]

@@ -6,6 +6,8 @@ mod guards;
 mod limits;
 #[path = "answers/operator.rs"]
 mod operator;
+#[path = "answers/own_messages.rs"]
+mod own_messages;
 #[path = "answers/paths.rs"]
 mod paths;
 #[path = "answers/policies.rs"]

@@ -24,5 +24,6 @@ mod kills;
 mod mistakes;
 mod operator;
 mod quick_start;
+mod sender;
 mod signals;
 mod synced;

@@ -13,6 +13,7 @@ use serde_json::Value;
 const COMMAND_LIMIT: Duration = Duration::from_secs(50);
 
 /// A command line with a home of its own.
+#[derive(Clone)]
 pub struct Cli {
     program: Vec<OsString>,
     home: PathBuf,
@@ -34,6 +35,12 @@ impl Cli {
     /// The reference's, by its interpreter: the path in a script's first line may be too long for the kernel.
     pub fn theirs(python: &Path, home: &Path) -> Cli {
         Cli { program: vec![python.into(), "-m".into(), "atp".into()], home: home.into() }
+    }
+
+    /// The same, by a clock that the file `clock` sets (`clock.py`).
+    pub fn theirs_by_clock(python: &Path, home: &Path, clock: &Path) -> Cli {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/reference/clock.py");
+        Cli { program: vec![python.into(), script.into(), clock.into()], home: home.into() }
     }
 
     /// The home that its commands see.

@@ -50,6 +50,11 @@ impl Node {
         sent["nonce"].as_str().expect("a nonce").to_owned()
     }
 
+    /// What an agent is told about a message it sent.
+    pub fn inspect(&self, nonce: &str, agent: &str) -> Value {
+        self.quick().json(&self.at(&["inspect", nonce, "--agent-id", agent, "-P", PASSWORD, "--json"]))
+    }
+
     /// What lies in an agent's mailbox.
     pub fn mailbox(&self, agent: &str) -> Vec<Value> {
         let args = ["recv", "--agent-id", agent, "-P", PASSWORD, "--output", "json"];
@@ -68,40 +73,50 @@ pub struct Pair {
     pub theirs: Node,
     /// The reference's public key, base64.
     pub theirs_key: String,
+    /// Our server's public key, base64.
+    pub our_key: String,
     dir: TempDir,
 }
 
 impl Pair {
     /// Starts both.
     pub fn start(python: &Path) -> Pair {
+        Pair::start_among(python, &[])
+    }
+
+    /// Starts both, ours knowing the port of other domains' servers too.
+    pub fn start_among(python: &Path, others: &[(&str, u16)]) -> Pair {
         let their_port = free_port();
-        Pair::start_with(python, their_port, their_port)
+        Pair::start_with(python, their_port, their_port, others)
     }
 
     /// Starts both, ours knowing the reference by the end of a wire.
     pub fn start_over_wire(python: &Path) -> (Pair, Wire) {
         let their_port = free_port();
         let wire = Wire::to(their_port);
-        (Pair::start_with(python, their_port, wire.port), wire)
+        (Pair::start_with(python, their_port, wire.port, &[]), wire)
     }
 
     /// Starts ours, which makes its key, then the reference, which reads all its files only at start.
-    fn start_with(python: &Path, their_port: u16, known_port: u16) -> Pair {
+    fn start_with(python: &Path, their_port: u16, known_port: u16, others: &[(&str, u16)]) -> Pair {
         let dir = TempDir::new().expect("a temporary directory");
         let our_port = free_port();
         let reference = Reference::prepare(python, dir.path().join("reference"), "ref.test");
-        let ours = start_ours(dir.path(), our_port, &[("ref.test", known_port, &reference.key)]);
+        let mut peers = vec![("ref.test", known_port, reference.key.as_str())];
+        // Nothing comes from these, so nobody asks for their keys.
+        peers.extend(others.iter().map(|(domain, port)| (*domain, *port, reference.key.as_str())));
+        let ours = start_ours(dir.path(), our_port, &peers);
         let theirs_key = reference.key.clone();
         let our_key = our_key(&ours.cli, dir.path());
         let theirs = reference.start(their_port, &[("ours.test", our_port, &our_key)]);
-        Pair { ours, theirs, theirs_key, dir }
+        Pair { ours, theirs, theirs_key, our_key, dir }
     }
 
     /// Kills our server and starts it again over what it left on disk.
     pub fn crash_and_restart_ours(&mut self) {
         let port = self.ours.server.port();
         self.ours.server.kill();
-        self.ours.server = run_ours(&self.ours.cli, self.dir.path(), port);
+        self.ours.server = run_ours(&self.ours.cli, self.dir.path(), self.ours.domain, port);
     }
 
     /// A place for files of the test.
@@ -117,18 +132,32 @@ impl Pair {
 
 /// Starts a server of ours in `dir` that knows `peers` by domain, port and public key.
 pub fn start_ours(dir: &Path, port: u16, peers: &[(&str, u16, &str)]) -> Node {
-    let state = our_state(dir);
+    start_like_ours(dir, "ours.test", port, peers)
+}
+
+/// The same for another domain.
+pub fn start_like_ours(dir: &Path, domain: &'static str, port: u16, peers: &[(&str, u16, &str)]) -> Node {
+    let state = state_of(dir, domain);
     fs::create_dir_all(&state).expect("a state directory");
     fs::write(dir.join("ours.toml"), CONFIG).expect("a configuration");
-    write_directory(dir, "ours", peers);
+    write_directory(dir, name_of(domain), peers);
     let cli = Cli::ours(&state);
-    let server = run_ours(&cli, dir, port);
-    Node { domain: "ours.test", server, cli }
+    let server = run_ours(&cli, dir, domain, port);
+    Node { domain, server, cli }
 }
 
 /// Where our server of `start_ours` keeps its state.
 pub fn our_state(dir: &Path) -> PathBuf {
-    dir.join("ours")
+    state_of(dir, "ours.test")
+}
+
+fn state_of(dir: &Path, domain: &str) -> PathBuf {
+    dir.join(name_of(domain))
+}
+
+/// `ours` for `ours.test`.
+fn name_of(domain: &str) -> &str {
+    domain.split('.').next().unwrap_or(domain)
 }
 
 /// The public key of our server, base64.
@@ -138,20 +167,22 @@ pub fn our_key(cli: &Cli, dir: &Path) -> String {
     cli.json(&show)["public_key"].as_str().expect("a key").to_owned()
 }
 
-fn run_ours(cli: &Cli, dir: &Path, port: u16) -> Server {
-    let [config, peers, records] =
-        ["ours.toml", "ours-peers.toml", "ours-records.toml"].map(|name| path_text(dir.join(name)));
+fn run_ours(cli: &Cli, dir: &Path, domain: &str, port: u16) -> Server {
+    let name = name_of(domain);
+    let config = path_text(dir.join("ours.toml"));
+    let [peers, records] =
+        ["peers", "records"].map(|kind| path_text(dir.join(format!("{name}-{kind}.toml"))));
     let command = cli.server(&[
         "server",
         "start",
         "--domain",
-        "ours.test",
+        domain,
         "--host",
         "127.0.0.1",
         "--port",
         &port.to_string(),
         "--state-dir",
-        &path_text(our_state(dir)),
+        &path_text(state_of(dir, domain)),
         "--config",
         &config,
         "--peers",
@@ -161,7 +192,7 @@ fn run_ours(cli: &Cli, dir: &Path, port: u16) -> Server {
         "--admin-token",
         ADMIN_TOKEN,
     ]);
-    let server = Server::start("our server", command, port, dir.join("ours.log"));
+    let server = Server::start("our server", command, port, dir.join(format!("{name}.log")));
     let status = ["status", "--server", &server.address(), "--no-verify", "--admin-token", ADMIN_TOKEN];
     until("our server at work", &[&server], || cli.run(&status).success.then_some(()));
     server
@@ -180,6 +211,17 @@ pub struct Reference {
 impl Reference {
     /// Makes the home, the key and a certificate, by the reference's own means.
     pub fn prepare(python: &Path, home: PathBuf, domain: &'static str) -> Reference {
+        let cli = Cli::theirs(python, &home);
+        Reference::prepare_for(python, home, domain, cli)
+    }
+
+    /// The same, to be run by a clock that the file `clock` sets: seconds to add to the machine's.
+    pub fn prepare_by_clock(python: &Path, home: PathBuf, domain: &'static str, clock: &Path) -> Reference {
+        let cli = Cli::theirs_by_clock(python, &home, clock);
+        Reference::prepare_for(python, home, domain, cli)
+    }
+
+    fn prepare_for(python: &Path, home: PathBuf, domain: &'static str, cli: Cli) -> Reference {
         const MAKE: &str = "import pathlib, sys\n\
                             from atp.security.tls import TLSConfig\n\
                             from atp.storage.keys import KeyStorage\n\
@@ -195,7 +237,6 @@ impl Reference {
         let made = make.args(["-c", MAKE, &path_text(keys), cert, key, domain]).ok();
         let made = made.unwrap_or_else(|e| panic!("no key and certificate for the reference: {e}"));
         let key = String::from_utf8(made.stdout).expect("base64").trim().to_owned();
-        let cli = Cli::theirs(python, &home);
         Reference { domain, home, cli, certificate, key }
     }
 
@@ -205,13 +246,18 @@ impl Reference {
     }
 
     /// Starts it, knowing `peers` by domain, port and public key.
-    pub fn start(self, port: u16, peers: &[(&str, u16, &str)]) -> Node {
+    pub fn start(&self, port: u16, peers: &[(&str, u16, &str)]) -> Node {
         let (peers_file, records_file) = write_directory(&self.home, "reference", peers);
         let config = format!(
             "agent_id = \"\"\nkey_selector = \"default\"\nlocal_mode = true\npeers_file = {peers_file:?}\n\
              dns_override_file = {records_file:?}\n[server]\ndomain = \"\"\nport = {port}\n"
         );
         fs::write(self.home.join(".atp/config.toml"), config).expect("its config.toml");
+        Node { domain: self.domain, server: self.run(port), cli: self.cli.clone() }
+    }
+
+    /// Starts it again over what it has on disk.
+    pub fn run(&self, port: u16) -> Server {
         let [cert, key] = &self.certificate;
         let command = self.cli.server(&[
             "server",
@@ -229,8 +275,7 @@ impl Reference {
             "--admin-token",
             ADMIN_TOKEN,
         ]);
-        let server = Server::start("the reference's server", command, port, self.home.join("server.log"));
-        Node { domain: self.domain, server, cli: self.cli }
+        Server::start("the reference's server", command, port, self.home.join("server.log"))
     }
 }
 

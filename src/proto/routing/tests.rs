@@ -28,7 +28,7 @@ fn shape(rcpt: bool, fields: bool, nonce: CopyNonce) -> Shape {
 
 fn all_shapes() -> Vec<Shape> {
     let mut shapes = Vec::new();
-    for nonce in [CopyNonce::Author, CopyNonce::Copy, CopyNonce::Retry] {
+    for nonce in [CopyNonce::Author, CopyNonce::Copy, CopyNonce::Retry(1), CopyNonce::Retry(2)] {
         for (rcpt, fields) in [(true, true), (true, false), (false, true), (false, false)] {
             shapes.push(shape(rcpt, fields, nonce));
         }
@@ -80,7 +80,7 @@ fn the_reference_gets_the_recipient_in_to_and_the_rest_in_routing() {
         })
     );
     assert!(canonical::covered_by_reference(&transfer));
-    let retry = write(&author(), &recipient, shape(false, false, CopyNonce::Retry), STAMP);
+    let retry = write(&author(), &recipient, shape(false, false, CopyNonce::Retry(1)), STAMP);
     assert_eq!(retry["nonce"], format!("d-{hex}"));
 }
 

@@ -97,7 +97,7 @@ impl World {
                     Settlement::Delivered { ending: Ending::Delivered, step }
                 } else {
                     let due = now.plus(Schedule::default().wait_after(row.attempt()));
-                    Settlement::Retry { due, step, unanswered: None, restamp: false, renamed: false }
+                    Settlement::Retry { due, step, unanswered: None, restamp: false, renamed: 0 }
                 };
                 let (due, trouble) = (settlement.due(), settlement.trouble());
                 store.settle(row.id, now, settlement).await.unwrap();

@@ -139,7 +139,6 @@ fn ended(address: &Address, ending: Ending, last: Option<Step>) -> SentRecipient
 
 fn new_row(id: RowId, submission: &NewSubmission, index: usize, body: Body) -> Row {
     let recipient = submission.recipients[index].address.clone();
-    let earlier = &submission.recipients[..index];
     Row {
         id,
         sender: submission.from.clone(),
@@ -150,8 +149,7 @@ fn new_row(id: RowId, submission: &NewSubmission, index: usize, body: Body) -> R
         first_attempt: Some(submission.at.wall),
         last_attempt: Some(submission.at.wall),
         restamp: false,
-        renamed: false,
-        further_copy: earlier.iter().any(|other| other.address.domain() == recipient.domain()),
+        renamed: 0,
         deferred: false,
         held_millis: 0,
         noticed: false,

@@ -18,7 +18,9 @@ use super::contract::{
     Acceptance, ActionPage, Answer, Counts, DeliveryOutcome, Destination, DueRows, Head, Mail, NewDelivery,
     NewSubmission, Page, RowAction, RowFilter, RowPage, Settlement, Store, StoreError, Trace, UnderWay,
 };
-use super::entry::{AccountRecord, Body, DestinationRecord, RecordError, Row, RowId, Step, Unanswered};
+use super::entry::{
+    AccountRecord, Body, DestinationRecord, RecordError, Row, RowId, SentRecord, Step, Unanswered,
+};
 use super::keys;
 use super::retry::Schedule;
 use crate::env::clock::micros_since;
@@ -33,6 +35,7 @@ mod attempts;
 mod bodies;
 mod committer;
 mod deliver;
+mod derived;
 mod operate;
 mod queue;
 mod reads;
@@ -391,6 +394,11 @@ impl Store for SpoolStore {
 
     fn mail(&self, address: Address, cursor: u64) -> Answer<'_, Option<Mail>> {
         Box::pin(self.read(move |reader| reader.mail(&address, cursor)))
+    }
+
+    fn sent(&self, from: Address, nonce: Nonce) -> Answer<'_, Option<(SentRecord, Vec<Row>)>> {
+        // Through the committer, so that nothing is shown before it is on disk.
+        Box::pin(self.commit(move |writer| writer.reader().sent(&from, &nonce)))
     }
 
     fn trace(&self, nonce: Nonce) -> Answer<'_, Trace> {

@@ -136,14 +136,32 @@ impl Reader {
             self.list(&prefix, &prefix, MAX_TRACE, |_, value| Ok(entry::decode::<ReceivedIdentity>(value)?))?;
         let mut trace = Trace { sent: Vec::new(), received };
         trace.received.retain(|identity| identity.nonce == *nonce);
-        for record in sent.into_iter().filter(|record| record.nonce == *nonce) {
-            let mut rows = Vec::new();
-            for id in record.recipients.iter().filter_map(|recipient| recipient.row) {
-                rows.extend(self.row(id)?);
-            }
+        let by_author = sent.into_iter().filter(|record| record.nonce == *nonce);
+        for record in by_author.chain(self.sent_by_derived(nonce)?) {
+            let rows = self.open_rows(&record)?;
             trace.sent.push((record, rows));
         }
         Ok(trace)
+    }
+
+    pub(super) fn sent(
+        &self,
+        from: &Address,
+        nonce: &Nonce,
+    ) -> Result<Option<(SentRecord, Vec<Row>)>, StoreError> {
+        let record = match self.disk.get(&keys::sent(from, nonce))? {
+            Some(bytes) => Some(entry::decode(&bytes)?),
+            None => self.sent_by_derived(nonce)?.filter(|record| record.from == *from),
+        };
+        let Some(record) = record else { return Ok(None) };
+        let rows = self.open_rows(&record)?;
+        Ok(Some((record, rows)))
+    }
+
+    fn open_rows(&self, record: &SentRecord) -> Result<Vec<Row>, StoreError> {
+        let open = record.recipients.iter().filter_map(|recipient| recipient.row);
+        let rows = open.map(|id| self.row(id)).collect::<Result<Vec<_>, _>>()?;
+        Ok(rows.into_iter().flatten().collect())
     }
 
     pub(super) fn counts(&self) -> Result<Counts, StoreError> {

@@ -16,9 +16,17 @@ impl Writer {
         }
         let prefix = if self.sweep_from.starts_with(keys::SENT) { keys::SENT } else { keys::RECEIVED };
         let from = std::mem::take(&mut self.sweep_from);
+        let mut sent = Vec::new();
         let seen = self.reader().list(prefix, &from, MAX_STEP, |key, value| {
-            let expired =
-                if prefix == keys::SENT { sent_expired(value, now) } else { received_expired(value, now) };
+            let expired = if prefix == keys::SENT {
+                sent_expired(value, now).map(|expired| {
+                    let is_expired = expired.is_some();
+                    sent.extend(expired);
+                    is_expired
+                })
+            } else {
+                received_expired(value, now)
+            };
             // What is damaged stays, and must not keep the others from being forgotten.
             let expired = expired.unwrap_or_else(|error| {
                 tracing::error!(%error, "store: an identity cannot be read and is kept");
@@ -32,6 +40,9 @@ impl Writer {
             if expired {
                 self.delete(key);
             }
+        }
+        for sent in sent {
+            self.delete_derived(&sent)?;
         }
         match last {
             Some(key) => self.sweep_from = key,
@@ -63,9 +74,11 @@ impl Writer {
     }
 }
 
-fn sent_expired(value: &[u8], now: Moment) -> Result<bool, RecordError> {
+/// The record, if it may be forgotten.
+fn sent_expired(value: &[u8], now: Moment) -> Result<Option<SentRecord>, RecordError> {
     let record: SentRecord = entry::decode(value)?;
-    Ok(record.expires.has_come(now) && record.recipients.iter().all(|recipient| recipient.row.is_none()))
+    let open = record.recipients.iter().any(|recipient| recipient.row.is_some());
+    Ok((record.expires.has_come(now) && !open).then_some(record))
 }
 
 fn received_expired(value: &[u8], now: Moment) -> Result<bool, RecordError> {

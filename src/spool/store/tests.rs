@@ -100,7 +100,7 @@ fn step(code: &str) -> Step {
 }
 
 fn retry(due: UnixMillis) -> Settlement {
-    Settlement::Retry { due, step: step("450 4.4.1"), unanswered: None, restamp: false, renamed: false }
+    Settlement::Retry { due, step: step("450 4.4.1"), unanswered: None, restamp: false, renamed: 0 }
 }
 
 async fn mailbox(store: &SpoolStore, who: &str) -> Vec<Bytes> {

@@ -44,6 +44,7 @@ async fn paths_and_methods_that_are_not_there() {
             ("capabilities", &["POST", "DELETE"]),
             ("stats", &["POST", "DELETE"]),
             ("inspect", &["POST", "DELETE"]),
+            ("me/sent/n", &["POST", "DELETE"]),
             ("agents", &["POST", "DELETE"]),
         ] {
             for method in methods {

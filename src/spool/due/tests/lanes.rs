@@ -43,7 +43,7 @@ impl World {
                     }
                     Deed::Fail | Deed::FailAfter(_) => {
                         let due = now.plus(Schedule::default().wait_after(row.attempt()));
-                        let (unanswered, restamp, renamed) = (None, false, false);
+                        let (unanswered, restamp, renamed) = (None, false, 0);
                         (Settlement::Retry { due, step, unanswered, restamp, renamed }, Contact::Failed)
                     }
                 };

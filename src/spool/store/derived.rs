@@ -1,0 +1,47 @@
+//! Derived nonces: under which a copy travelled that could not have the author's (`docs/protocol.md` §4, §10), and
+//! which submission that was.
+
+use super::Writer;
+use super::reads::Reader;
+use crate::proto::address::Address;
+use crate::proto::nonce::Nonce;
+use crate::proto::routing::{CopyNonce, Identity};
+use crate::spool::contract::StoreError;
+use crate::spool::entry::{self, Row, SentRecord};
+use crate::spool::keys;
+
+impl Writer {
+    /// Makes the row's submission known under the nonce with which a copy is about to travel.
+    pub(super) fn put_derived(&mut self, row: &Row, nonce: CopyNonce) {
+        if nonce != CopyNonce::Author {
+            let key = key_of(&row.sender, &row.nonce, &row.recipient);
+            self.put(key, keys::sent(&row.sender, &row.nonce));
+        }
+    }
+
+    /// Forgets the derived nonces of a submission that is being forgotten.
+    pub(super) fn delete_derived(&mut self, sent: &SentRecord) -> Result<(), StoreError> {
+        for recipient in &sent.recipients {
+            let key = key_of(&sent.from, &sent.nonce, &recipient.address);
+            if self.get(&key)?.is_some() {
+                self.delete(key);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Reader {
+    /// The submission whose copy travelled under this nonce.
+    pub(super) fn sent_by_derived(&self, nonce: &Nonce) -> Result<Option<SentRecord>, StoreError> {
+        let Some(digits) = nonce.derived_digits() else { return Ok(None) };
+        let Some(key) = self.disk.get(&keys::derived(&digits))? else { return Ok(None) };
+        let bytes = self.disk.get(&key)?;
+        bytes.map(|bytes| Ok(entry::decode(&bytes)?)).transpose()
+    }
+}
+
+fn key_of(from: &Address, nonce: &Nonce, recipient: &Address) -> Vec<u8> {
+    let identity = Identity { from: from.clone(), nonce: nonce.clone(), recipient: recipient.clone() };
+    keys::derived(&identity.derived_digits())
+}
