@@ -189,6 +189,11 @@ pub struct Row {
 }
 
 impl Row {
+    /// The first attempt that was certainly written and ended unanswered.
+    pub fn written_unanswered(&self) -> Option<&Unanswered> {
+        self.unanswered.as_ref().filter(|unanswered| unanswered.target.is_some())
+    }
+
     /// The number of the attempt under way, or of the next one; 1 is the first.
     pub fn attempt(&self) -> u32 {
         self.attempts.saturating_add(1)

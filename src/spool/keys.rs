@@ -20,6 +20,8 @@ pub const CHUNKS: &[u8] = b"b";
 pub const SHARES: &[u8] = b"c";
 /// Rows by due time: `d` due, row. The value is [`Place`].
 pub const DUE: &[u8] = b"d";
+/// Which submission a derived nonce stands for: `h` digits of the nonce.
+pub const DERIVED: &[u8] = b"h";
 /// Identities received: `i` hash of nonce, hash of identity.
 pub const RECEIVED: &[u8] = b"i";
 /// Mailboxes whose owner is gone and whose entries are still to be removed: `g` mailbox.

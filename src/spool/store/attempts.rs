@@ -41,6 +41,10 @@ impl Writer {
         if row.apply(Event::Attempt { until }, now).is_err() {
             return Ok(None);
         }
+        if let (true, Some(at)) = (vanished, row.last_attempt) {
+            // Nothing more was heard of the last attempt: the peer may have the message.
+            row.unanswered.get_or_insert(Unanswered::vanished(at));
+        }
         row.deferred = true;
         row.last_attempt = Some(now);
         row.first_attempt.get_or_insert(now);
