@@ -26,8 +26,8 @@ use crate::proto::signature::KeyId;
 use crate::proto::svcb::Svcb;
 use crate::proto::time::UnixMillis;
 use crate::sign::{Key, Signer};
-use crate::spool::contract::{Store, StoreError};
-use crate::spool::entry::Body;
+use crate::spool::contract::{RowAction, RowFilter, Store, StoreError};
+use crate::spool::entry::{Body, Step};
 use crate::spool::retry::Schedule;
 use crate::spool::state::Ending;
 use crate::spool::{due, keys, store};
@@ -39,6 +39,8 @@ use crate::testing::resolver::ScriptedResolver;
 use crate::transfer::client::Client;
 use crate::verify::{Verifier, VerifySettings};
 
+mod crashes;
+mod late;
 mod reference;
 mod vanished;
 

@@ -6,7 +6,6 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::retry::Schedule;
 use super::state::{Ending, Event, Misfit, Progress, State, step};
 use crate::proto::address::Address;
 use crate::proto::nonce::Nonce;
@@ -218,17 +217,6 @@ impl Row {
     /// When `wait` has passed since its acceptance, holds not counted.
     pub fn after(&self, wait: Duration) -> Moment {
         self.accepted.plus(wait).plus(Duration::from_millis(self.held_millis))
-    }
-
-    /// When it is given up. `None`: not while it is held.
-    pub fn deadline(&self, schedule: &Schedule) -> Option<Moment> {
-        let held = matches!(self.state, State::Held { .. });
-        (!held).then(|| self.after(schedule.give_up_after))
-    }
-
-    /// The first attempt that was certainly written and ended unanswered.
-    pub fn written_unanswered(&self) -> Option<&Unanswered> {
-        self.unanswered.as_ref().filter(|unanswered| unanswered.target.is_some())
     }
 
     /// Adds to the story, dropping the second-oldest step where it grows too long.

@@ -44,8 +44,6 @@ pub const BACKLOG: &[u8] = b"w";
 pub const DESTINATIONS: &[u8] = b"x";
 /// Written and removed to see whether a reopened disk takes anything: `y` index.
 pub const TRIAL: &[u8] = b"y";
-/// Which submission a derived nonce stands for: `t` digits of the nonce.
-pub const DERIVED: &[u8] = b"t";
 
 /// Bytes of the nonce's hash that lead the keys of identities.
 const NONCE_HASH_BYTES: usize = 8;
