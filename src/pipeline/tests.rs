@@ -34,6 +34,7 @@ use crate::spool::{due, keys, store};
 use crate::submit::request::SubmissionLimits;
 use crate::testing::clock::TokioClock;
 use crate::testing::disk::MemoryDisk;
+use crate::testing::files::MemoryFiles;
 use crate::testing::peer::{Deed, DialPeer, ScriptedPeer};
 use crate::testing::resolver::ScriptedResolver;
 use crate::transfer::client::Client;
@@ -66,7 +67,7 @@ impl World {
             rng: Arc::new(SystemRng),
         };
         let disk = Arc::new(MemoryDisk::default());
-        let (spool, committer, health) = store::open(disk.clone()).unwrap();
+        let (spool, committer, health) = store::open(disk.clone(), Arc::new(MemoryFiles::default())).unwrap();
         tokio::spawn(committer.run());
         let spool: Arc<dyn Store> = Arc::new(spool);
         for name in ["me@a.example", "postmaster@a.example"] {

@@ -44,6 +44,8 @@ const GIVEN_UP: &str = ".given-up";
 pub struct Limits {
     /// Identities that are packed at a time.
     pub pack_entries: usize,
+    /// Keys of identities to pack that are held in memory.
+    pub noted: usize,
     /// Bytes of records that are packed at a time, about.
     pub pack_bytes: usize,
     /// Segments from which on some are merged.
@@ -58,6 +60,7 @@ impl Default for Limits {
     fn default() -> Limits {
         Limits {
             pack_entries: 32 * 1024,
+            noted: 256 * 1024,
             pack_bytes: 16 * 1024 * 1024,
             segments: 12,
             segment_entries: 4 * 1024 * 1024,

@@ -17,8 +17,14 @@ use crate::spool::contract::StoreError;
 use crate::spool::keys::{IDENTITY_KEY_BYTES, Key, NONCE_PREFIX_BYTES};
 use crate::testing::files::MemoryFiles;
 
-const LIMITS: Limits =
-    Limits { pack_entries: 4, pack_bytes: 1000, segments: 3, segment_entries: 1000, block_bytes: 128 };
+const LIMITS: Limits = Limits {
+    pack_entries: 4,
+    noted: 5,
+    pack_bytes: 1000,
+    segments: 3,
+    segment_entries: 1000,
+    block_bytes: 128,
+};
 
 /// When it expires, and what is remembered.
 type Model = BTreeMap<Key, (u64, Vec<u8>)>;

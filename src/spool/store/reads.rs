@@ -1,7 +1,10 @@
 //! What readers see: nothing that has not been synced.
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
+
+use serde::de::DeserializeOwned;
 
 use super::Writer;
 use crate::env::disk::Disk;
@@ -9,6 +12,7 @@ use crate::proto::address::Address;
 use crate::proto::nonce::Nonce;
 use crate::spool::contract::{Counts, Head, Mail, Page, StoreError, Trace};
 use crate::spool::entry::{self, Body, MailRecord, ReceivedIdentity, Row, RowId, SentRecord};
+use crate::spool::identities::Identities;
 use crate::spool::keys::{self, Place};
 
 /// Records under one nonce that are shown; strangers may choose the same one.
@@ -127,13 +131,10 @@ impl Reader {
         Ok(Mail { cursor, arrival: record.arrival, restore: record.restore, message })
     }
 
-    pub(super) fn trace(&self, nonce: &Nonce) -> Result<Trace, StoreError> {
-        let prefix = keys::sent_by_nonce(nonce);
-        let sent =
-            self.list(&prefix, &prefix, MAX_TRACE, |_, value| Ok(entry::decode::<SentRecord>(value)?))?;
-        let prefix = keys::received_by_nonce(nonce);
-        let received =
-            self.list(&prefix, &prefix, MAX_TRACE, |_, value| Ok(entry::decode::<ReceivedIdentity>(value)?))?;
+    /// Everything known under a nonce. `packed` `None`: only what is not packed, as everything that is open.
+    pub(super) fn trace(&self, nonce: &Nonce, packed: Option<&Identities>) -> Result<Trace, StoreError> {
+        let sent: Vec<SentRecord> = self.remembered(&keys::sent_by_nonce(nonce), packed)?;
+        let received: Vec<ReceivedIdentity> = self.remembered(&keys::received_by_nonce(nonce), packed)?;
         let mut trace = Trace { sent: Vec::new(), received };
         trace.received.retain(|identity| identity.nonce == *nonce);
         for record in sent.into_iter().filter(|record| record.nonce == *nonce) {
@@ -144,6 +145,23 @@ impl Reader {
             trace.sent.push((record, rows));
         }
         Ok(trace)
+    }
+
+    /// What is remembered under keys with that prefix, packed or not; should it be both, what is not packed counts.
+    fn remembered<T: DeserializeOwned>(
+        &self,
+        prefix: &[u8],
+        packed: Option<&Identities>,
+    ) -> Result<Vec<T>, StoreError> {
+        let mut found = BTreeMap::new();
+        if let Some(packed) = packed {
+            packed.by_nonce(prefix, MAX_TRACE, &mut |key, record| {
+                found.insert(key.as_bytes().to_vec(), record.to_vec());
+            })?;
+        }
+        let live = self.list(prefix, prefix, MAX_TRACE, |key, record| Ok((key.to_vec(), record.to_vec())))?;
+        found.extend(live);
+        found.values().take(MAX_TRACE).map(|record| Ok(entry::decode(record)?)).collect()
     }
 
     pub(super) fn counts(&self) -> Result<Counts, StoreError> {

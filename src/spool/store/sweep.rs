@@ -1,9 +1,10 @@
-//! Forgetting: identities past their time, and the mail of removed mailboxes, a bounded number at a time.
+//! Forgetting: identities past their time that are not packed, and the mail of removed mailboxes, a bounded number at a time.
 
 use super::Writer;
 use crate::proto::time::Moment;
 use crate::spool::contract::StoreError;
-use crate::spool::entry::{self, MailRecord, ReceivedIdentity, RecordError, SentRecord};
+use crate::spool::entry::{self, MailRecord};
+use crate::spool::identities::expiry::Expiry;
 use crate::spool::keys;
 
 /// Records looked at in one step, so that nobody waits long for the committer.
@@ -17,20 +18,21 @@ impl Writer {
         let prefix = if self.sweep_from.starts_with(keys::SENT) { keys::SENT } else { keys::RECEIVED };
         let from = std::mem::take(&mut self.sweep_from);
         let seen = self.reader().list(prefix, &from, MAX_STEP, |key, value| {
-            let expired =
-                if prefix == keys::SENT { sent_expired(value, now) } else { received_expired(value, now) };
             // What is damaged stays, and must not keep the others from being forgotten.
-            let expired = expired.unwrap_or_else(|error| {
+            let expiry = Expiry::of(key, value).unwrap_or_else(|error| {
                 tracing::error!(%error, "store: an identity cannot be read and is kept");
-                false
+                None
             });
-            Ok((key.to_vec(), expired))
+            Ok((key.to_vec(), expiry))
         })?;
         let last =
             if seen.len() == MAX_STEP { seen.last().map(|(key, _)| [&key[..], &[0]].concat()) } else { None };
-        for (key, expired) in seen {
-            if expired {
-                self.delete(key);
+        for (key, expiry) in seen {
+            match expiry {
+                Some(expiry) if expiry.has_passed(now) => self.delete(key),
+                // Left over from before a restart, or there was no room for it.
+                Some(_) => self.note_ended(&key),
+                None => {}
             }
         }
         match last {
@@ -61,13 +63,4 @@ impl Writer {
         }
         Ok(true)
     }
-}
-
-fn sent_expired(value: &[u8], now: Moment) -> Result<bool, RecordError> {
-    let record: SentRecord = entry::decode(value)?;
-    Ok(record.expires.has_come(now) && record.recipients.iter().all(|recipient| recipient.row.is_none()))
-}
-
-fn received_expired(value: &[u8], now: Moment) -> Result<bool, RecordError> {
-    Ok(entry::decode::<ReceivedIdentity>(value)?.expires.has_come(now))
 }
