@@ -119,6 +119,7 @@ mod tests {
     use crate::env::rng::SystemRng;
     use crate::spool::store;
     use crate::testing::disk::MemoryDisk;
+    use crate::testing::files::MemoryFiles;
 
     struct Nothing;
     impl Resolver for Nothing {
@@ -140,7 +141,8 @@ mod tests {
             dial: Arc::new(Nothing),
             rng: rng.clone(),
         };
-        let (store, committer, _health) = store::open(Arc::new(MemoryDisk::default())).unwrap();
+        let (store, committer, _health) =
+            store::open(Arc::new(MemoryDisk::default()), Arc::new(MemoryFiles::default())).unwrap();
         tokio::spawn(committer.run());
         Accounts::new(Arc::new(store), Passwords::new(Cost::cheap(), rng), env)
     }

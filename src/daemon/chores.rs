@@ -1,10 +1,10 @@
-//! What has to be done now and then: forget what has expired, follow the keys, close idle connections.
+//! What has to be done now and then: pack what has ended, forget what has expired, follow the keys, close idle connections.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tracing::Instrument;
 
 use super::keys::Keys;
@@ -21,6 +21,10 @@ const FORGET_EVERY: Duration = Duration::from_secs(600);
 const FORGET_PAUSE: Duration = Duration::from_millis(50);
 /// How often late messages are looked for.
 const LATE_EVERY: Duration = Duration::from_secs(60);
+/// How long what has ended waits to be packed where there is little of it.
+const PACK_EVERY: Duration = Duration::from_secs(600);
+/// How long packing rests after it has failed.
+const PACK_AGAIN_AFTER: Duration = Duration::from_secs(60);
 /// How often the keys are looked at.
 const KEYS_EVERY: Duration = Duration::from_secs(5);
 /// How often our own policies are asked about our own addresses.
@@ -32,6 +36,7 @@ pub(super) fn start(app: &Arc<App>, env: &Env, keys: Keys, neighbours: &Neighbou
     let mut chores = JoinSet::new();
     chores.spawn(forget(Arc::clone(&app.pipeline), Arc::clone(&env.clock)).in_current_span());
     chores.spawn(tell_late(Arc::clone(&app.pipeline)).in_current_span());
+    chores.spawn(pack(Arc::clone(&app.pipeline), Arc::clone(&env.clock)).in_current_span());
     chores.spawn(follow_keys(keys, neighbours.clone()).in_current_span());
     chores.spawn(watch_families(Arc::clone(&app.pipeline), Arc::clone(&env.dial)).in_current_span());
     chores.spawn(close_idle(Arc::clone(&app.pipeline)).in_current_span());
@@ -63,6 +68,25 @@ async fn tell_late(pipeline: Arc<Pipeline>) {
             Err(error) => {
                 tracing::warn!(%error, "late messages could not be looked for");
                 sleep(LATE_EVERY).await;
+            }
+        }
+    }
+}
+
+async fn pack(pipeline: Arc<Pipeline>, clock: Arc<dyn Clock>) {
+    let store = &pipeline.store;
+    loop {
+        // Whichever comes first: enough to pack, or time.
+        let _ = timeout(PACK_EVERY, store.packable()).await;
+        loop {
+            match store.pack(store.moment(clock.now())).await {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(error) => {
+                    tracing::warn!(%error, "what is remembered could not be packed");
+                    sleep(PACK_AGAIN_AFTER).await;
+                    break;
+                }
             }
         }
     }

@@ -14,10 +14,13 @@ use crate::config::private;
 use crate::env::backoff::Backoff;
 use crate::env::ballast::{Ballast, BallastedDisk};
 use crate::env::disk::DiskError;
+use crate::env::local_files::LocalFiles;
 use crate::env::sled_disk::SledDisk;
 use crate::spool::contract::{Store, StoreError};
 use crate::spool::store::{self, Committer};
 
+/// What is remembered and packed lies here, in the store's directory.
+const IDENTITIES: &str = "identities";
 /// How long a server that is just stopping may keep the store locked.
 const LOCK_PATIENCE: Duration = Duration::from_secs(10);
 /// The first wait for it, and the longest.
@@ -66,7 +69,14 @@ pub(super) async fn open(directory: &Path, ballast: Arc<Ballast>) -> Result<Open
     private::create_dir(directory)?;
     let disk = open_disk(directory, &ballast).await?;
     let disk = Arc::new(BallastedDisk::new(disk, ballast));
-    let (store, committer, health) = store::open(disk).map_err(|error| no_store(directory, error))?;
+    let identities = directory.join(IDENTITIES);
+    let opening = tokio::task::spawn_blocking(move || {
+        let files = LocalFiles::open(&identities)
+            .map_err(|error| StoreError::Failed(format!("{}: {error}", identities.display())))?;
+        store::open(disk, Arc::new(files))
+    });
+    let opened = opening.await.map_err(|error| StartError::Other(error.to_string()))?;
+    let (store, committer, health) = opened.map_err(|error| no_store(directory, error))?;
     let committer = CommitterThread::start(committer).map_err(StartError::Signals)?;
     Ok(Opened { store: Arc::new(store), committer, health })
 }

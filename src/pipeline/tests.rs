@@ -34,6 +34,7 @@ use crate::spool::{due, keys, store};
 use crate::submit::request::SubmissionLimits;
 use crate::testing::clock::TokioClock;
 use crate::testing::disk::MemoryDisk;
+use crate::testing::files::MemoryFiles;
 use crate::testing::peer::{Deed, DialPeer, ScriptedPeer};
 use crate::testing::resolver::ScriptedResolver;
 use crate::transfer::client::Client;
@@ -75,7 +76,7 @@ impl World {
         peer.goes_by(clock.clone(), 0);
         let env =
             Env { clock, dns: dns.clone(), dial: Arc::new(DialPeer(peer.clone())), rng: Arc::new(SystemRng) };
-        let (spool, committer, health) = store::open(disk.clone()).unwrap();
+        let (spool, committer, health) = store::open(disk.clone(), Arc::new(MemoryFiles::default())).unwrap();
         tokio::spawn(committer.run());
         let pipeline = Arc::new(pipeline(env, Arc::new(spool)));
         let world = World { pipeline, peer, dns, disk, health, stop: watch::Sender::new(false) };

@@ -491,9 +491,16 @@ pub trait Store: Send + Sync {
     /// Removes an account and its mailbox. `false`: there is none.
     fn remove_account(&self, address: Address) -> Answer<'_, bool>;
 
-    /// Drops identities that have expired and entries of removed mailboxes, a bounded number at a time.
+    /// Drops identities not packed that have expired and entries of removed mailboxes, a bounded number at a time.
     /// `true`: there may be more to drop at once.
     fn forget(&self, now: Moment) -> Answer<'_, bool>;
+
+    /// Packs identities about which nothing will change any more, and drops packed ones that have expired, in
+    /// steps that hold nobody up. `true`: there is already enough to pack again.
+    fn pack(&self, now: Moment) -> Answer<'_, bool>;
+
+    /// Returns when there is enough to be worth packing.
+    fn packable(&self) -> BoxFuture<'_, ()>;
 
     /// How much is where.
     fn counts(&self) -> Answer<'_, Counts>;

@@ -314,9 +314,14 @@ pub struct SentRecord {
 }
 
 impl SentRecord {
+    /// Whether every recipient has ended: nothing about it changes any more.
+    pub fn is_ended(&self) -> bool {
+        self.recipients.iter().all(|recipient| recipient.row.is_none())
+    }
+
     /// Keeps it for a while after `now` if that is when its last recipient ended (`docs/protocol.md` §10).
     pub fn keep_if_ended(&mut self, now: Moment) {
-        if self.recipients.iter().all(|recipient| recipient.row.is_none()) {
+        if self.is_ended() {
             self.expires = self.expires.max(now.plus(REMEMBER_ENDED));
         }
     }

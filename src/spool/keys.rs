@@ -34,6 +34,8 @@ pub const MAIL: &[u8] = b"m";
 pub const FRESH: &[u8] = b"n";
 /// Submissions remembered: `o` hash of nonce, hash of identity.
 pub const SENT: &[u8] = b"o";
+/// Segments of packed identities: `p` number.
+pub const SEGMENTS: &[u8] = b"p";
 /// Rows that have been put back at least once: `q` row.
 pub const QUEUED: &[u8] = b"q";
 /// How long the daemon has been running altogether, in milliseconds.
@@ -49,6 +51,57 @@ pub const TRIAL: &[u8] = b"y";
 const NONCE_HASH_BYTES: usize = 8;
 /// Bytes of the identity's hash behind it.
 const IDENTITY_HASH_BYTES: usize = 16;
+
+/// Bytes of a kind and the hash of a nonce.
+pub const NONCE_PREFIX_BYTES: usize = 1 + NONCE_HASH_BYTES;
+/// Bytes of the key of an identity.
+pub const IDENTITY_KEY_BYTES: usize = NONCE_PREFIX_BYTES + IDENTITY_HASH_BYTES;
+
+/// The key of an identity, received or sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Key([u8; IDENTITY_KEY_BYTES]);
+
+impl Key {
+    /// `None`: it is the key of something else.
+    pub fn parse(bytes: &[u8]) -> Option<Key> {
+        Key::from_bytes(bytes.try_into().ok()?)
+    }
+
+    /// As [`Key::parse`].
+    pub fn from_bytes(bytes: [u8; IDENTITY_KEY_BYTES]) -> Option<Key> {
+        (bytes.starts_with(RECEIVED) || bytes.starts_with(SENT)).then_some(Key(bytes))
+    }
+
+    /// The key that begins with a kind and the hash of a nonce and is `filler` from there on.
+    pub fn beginning(prefix: &[u8; NONCE_PREFIX_BYTES], filler: u8) -> Option<Key> {
+        let mut bytes = [filler; IDENTITY_KEY_BYTES];
+        *bytes.first_chunk_mut()? = *prefix;
+        Key::from_bytes(bytes)
+    }
+
+    /// As it lies on the disk.
+    pub fn as_bytes(&self) -> &[u8; IDENTITY_KEY_BYTES] {
+        &self.0
+    }
+
+    /// The first byte: received or sent.
+    pub fn kind(&self) -> u8 {
+        self.0[0]
+    }
+
+    /// What there is of the nonce's hash.
+    pub fn nonce_hash(&self) -> u64 {
+        let [_, a, b, c, d, e, f, g, h, ..] = self.0;
+        u64::from_be_bytes([a, b, c, d, e, f, g, h])
+    }
+
+    /// The first 16 bytes, in the order of the keys: kind, nonce, and enough of the identity that nobody can
+    /// make many alike.
+    pub fn head(&self) -> u128 {
+        let (head, _) = self.0.split_at(16);
+        head.iter().fold(0, |head, byte| head << 8 | u128::from(*byte))
+    }
+}
 
 fn join(parts: &[&[u8]]) -> Vec<u8> {
     parts.concat()
@@ -187,6 +240,11 @@ pub fn row_of(key: &[u8]) -> Option<RowId> {
         entry: u64::from_be_bytes(*entry),
         recipient: u16::from_be_bytes(recipient.try_into().ok()?),
     })
+}
+
+/// The key that lists a segment of packed identities.
+pub fn segment(number: u64) -> Vec<u8> {
+    join(&[SEGMENTS, &number.to_be_bytes()])
 }
 
 /// The key of one chunk of a body.

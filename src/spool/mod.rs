@@ -5,12 +5,14 @@
 //! - [`state`]: what may happen to a row, as a pure function
 //! - [`retry`]: when the next attempt is due
 //! - [`keys`]: where each record lies
+//! - [`identities`]: what is remembered, packed into files that are read only where they must be
 //! - [`store`]: the contract over a [`Disk`](crate::env::disk::Disk), one committer writing
 //! - [`due`]: who is attempted next
 
 pub mod contract;
 pub mod due;
 pub mod entry;
+pub mod identities;
 pub mod keys;
 pub mod retry;
 pub mod state;

@@ -8,6 +8,7 @@ use crate::env::{BoxFuture, Env};
 
 pub mod clock;
 pub mod disk;
+pub mod files;
 pub mod machine;
 pub mod peer;
 pub mod resolver;

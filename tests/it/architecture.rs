@@ -89,8 +89,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 ];
 
 /// The outside world in its real form, and who puts it together.
-const ADAPTERS: [&str; 6] =
-    ["SystemClock", "SystemRng", "HickoryResolver", "TlsDial", "SledDisk", "LinuxMachine"];
+const ADAPTERS: [&str; 7] =
+    ["SystemClock", "SystemRng", "HickoryResolver", "TlsDial", "SledDisk", "LinuxMachine", "LocalFiles"];
 const WIRING: [&str; 4] = ["daemon", "demo", "cli", "env"];
 
 /// What ends the process on something that came from outside.

@@ -13,6 +13,7 @@ use atp::discover::Discovery;
 use atp::env::clock::{Clock, SystemClock};
 use atp::env::dns::{Answer, DnsTrouble, Kind, Resolver};
 use atp::env::local::LocalDirectory;
+use atp::env::local_files::LocalFiles;
 use atp::env::peers::Peers;
 use atp::env::rng::SystemRng;
 use atp::env::sled_disk::SledDisk;
@@ -128,7 +129,8 @@ impl Moved {
         let runtime = Runtime::new().expect("a runtime");
         let (store, committer, _) = {
             let disk = SledDisk::open(&dir.path().join("store")).expect("a store");
-            store::open(Arc::new(disk)).expect("an empty store")
+            let files = LocalFiles::open(&dir.path().join("identities")).expect("a directory");
+            store::open(Arc::new(disk), Arc::new(files)).expect("an empty store")
         };
         runtime.spawn(committer.run());
         let peers = dir.path().join("peers.toml");

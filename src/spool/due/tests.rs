@@ -25,6 +25,7 @@ use crate::spool::store;
 use crate::testing::Unreachable;
 use crate::testing::clock::TokioClock;
 use crate::testing::disk::MemoryDisk;
+use crate::testing::files::MemoryFiles;
 use crate::testing::resolver::ScriptedResolver;
 
 mod lanes;
@@ -45,7 +46,7 @@ impl World {
     }
 
     fn on(disk: Arc<MemoryDisk>) -> World {
-        let (store, committer, health) = store::open(disk.clone()).unwrap();
+        let (store, committer, health) = store::open(disk.clone(), Arc::new(MemoryFiles::default())).unwrap();
         tokio::spawn(committer.run());
         let env = Env {
             clock: Arc::new(TokioClock::at(UnixMillis(1_000_000))),

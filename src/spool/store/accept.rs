@@ -13,7 +13,7 @@ use crate::spool::state::{Ending, State};
 impl Writer {
     pub(super) fn accept(&mut self, submission: NewSubmission) -> Result<Acceptance, StoreError> {
         let sent_key = keys::sent(&submission.from, &submission.nonce);
-        if let Some(known) = self.get(&sent_key)? {
+        if let Some(known) = self.recall(&sent_key)? {
             let known: SentRecord = entry::decode(&known)?;
             let same = known.digest == submission.digest;
             return Ok(if same { Acceptance::Already } else { Acceptance::Conflict });
@@ -73,7 +73,7 @@ impl Writer {
             recipients,
         };
         record.keep_if_ended(submission.at);
-        self.put(sent_key, entry::encode(&record)?);
+        self.remember(sent_key, entry::encode(&record)?, record.is_ended());
         Ok(Acceptance::Accepted { rows })
     }
 

@@ -233,7 +233,7 @@ impl Writer {
             recipient.last = Some(last);
         }
         sent.keep_if_ended(self.running.moment(now));
-        self.put(key, entry::encode(&sent)?);
+        self.remember(key, entry::encode(&sent)?, sent.is_ended());
         Ok(())
     }
 }

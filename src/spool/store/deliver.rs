@@ -9,7 +9,7 @@ impl Writer {
     pub(super) fn deliver(&mut self, delivery: NewDelivery) -> Result<DeliveryOutcome, StoreError> {
         let identity = &delivery.identity;
         let key = keys::received(&identity.from, &identity.nonce, &identity.recipient);
-        if let Some(known) = self.get(&key)? {
+        if let Some(known) = self.recall(&key)? {
             let known: ReceivedIdentity = entry::decode(&known)?;
             let same = known.digest == identity.digest;
             return Ok(if same { DeliveryOutcome::Already } else { DeliveryOutcome::Conflict });
@@ -21,7 +21,7 @@ impl Writer {
         let cursor = self.number();
         let record = MailRecord { arrival: delivery.arrival, restore: delivery.restore, body };
         self.put(keys::mail(account.mailbox, cursor), entry::encode(&record)?);
-        self.put(key, entry::encode(identity)?);
+        self.remember(key, entry::encode(identity)?, true);
         Ok(DeliveryOutcome::Delivered { cursor })
     }
 }

@@ -8,6 +8,7 @@ use crate::proto::nonce::Nonce;
 use crate::proto::routing::{CopyNonce, Identity};
 use crate::spool::contract::StoreError;
 use crate::spool::entry::{self, Row, SentRecord};
+use crate::spool::identities::Identities;
 use crate::spool::keys;
 
 impl Writer {
@@ -19,24 +20,31 @@ impl Writer {
         }
     }
 
-    /// Forgets the derived nonces of a submission that is being forgotten.
-    pub(super) fn delete_derived(&mut self, sent: &SentRecord) -> Result<(), StoreError> {
-        for recipient in &sent.recipients {
-            let key = key_of(&sent.from, &sent.nonce, &recipient.address);
-            if self.get(&key)?.is_some() {
+    /// Forgets derived nonces whose submission has been forgotten, of a page behind `from`. Says where the next
+    /// page begins; `None`: this was the last.
+    pub(super) fn sweep_derived(&mut self, from: &[u8], limit: usize) -> Result<Option<Vec<u8>>, StoreError> {
+        let page =
+            self.reader().list(keys::DERIVED, from, limit, |key, sent| Ok((key.to_vec(), sent.to_vec())))?;
+        let next = page.last().filter(|_| page.len() == limit).map(|(key, _)| [&key[..], &[0]].concat());
+        for (key, sent) in page {
+            if self.recall(&sent)?.is_none() {
                 self.delete(key);
             }
         }
-        Ok(())
+        Ok(next)
     }
 }
 
 impl Reader {
     /// The submission whose copy travelled under this nonce.
-    pub(super) fn sent_by_derived(&self, nonce: &Nonce) -> Result<Option<SentRecord>, StoreError> {
+    pub(super) fn sent_by_derived(
+        &self,
+        nonce: &Nonce,
+        packed: Option<&Identities>,
+    ) -> Result<Option<SentRecord>, StoreError> {
         let Some(digits) = nonce.derived_digits() else { return Ok(None) };
         let Some(key) = self.disk.get(&keys::derived(&digits))? else { return Ok(None) };
-        let bytes = self.disk.get(&key)?;
+        let bytes = self.recall(&key, packed)?;
         bytes.map(|bytes| Ok(entry::decode(&bytes)?)).transpose()
     }
 }

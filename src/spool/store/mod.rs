@@ -21,10 +21,13 @@ use super::contract::{
 use super::entry::{
     AccountRecord, Body, DestinationRecord, RecordError, Row, RowId, SentRecord, Step, Unanswered,
 };
-use super::keys;
+use super::identities::{Identities, Limits, manifest};
+use super::keys::{self, Key};
 use super::retry::Schedule;
+use crate::env::BoxFuture;
 use crate::env::clock::micros_since;
 use crate::env::disk::{Disk, DiskError, Write};
+use crate::env::files::Files;
 use crate::proto::address::{Address, Domain};
 use crate::proto::nonce::Nonce;
 use crate::proto::time::{Moment, RunningMillis, UnixMillis};
@@ -37,6 +40,7 @@ mod committer;
 mod deliver;
 mod derived;
 mod operate;
+mod pack;
 mod queue;
 mod reads;
 mod running;
@@ -78,6 +82,7 @@ type Reply = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
 pub struct SpoolStore {
     jobs: mpsc::Sender<Job>,
     disk: Arc<dyn Disk>,
+    identities: Arc<Identities>,
     /// Every number up to here has been synced.
     visible: Arc<AtomicU64>,
     first_number: u64,
@@ -96,6 +101,10 @@ pub struct Committer {
 /// What a job may use.
 struct Writer {
     disk: Arc<dyn Disk>,
+    /// What is remembered and has been packed.
+    identities: Arc<Identities>,
+    /// Keys of identities to pack, in the order in which they ended; bounded.
+    ended: Vec<Key>,
     /// What the current job has written so far.
     batch: Vec<Write>,
     /// By how much the current job has changed stored counts.
@@ -115,16 +124,25 @@ struct Writer {
     failed: Option<StoreError>,
 }
 
-/// Opens the store on `disk`, making it if it is empty.
+/// Opens the store on `disk` and the `files` beside it, making it if it is empty. Blocks.
 ///
 /// The receiver is the store's health. `None`: it works. `Some`: the disk has failed; nothing is written, and no
 /// message should be handed over whose end could not be written down. It becomes `None` again once the disk has
 /// been opened anew, or [`StoreError::Lost`] if that cannot be.
 ///
 /// # Errors
-/// [`StoreError`] if the disk cannot be read, or holds a schema this program does not know.
+/// [`StoreError`] if the disk cannot be read, or holds a schema this program does not know, or a file that it
+/// names is missing or damaged.
 pub fn open(
     disk: Arc<dyn Disk>,
+    files: Arc<dyn Files>,
+) -> Result<(SpoolStore, Committer, watch::Receiver<Option<StoreError>>), StoreError> {
+    open_with(disk, Identities::new(files, Limits::default()))
+}
+
+fn open_with(
+    disk: Arc<dyn Disk>,
+    identities: Identities,
 ) -> Result<(SpoolStore, Committer, watch::Receiver<Option<StoreError>>), StoreError> {
     if disk.get(keys::SCHEMA)?.is_none() {
         disk.apply(vec![Write::Put(keys::SCHEMA.to_vec(), vec![SCHEMA_VERSION])])?;
@@ -133,11 +151,14 @@ pub fn open(
     let reserved = committer::reserved_numbers(&*disk)?;
     let ran = disk.get(keys::RUNNING)?.as_deref().and_then(keys::number_of);
     let (running, under_way) = (Running::after(RunningMillis(ran.unwrap_or(0))), UnderWay::default());
+    let identities = Arc::new(open_identities(&*disk, identities)?);
     let visible = Arc::new(AtomicU64::new(reserved - 1));
     let (sender, receiver) = mpsc::channel(MAX_WAITING_JOBS);
     let (health, health_seen) = watch::channel(None);
     let writer = Writer {
         disk: Arc::clone(&disk),
+        identities: Arc::clone(&identities),
+        ended: Vec::new(),
         batch: Vec::new(),
         counts: BTreeMap::new(),
         running,
@@ -152,12 +173,29 @@ pub fn open(
     let store = SpoolStore {
         jobs: sender,
         disk,
+        identities,
         visible: Arc::clone(&visible),
         first_number: reserved,
         running,
         under_way,
     };
     Ok((store, Committer { jobs: receiver, writer, visible, health }, health_seen))
+}
+
+/// Opens what the disk lists, but for what the operator has given up.
+fn open_identities(disk: &dyn Disk, mut identities: Identities) -> Result<Identities, StoreError> {
+    let mut listed = Vec::new();
+    for segment in manifest::read(disk)? {
+        if identities.is_given_up(segment.number)? {
+            tracing::error!(segment = segment.number, "going on without identities that were given up");
+            disk.apply(vec![Write::Delete(keys::segment(segment.number))])?;
+            disk.sync()?;
+        } else {
+            listed.push(segment);
+        }
+    }
+    identities.packer.get_mut().next_number = identities.follow(&listed)?;
+    Ok(identities)
 }
 
 impl Writer {
@@ -414,12 +452,12 @@ impl Store for SpoolStore {
 
     fn sent(&self, from: Address, nonce: Nonce) -> Answer<'_, Option<(SentRecord, Vec<Row>)>> {
         // Through the committer, so that nothing is shown before it is on disk.
-        Box::pin(self.commit(move |writer| writer.reader().sent(&from, &nonce)))
+        Box::pin(self.commit(move |writer| writer.reader().sent(&from, &nonce, &writer.identities)))
     }
 
     fn trace(&self, nonce: Nonce) -> Answer<'_, Trace> {
         // Through the committer, so that nothing is shown before it is on disk.
-        Box::pin(self.commit(move |writer| writer.reader().trace(&nonce)))
+        Box::pin(self.commit(move |writer| writer.reader().trace(&nonce, Some(&writer.identities))))
     }
 
     fn register(&self, address: Address, password_hash: Option<String>, now: UnixMillis) -> Answer<'_, bool> {
@@ -442,6 +480,14 @@ impl Store for SpoolStore {
 
     fn forget(&self, now: Moment) -> Answer<'_, bool> {
         Box::pin(self.commit(move |writer| writer.forget(now)))
+    }
+
+    fn pack(&self, now: Moment) -> Answer<'_, bool> {
+        Box::pin(self.pack(now))
+    }
+
+    fn packable(&self) -> BoxFuture<'_, ()> {
+        Box::pin(self.identities.enough.notified())
     }
 
     fn counts(&self) -> Answer<'_, Counts> {

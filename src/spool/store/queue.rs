@@ -187,7 +187,7 @@ impl Reader {
         nonce: &crate::proto::nonce::Nonce,
         filter: &RowFilter,
     ) -> Result<RowPage, StoreError> {
-        let trace = self.trace(nonce)?;
+        let trace = self.trace(nonce, None)?;
         let rows = trace.sent.into_iter().flat_map(|(_, rows)| rows);
         Ok(RowPage { rows: rows.filter(|row| filter.matches(row)).collect(), next: None })
     }

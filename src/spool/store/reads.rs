@@ -1,7 +1,10 @@
 //! What readers see: nothing that has not been synced.
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
+
+use serde::de::DeserializeOwned;
 
 use super::Writer;
 use crate::env::disk::Disk;
@@ -9,6 +12,7 @@ use crate::proto::address::Address;
 use crate::proto::nonce::Nonce;
 use crate::spool::contract::{Counts, Head, Mail, Page, StoreError, Trace};
 use crate::spool::entry::{self, Body, MailRecord, ReceivedIdentity, Row, RowId, SentRecord};
+use crate::spool::identities::Identities;
 use crate::spool::keys::{self, Place};
 
 /// Records under one nonce that are shown; strangers may choose the same one.
@@ -127,17 +131,14 @@ impl Reader {
         Ok(Mail { cursor, arrival: record.arrival, restore: record.restore, message })
     }
 
-    pub(super) fn trace(&self, nonce: &Nonce) -> Result<Trace, StoreError> {
-        let prefix = keys::sent_by_nonce(nonce);
-        let sent =
-            self.list(&prefix, &prefix, MAX_TRACE, |_, value| Ok(entry::decode::<SentRecord>(value)?))?;
-        let prefix = keys::received_by_nonce(nonce);
-        let received =
-            self.list(&prefix, &prefix, MAX_TRACE, |_, value| Ok(entry::decode::<ReceivedIdentity>(value)?))?;
+    /// Everything known under a nonce. `packed` `None`: only what is not packed, as everything that is open.
+    pub(super) fn trace(&self, nonce: &Nonce, packed: Option<&Identities>) -> Result<Trace, StoreError> {
+        let sent: Vec<SentRecord> = self.remembered(&keys::sent_by_nonce(nonce), packed)?;
+        let received: Vec<ReceivedIdentity> = self.remembered(&keys::received_by_nonce(nonce), packed)?;
         let mut trace = Trace { sent: Vec::new(), received };
         trace.received.retain(|identity| identity.nonce == *nonce);
         let by_author = sent.into_iter().filter(|record| record.nonce == *nonce);
-        for record in by_author.chain(self.sent_by_derived(nonce)?) {
+        for record in by_author.chain(self.sent_by_derived(nonce, packed)?) {
             let rows = self.open_rows(&record)?;
             trace.sent.push((record, rows));
         }
@@ -148,10 +149,11 @@ impl Reader {
         &self,
         from: &Address,
         nonce: &Nonce,
+        packed: &Identities,
     ) -> Result<Option<(SentRecord, Vec<Row>)>, StoreError> {
-        let record = match self.disk.get(&keys::sent(from, nonce))? {
+        let record = match self.recall(&keys::sent(from, nonce), Some(packed))? {
             Some(bytes) => Some(entry::decode(&bytes)?),
-            None => self.sent_by_derived(nonce)?.filter(|record| record.from == *from),
+            None => self.sent_by_derived(nonce, Some(packed))?.filter(|record| record.from == *from),
         };
         let Some(record) = record else { return Ok(None) };
         let rows = self.open_rows(&record)?;
@@ -162,6 +164,35 @@ impl Reader {
         let open = record.recipients.iter().filter_map(|recipient| recipient.row);
         let rows = open.map(|id| self.row(id)).collect::<Result<Vec<_>, _>>()?;
         Ok(rows.into_iter().flatten().collect())
+    }
+
+    /// What is remembered under a key, packed or not. `packed` `None`: only what is not packed.
+    pub(super) fn recall(
+        &self,
+        key: &[u8],
+        packed: Option<&Identities>,
+    ) -> Result<Option<Vec<u8>>, StoreError> {
+        match (self.disk.get(key)?, packed) {
+            (None, Some(packed)) => packed.get(key),
+            (live, _) => Ok(live),
+        }
+    }
+
+    /// What is remembered under keys with that prefix, packed or not; should it be both, what is not packed counts.
+    fn remembered<T: DeserializeOwned>(
+        &self,
+        prefix: &[u8],
+        packed: Option<&Identities>,
+    ) -> Result<Vec<T>, StoreError> {
+        let mut found = BTreeMap::new();
+        if let Some(packed) = packed {
+            packed.by_nonce(prefix, MAX_TRACE, &mut |key, record| {
+                found.insert(key.as_bytes().to_vec(), record.to_vec());
+            })?;
+        }
+        let live = self.list(prefix, prefix, MAX_TRACE, |key, record| Ok((key.to_vec(), record.to_vec())))?;
+        found.extend(live);
+        found.values().take(MAX_TRACE).map(|record| Ok(entry::decode(record)?)).collect()
     }
 
     pub(super) fn counts(&self) -> Result<Counts, StoreError> {

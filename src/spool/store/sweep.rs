@@ -1,9 +1,11 @@
-//! Forgetting: identities past their time, and the mail of removed mailboxes, a bounded number at a time.
+//! Forgetting: identities past their time that are not packed, nonces that stand for what is forgotten, and the
+//! mail of removed mailboxes, a bounded number at a time.
 
 use super::Writer;
 use crate::proto::time::Moment;
 use crate::spool::contract::StoreError;
-use crate::spool::entry::{self, MailRecord, ReceivedIdentity, RecordError, SentRecord};
+use crate::spool::entry::{self, MailRecord};
+use crate::spool::identities::expiry::Expiry;
 use crate::spool::keys;
 
 /// Records looked at in one step, so that nobody waits long for the committer.
@@ -14,44 +16,40 @@ impl Writer {
         if self.sweep_garbage()? {
             return Ok(true);
         }
-        let prefix = if self.sweep_from.starts_with(keys::SENT) { keys::SENT } else { keys::RECEIVED };
         let from = std::mem::take(&mut self.sweep_from);
-        let mut sent = Vec::new();
-        let seen = self.reader().list(prefix, &from, MAX_STEP, |key, value| {
-            let expired = if prefix == keys::SENT {
-                sent_expired(value, now).map(|expired| {
-                    let is_expired = expired.is_some();
-                    sent.extend(expired);
-                    is_expired
-                })
-            } else {
-                received_expired(value, now)
+        if from.starts_with(keys::DERIVED) {
+            return match self.sweep_derived(&from, MAX_STEP)? {
+                Some(next) => {
+                    self.sweep_from = next;
+                    Ok(true)
+                }
+                None => {
+                    self.put_running();
+                    Ok(false)
+                }
             };
+        }
+        let prefix = if from.starts_with(keys::SENT) { keys::SENT } else { keys::RECEIVED };
+        let seen = self.reader().list(prefix, &from, MAX_STEP, |key, value| {
             // What is damaged stays, and must not keep the others from being forgotten.
-            let expired = expired.unwrap_or_else(|error| {
+            let expiry = Expiry::of(key, value).unwrap_or_else(|error| {
                 tracing::error!(%error, "store: an identity cannot be read and is kept");
-                false
+                None
             });
-            Ok((key.to_vec(), expired))
+            Ok((key.to_vec(), expiry))
         })?;
         let last =
             if seen.len() == MAX_STEP { seen.last().map(|(key, _)| [&key[..], &[0]].concat()) } else { None };
-        for (key, expired) in seen {
-            if expired {
-                self.delete(key);
+        for (key, expiry) in seen {
+            match expiry {
+                Some(expiry) if expiry.has_passed(now) => self.delete(key),
+                // Left over from before a restart, or there was no room for it.
+                Some(_) => self.note_ended(&key),
+                None => {}
             }
         }
-        for sent in sent {
-            self.delete_derived(&sent)?;
-        }
-        match last {
-            Some(key) => self.sweep_from = key,
-            None if prefix == keys::RECEIVED => self.sweep_from = keys::SENT.to_vec(),
-            None => {
-                self.put_running();
-                return Ok(false);
-            }
-        }
+        let next = if prefix == keys::RECEIVED { keys::SENT } else { keys::DERIVED };
+        self.sweep_from = last.unwrap_or_else(|| next.to_vec());
         Ok(true)
     }
 
@@ -72,15 +70,4 @@ impl Writer {
         }
         Ok(true)
     }
-}
-
-/// The record, if it may be forgotten.
-fn sent_expired(value: &[u8], now: Moment) -> Result<Option<SentRecord>, RecordError> {
-    let record: SentRecord = entry::decode(value)?;
-    let open = record.recipients.iter().any(|recipient| recipient.row.is_some());
-    Ok((record.expires.has_come(now) && !open).then_some(record))
-}
-
-fn received_expired(value: &[u8], now: Moment) -> Result<bool, RecordError> {
-    Ok(entry::decode::<ReceivedIdentity>(value)?.expires.has_come(now))
 }

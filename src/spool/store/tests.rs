@@ -20,14 +20,16 @@ use crate::spool::keys;
 use crate::spool::retry::Schedule;
 use crate::spool::state::{Ending, State};
 use crate::testing::disk::MemoryDisk;
+use crate::testing::files::MemoryFiles;
 
 mod disk;
 mod every_step;
+mod packed;
 
 const T0: UnixMillis = UnixMillis(1_000_000);
 
 fn run(disk: Arc<dyn Disk>) -> (SpoolStore, watch::Receiver<Option<StoreError>>) {
-    let (store, committer, health) = open(disk).unwrap();
+    let (store, committer, health) = open(disk, Arc::new(MemoryFiles::default())).unwrap();
     tokio::spawn(committer.run());
     (store, health)
 }

@@ -297,6 +297,6 @@ async fn nobody_waits_while_the_disk_is_being_opened_again() {
 async fn a_store_of_another_schema_is_refused() {
     let disk = Arc::new(MemoryDisk::default());
     disk.apply(vec![Write::Put(b"v".to_vec(), vec![200])]).unwrap();
-    let refused = open(disk).map(|_| ()).unwrap_err();
+    let refused = open(disk, Arc::new(MemoryFiles::default())).map(|_| ()).unwrap_err();
     assert!(matches!(&refused, StoreError::Schema(200)), "{refused}");
 }
