@@ -112,7 +112,7 @@ fn recipient_of(recipient: &SentRecipient, rows: &[Row]) -> Value {
     json!({
         "address": recipient.address.to_string(),
         "state": state,
-        "attempts": row.map_or(recipient.attempts, |row| row.attempts),
+        "attempts": row.map_or(recipient.attempts, Row::attempts_begun),
         "next_attempt": row.and_then(|row| row.state.due()).map(|due| due.seconds()),
         "error": error_of(recipient),
         "remote": last.and_then(|step| step.remote.as_deref()),

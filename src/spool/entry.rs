@@ -198,6 +198,11 @@ impl Row {
         self.attempts.saturating_add(1)
     }
 
+    /// Attempts begun, that under way included.
+    pub fn attempts_begun(&self) -> u32 {
+        self.attempts.saturating_add(u32::from(matches!(self.state, State::Leased { .. })))
+    }
+
     /// Moves it on.
     ///
     /// # Errors

@@ -41,7 +41,8 @@ async fn bodies_at_the_limit_and_beyond() {
     let call = Call::post("message", padded).basic("alice", crate::support::node::PASSWORD);
     node.send(call).await.refuses("submission padded", 413, "552 5.3.4");
 
-    let overhead = peer.transfer(BOB).to_string().len() - message(&peer.agent("eve"), BOB).to_string().len();
+    let plain = message(&peer.agent("eve"), BOB);
+    let overhead = peer.sign(plain.clone()).to_string().len() - plain.to_string().len();
     let transfer = |bytes| peer.sign(sized(message(&peer.agent("eve"), BOB), bytes - overhead));
     let at_limit = transfer(MAX_TRANSFER);
     assert_eq!(at_limit.to_string().len(), MAX_TRANSFER);
