@@ -128,6 +128,8 @@ pub struct Runner<A> {
     /// Rows whose last attempt began and of whose end the disk knows nothing.
     vanished: HashSet<RowId>,
     lanes: HashMap<Domain, Lane>,
+    /// At how many lanes those with nothing to do are dropped.
+    tidy_at: usize,
     /// Lanes that may start another attempt, in turn.
     ready: VecDeque<Domain>,
     /// Lanes that want rows of their backlogs, in turn.
@@ -193,6 +195,7 @@ where
         survey: Some(Survey::default()),
         vanished: HashSet::new(),
         lanes: HashMap::new(),
+        tidy_at: 0,
         ready: VecDeque::new(),
         hungry: VecDeque::new(),
         pauses: BTreeSet::new(),

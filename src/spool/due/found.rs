@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::lane::Candidate;
+use super::lanes::MAX_LANES;
 use super::{LONGEST_SLEEP, MAX_HEADS, PAGE, Runner, STORE_PAUSE, Survey};
 use crate::proto::time::UnixMillis;
 use crate::spool::contract::StoreError;
@@ -53,22 +54,27 @@ impl<A> Runner<A> {
         for head in new {
             self.enlist(head.place, Candidate::Stored(head.id, head.due));
         }
-        if found > 0 || self.searched.is_some() || self.survey.is_some() {
+        if found > 0 || self.searched.is_some() || (self.survey.is_some() && self.has_room_for_lanes()) {
             return Ok(Duration::ZERO);
         }
         let next = [due.next, self.search_again].into_iter().flatten().min();
         Ok(next.map_or(LONGEST_SLEEP, |next| next.since(now)))
     }
 
+    fn has_room_for_lanes(&self) -> bool {
+        self.lanes.len() + PAGE <= MAX_LANES
+    }
+
     /// Takes note of a page of the destinations whose backlogs a restart, or a failure to read them, left behind.
     async fn survey_backlogs(&mut self) -> Result<(), StoreError> {
-        let Some(Survey { after }) = &self.survey else { return Ok(()) };
+        let Some(Survey { after }) = self.survey.as_ref().filter(|_| self.has_room_for_lanes()) else {
+            return Ok(());
+        };
         let page = self.parts.store.backlogs(after.clone(), PAGE).await?;
         self.survey =
             page.last().filter(|_| page.len() == PAGE).cloned().map(|last| Survey { after: Some(last) });
         for domain in page {
-            self.lane(&domain).backlog = true;
-            self.list(&domain);
+            self.has_backlog(&domain);
         }
         Ok(())
     }

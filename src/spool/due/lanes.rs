@@ -18,8 +18,10 @@ use crate::spool::contract::{Head, Store};
 use crate::spool::entry::{DestinationRecord, RowId, Step};
 use crate::spool::keys::Place;
 
-/// Lanes with nothing to do that are remembered.
-const MAX_IDLE_LANES: usize = 4096;
+/// Lanes in memory; rows for further destinations wait on disk.
+pub(super) const MAX_LANES: usize = 16_384;
+/// Lanes below this are not tidied up before their time.
+const FEW_LANES: usize = 4096;
 /// How long they are.
 const IDLE: Duration = Duration::from_secs(600);
 /// How long a destination is remembered whose pause is over and for which nothing has come.
@@ -65,7 +67,7 @@ impl<A> Runner<A> {
     }
 
     fn restore_lane(&mut self, domain: Domain, record: &DestinationRecord) {
-        let lane = self.lane(&domain);
+        let Some(lane) = self.lane(&domain) else { return };
         lane.trouble = Trouble::restored(record);
         lane.last.clone_from(&record.last);
         lane.backlog = true;
@@ -76,12 +78,19 @@ impl<A> Runner<A> {
         self.shared.set_suspended(&domain, true);
     }
 
-    pub(super) fn lane(&mut self, domain: &Domain) -> &mut Lane {
-        let limit = self.parts.bounds.max_per_destination;
-        if !self.lanes.contains_key(domain) && self.lanes.len() >= MAX_IDLE_LANES {
-            self.lanes.retain(|_, lane| !lane.is_idle() || !lane.trouble.is_none());
+    /// The lane of a destination, made if there is room for another. `None`: there is none.
+    pub(super) fn lane(&mut self, domain: &Domain) -> Option<&mut Lane> {
+        if !self.lanes.contains_key(domain) {
+            if self.lanes.len() >= self.tidy_at {
+                self.lanes.retain(|_, lane| !lane.is_idle() || lane.listed || !lane.trouble.is_none());
+                self.tidy_at = (self.lanes.len() * 2).clamp(FEW_LANES, MAX_LANES);
+            }
+            if self.lanes.len() >= MAX_LANES {
+                return None;
+            }
         }
-        self.lanes.entry(domain.clone()).or_insert_with(|| Lane::new(limit))
+        let limit = self.parts.bounds.max_per_destination;
+        Some(self.lanes.entry(domain.clone()).or_insert_with(|| Lane::new(limit)))
     }
 
     /// Takes a row into memory, or sees to it that it waits in its destination's backlog.
@@ -92,16 +101,16 @@ impl<A> Runner<A> {
         }
         let now = self.parts.env.clock.now();
         let full = self.waiting >= MAX_HEADS;
-        let lane = self.lane(&place.destination);
-        lane.used = Instant::now();
-        let open = matches!(lane.trouble.standing(now), Standing::Open | Standing::Probed);
-        if open && !full && lane.has_room(place.sender) {
-            lane.push(place.sender, candidate);
-            self.waiting += 1;
-            self.list(&place.destination);
-        } else {
-            self.park(place.destination, id);
+        if let Some(lane) = self.lane(&place.destination) {
+            lane.used = Instant::now();
+            let open = matches!(lane.trouble.standing(now), Standing::Open | Standing::Probed);
+            if open && !full && lane.has_room(place.sender) {
+                lane.push(place.sender, candidate);
+                self.waiting += 1;
+                return self.list(&place.destination);
+            }
         }
+        self.park(place.destination, id);
     }
 
     /// Puts a row into its destination's backlog, where it uses up nothing.
@@ -125,8 +134,21 @@ impl<A> Runner<A> {
         let Ok((id, domain, parked)) = parked else { return };
         self.active.remove(&id);
         if parked {
-            self.lane(&domain).backlog = true;
-            self.list(&domain);
+            self.has_backlog(&domain);
+        }
+    }
+
+    /// The disk may hold rows that wait for a destination.
+    pub(super) fn has_backlog(&mut self, domain: &Domain) {
+        match self.lane(domain) {
+            Some(lane) => {
+                lane.backlog = true;
+                self.list(domain);
+            }
+            // It is found again once there is room.
+            None => {
+                self.survey.get_or_insert_default();
+            }
         }
     }
 
@@ -313,7 +335,9 @@ impl<A> Runner<A> {
                 return;
             }
             Command::Suspend(domain, step) => {
-                self.lane(&domain).last = Some(step);
+                if let Some(lane) = self.lane(&domain) {
+                    lane.last = Some(step);
+                }
                 (domain, Trouble::stop)
             }
             Command::Resume(domain) => (domain, Trouble::resume),
@@ -321,7 +345,10 @@ impl<A> Runner<A> {
                 trouble.answered();
             }),
         };
-        let lane = self.lane(&domain);
+        let Some(lane) = self.lane(&domain) else {
+            tracing::warn!(destination = %domain, "queue: too many destinations at once; not changed");
+            return;
+        };
         trouble(&mut lane.trouble);
         lane.used = Instant::now();
         // What waits for it on disk is looked for.
