@@ -125,6 +125,33 @@ async fn the_same_identity_with_other_content_is_a_conflict() {
 }
 
 #[tokio::test]
+async fn a_sender_whose_mail_piles_up_is_refused_and_nobody_else() {
+    let (store, _) = fresh_store();
+    store.register(address("bob@a.test"), Some("hash".into()), T0).await.unwrap();
+    let few = |nonce, from: &str, to| NewSubmission {
+        from: address(from),
+        max_waiting: 2,
+        ..submission(nonce, b"{}", &[to])
+    };
+    let elsewhere = || ("x@b.test", Fate::Remote);
+    let mut waiting = Vec::new();
+    for nonce in ["n1", "n2"] {
+        let row = rows(store.accept(few(nonce, "me@a.test", elsewhere())).await.unwrap()).remove(0);
+        assert!(store.park(row.id, T0).await.unwrap());
+        waiting.push(row.id);
+    }
+    let third = async || store.accept(few("n3", "me@a.test", elsewhere())).await.unwrap();
+    assert!(matches!(third().await, Acceptance::QueueFull));
+    rows(store.accept(few("n4", "you@a.test", elsewhere())).await.unwrap());
+    rows(store.accept(few("n5", "me@a.test", ("bob@a.test", Fate::Own))).await.unwrap());
+    let again = store.accept(few("n1", "me@a.test", elsewhere())).await.unwrap();
+    assert!(matches!(again, Acceptance::Already), "what was accepted stays accepted");
+    let delivered = Settlement::Delivered { ending: Ending::Delivered, step: step("250 2.0.0") };
+    store.settle(waiting[0], T0, delivered).await.unwrap();
+    assert!(matches!(third().await, Acceptance::Accepted { .. }));
+}
+
+#[tokio::test]
 async fn a_repeat_waits_for_the_write_it_repeats() {
     let (store, disk) = fresh_store();
     store.register(address("bob@a.test"), Some("hash".into()), T0).await.unwrap();
