@@ -10,6 +10,7 @@ pub mod about;
 pub mod admin;
 pub mod answer;
 pub mod body;
+mod caller;
 mod connection;
 pub mod control;
 pub mod inbox;
