@@ -20,6 +20,7 @@ use crate::agents::Accounts;
 use crate::agents::passwords::{Cost, Passwords};
 use crate::config::Config;
 use crate::config::home::{Home, NodeDir};
+use crate::config::runtime::{self, RuntimeDir};
 use crate::counters::Counters;
 use crate::discover::Discovery;
 use crate::env::ballast::Ballast;
@@ -32,10 +33,11 @@ use crate::pipeline::Pipeline;
 use crate::pipeline::families::Families;
 use crate::proto::address::Domain;
 use crate::proto::limits::SIGNING_ROOM_BYTES;
+use crate::server::control::{self, ControlSocket};
 use crate::server::ready::Readiness;
 use crate::server::state::App;
 use crate::server::tls;
-use crate::server::{control, listen, routes};
+use crate::server::{listen, routes};
 use crate::spool::contract::{Store, StoreError};
 use crate::spool::due::{self, Attempted, Handover};
 use crate::spool::entry::Row;
@@ -139,6 +141,7 @@ async fn build(
     // Before keys are made: a path too long for a socket is found out here.
     let control = control::bind(&node.control_socket())
         .map_err(|error| StartError::Control { path: node.control_socket(), error })?;
+    let shared_control = runtime::given().and_then(|directory| shared_control(&directory, config));
     let outside::Outside { env, peers } = outside;
     let store::Opened { store, committer, health: store_health } = store;
     let tls = match &config.server.certificate {
@@ -167,8 +170,10 @@ async fn build(
     let (runner, handover) = queue(&app, config, &env, store_health.clone());
     set_once(&app.pipeline.handover, handover);
     serving.spawn(runner.run(stopping.clone()).in_current_span());
-    let operator = control.serve(routes::control(Arc::clone(&app)), stopping.clone());
-    serving.spawn(operator.in_current_span());
+    for socket in [Some(control), shared_control].into_iter().flatten() {
+        let operator = socket.serve(routes::control(Arc::clone(&app)), stopping.clone());
+        serving.spawn(operator.in_current_span());
+    }
     let public = routes::public(Arc::clone(&app));
     serving.spawn(listen::serve(listener, Arc::clone(&tls.config), public, stopping).in_current_span());
     let mut chores = chores::start(&app, &env, keys, &neighbours);
@@ -271,6 +276,18 @@ fn app(
         max_transfer_bytes: config.server.max_message_bytes,
         started: Instant::now(),
         readiness,
+    }
+}
+
+/// The socket that the group `atp` reaches too. `None`: it cannot be made, and only our own user and root command.
+fn shared_control(directory: &RuntimeDir, config: &Config) -> Option<ControlSocket> {
+    let path = directory.socket(config.first_domain());
+    match control::bind_for_group(&path) {
+        Ok(socket) => Some(socket),
+        Err(error) => {
+            tracing::warn!(path = %path.display(), %error, "no control socket in the runtime directory");
+            None
+        }
     }
 }
 

@@ -36,6 +36,7 @@ use crate::transfer::{Again, Failure, Outcome};
 use crate::verify::{Received, Verifier};
 
 pub mod families;
+pub mod operator;
 mod overdue;
 mod reference;
 mod settle;

@@ -57,6 +57,11 @@ impl Request {
         Request { content_type: Some(content_type), body: body.into(), ..Request::new(Method::POST, path) }
     }
 
+    /// `POST` to a path below the prefix; everything is in its query.
+    pub fn command(path: &str) -> Request {
+        Request::new(Method::POST, path)
+    }
+
     fn new(method: Method, path: &str) -> Request {
         let path = format!("{PREFIX}{path}");
         Request { method, path, authorization: None, content_type: None, body: Bytes::new() }

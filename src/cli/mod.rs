@@ -21,6 +21,7 @@ mod names;
 mod options;
 mod output;
 mod prompt;
+mod queue;
 mod recv;
 mod send;
 mod server;
@@ -65,6 +66,9 @@ enum Command {
     /// Print and check a domain's DNS records
     #[command(subcommand)]
     Dns(dns::Dns),
+    /// Look at the queue of a server on this machine, and act on it
+    #[command(subcommand)]
+    Queue(queue::Queue),
     /// Show what a server is doing
     Status(status::Status),
     /// Show what became of a message
@@ -117,6 +121,7 @@ impl Cli {
             Command::Recv(recv) => block_on(recv.run(&output)),
             Command::Keys(keys) => keys.run(&output),
             Command::Dns(dns) => block_on(dns.run(&output)),
+            Command::Queue(queue) => block_on(queue.run(&output)),
             Command::Status(status) => block_on(status.run(&output)),
             Command::Inspect(inspect) => block_on(inspect.run(&output)),
         }

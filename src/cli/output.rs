@@ -49,14 +49,26 @@ pub(super) fn print_json(value: &impl Serialize) -> Result<(), CliError> {
     print(&escaped_json(&json))
 }
 
+/// A value as JSON on one line.
+pub(super) fn json_line(value: &impl Serialize) -> Result<String, CliError> {
+    let json = serde_json::to_string(value)
+        .map_err(|error| CliError::failed(format!("cannot print the answer: {error}")))?;
+    Ok(escaped_json(&json))
+}
+
 /// Prints text and ends the line.
 pub(super) fn print(text: &str) -> Result<(), CliError> {
+    print_on(text).map(|_| ())
+}
+
+/// Prints text of which there is more to come, and ends the line. `false`: whoever reads has seen enough, as with
+/// `atp queue list | head`.
+pub(super) fn print_on(text: &str) -> Result<bool, CliError> {
     let mut stdout = io::stdout().lock();
     match writeln!(stdout, "{}", text.trim_end_matches('\n')).and_then(|()| stdout.flush()) {
-        // Whoever reads has seen enough, as with `atp recv | head`.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
         Err(error) => Err(CliError::failed(format!("cannot write the output: {error}"))),
-        Ok(()) => Ok(()),
+        Ok(()) => Ok(true),
     }
 }
 

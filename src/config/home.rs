@@ -124,6 +124,23 @@ impl Home {
         domains.next().filter(|_| domains.next().is_none())
     }
 
+    /// The one daemon that has run here. `None`: there are several, or none that we may see.
+    ///
+    /// # Errors
+    /// [`HomeError::NodeFile`] if what one says of itself cannot be read.
+    pub fn only_node(&self) -> Result<Option<NodeDir>, HomeError> {
+        let mut nodes = self.nodes()?.into_iter();
+        Ok(nodes.next().filter(|_| nodes.next().is_none()).map(|(node, _)| node))
+    }
+
+    /// Whether daemons have run here that we may see.
+    ///
+    /// # Errors
+    /// As [`Home::only_node`].
+    pub fn has_nodes(&self) -> Result<bool, HomeError> {
+        Ok(!self.nodes()?.is_empty())
+    }
+
     fn nodes(&self) -> Result<Vec<(NodeDir, NodeFile)>, HomeError> {
         let Ok(entries) = std::fs::read_dir(self.root.join("node")) else { return Ok(Vec::new()) };
         let mut nodes = Vec::new();

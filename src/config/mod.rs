@@ -11,6 +11,7 @@ pub mod checked;
 pub mod file;
 pub mod home;
 pub mod private;
+pub mod runtime;
 pub mod units;
 
 pub use checked::Config;

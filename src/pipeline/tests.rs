@@ -137,7 +137,7 @@ impl World {
     /// The messages in the sender's mailbox: bounces.
     async fn bounces(&self) -> Vec<Value> {
         let me = address("me@a.example");
-        let page = self.pipeline.store.mailbox(me.clone(), 0, 100, 1 << 20).await.unwrap().unwrap();
+        let page = self.pipeline.store.mailbox(me.clone(), 0, 1000, 1 << 20).await.unwrap().unwrap();
         mailbox::page(&page, &me, 0).unwrap()["messages"].as_array().unwrap().clone()
     }
 }

@@ -45,7 +45,7 @@ pub async fn stats(
         "queue": {
             "queued": counts.open_rows.saturating_sub(under_way),
             "delivering": under_way,
-            "delivered": counts.mail,
+            "delivered": counters.delivered.get(),
             "failed": counts.deferred_rows,
             "bounced": counters.bounced.get(),
         },

@@ -1,7 +1,10 @@
-//! The operator's socket in the state directory: the kernel says who calls, so no password is needed.
+//! The operator's sockets: the kernel says who calls, so no password is needed.
+//!
+//! One is in the state directory, for our own user and root. Where the service manager has made a runtime directory
+//! there is another one in it, which members of the group `atp` reach too: the state directory stays closed to them.
 
 use std::io;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
 use axum::Router;
@@ -15,18 +18,18 @@ use tokio::task::JoinSet;
 use tower::Service;
 use tracing::Instrument;
 
-use super::state::Operator;
+use super::caller;
 
 /// Calls under way at once; more wait in the kernel.
 const MAX_CALLS: usize = 16;
-/// The superuser.
-const ROOT: u32 = 0;
 
 /// A socket that listens, before anything is served on it; its file is removed when this is dropped.
 pub struct ControlSocket {
     listener: UnixListener,
     path: PathBuf,
     owner: u32,
+    /// Whose members may call too. `None`: nobody else may.
+    group: Option<u32>,
 }
 
 /// Makes the socket, mode 0600. One left behind by a daemon that was killed is replaced; that none is running
@@ -39,11 +42,29 @@ pub fn bind(path: &Path) -> io::Result<ControlSocket> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    // The directory is 0700, so nobody can slip in before the mode is set.
+    // The directory lets nobody in who could slip in before the mode is set.
     let listener = UnixListener::bind(path)?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
     let owner = std::fs::metadata(path)?.uid();
-    Ok(ControlSocket { listener, path: path.to_owned(), owner })
+    Ok(ControlSocket { listener, path: path.to_owned(), owner, group: None })
+}
+
+/// Makes the socket and opens it to the group `atp`, mode 0660, if there is such a group and we may.
+///
+/// # Errors
+/// As [`bind`].
+pub fn bind_for_group(path: &Path) -> io::Result<ControlSocket> {
+    let mut socket = bind(path)?;
+    let Some(group) = caller::operators() else { return Ok(socket) };
+    let opened = chown(path, None, Some(group))
+        .and_then(|()| std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660)));
+    match opened {
+        Ok(()) => socket.group = Some(group),
+        Err(error) => {
+            tracing::info!(path = %path.display(), %error, "the control socket stays closed to the group");
+        }
+    }
+    Ok(socket)
 }
 
 impl ControlSocket {
@@ -56,27 +77,11 @@ impl ControlSocket {
                 _ = stop.changed() => break,
                 Some(_) = calls.join_next(), if !calls.is_empty() => {}
                 accepted = self.listener.accept(), if calls.len() < MAX_CALLS => {
-                    if let Ok((stream, _)) = accepted
-                        && self.is_operator(&stream)
-                    {
-                        calls.spawn(call(stream, router.clone()).in_current_span());
+                    if let Ok((stream, _)) = accepted {
+                        let call = call(stream, self.owner, self.group, router.clone());
+                        calls.spawn(call.in_current_span());
                     }
                 }
-            }
-        }
-    }
-
-    /// Our own user, or root.
-    fn is_operator(&self, stream: &UnixStream) -> bool {
-        match stream.peer_cred() {
-            Ok(caller) if caller.uid() == self.owner || caller.uid() == ROOT => true,
-            Ok(caller) => {
-                tracing::warn!(uid = caller.uid(), "refused a caller on the control socket");
-                false
-            }
-            Err(error) => {
-                tracing::warn!(%error, "cannot tell who called on the control socket");
-                false
             }
         }
     }
@@ -89,9 +94,10 @@ impl Drop for ControlSocket {
     }
 }
 
-async fn call(stream: UnixStream, router: Router) {
+async fn call(stream: UnixStream, owner: u32, group: Option<u32>, router: Router) {
+    let Some(operator) = caller::identify(&stream, owner, group).await else { return };
     let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(Operator);
+        request.extensions_mut().insert(operator.clone());
         router.clone().call(request)
     });
     let builder = auto::Builder::new(TokioExecutor::new());

@@ -124,7 +124,11 @@ fn recipient_of(recipient: &SentRecipient, rows: &[Row]) -> Value {
 /// The last failure, unless the recipient has got it after all.
 fn error_of(recipient: &SentRecipient) -> Option<String> {
     let failed = !matches!(recipient.ending, Some(Ending::Delivered | Ending::DeliveredInferred));
-    recipient.last.as_ref().filter(|_| failed).map(|step| format!("{} {}", step.code, step.text))
+    recipient
+        .last
+        .as_ref()
+        .filter(|_| failed)
+        .map(|step| format!("{} {}", step.code, step.text).trim_start().to_owned())
 }
 
 /// One word for all recipients: what is still open counts first, then what failed.

@@ -3,19 +3,22 @@
 //! - [`listen`]: accepts connections, bounded, until told to stop; then drains each `connection`
 //! - [`tls`]: the certificate shown
 //! - [`routes`]: paths to calls ([`message`], [`inbox`], [`inspect`], [`register`], [`about`], [`admin`])
-//! - [`control`]: the same calls and the operator's own over a Unix socket
+//! - [`control`]: the same calls and the operator's own ([`queue`], [`destinations`]) over a Unix socket
 //! - [`body`] reads requests within bounds, [`answer`] turns a [`Fault`](crate::error::Fault) into a response
 
 pub mod about;
 pub mod admin;
 pub mod answer;
 pub mod body;
+mod caller;
 mod connection;
 pub mod control;
+pub mod destinations;
 pub mod inbox;
 pub mod inspect;
 pub mod listen;
 pub mod message;
+pub mod queue;
 pub mod ready;
 pub mod register;
 pub mod routes;

@@ -10,7 +10,7 @@ use axum::routing::{delete, get, post};
 
 use super::answer::{Refusal, log_refusals};
 use super::state::App;
-use super::{about, admin, inbox, inspect, message, ready, register};
+use super::{about, admin, destinations, inbox, inspect, message, queue, ready, register};
 use crate::error::Fault;
 use crate::proto::status::Reason;
 
@@ -26,7 +26,14 @@ pub fn public(app: Arc<App>) -> Router {
 pub fn control(app: Arc<App>) -> Router {
     let calls = calls()
         .route("/.well-known/atp/v1/admin/messages", get(inbox::operator))
-        .route("/.well-known/atp/v1/admin/agents/{address}", delete(admin::remove_agent));
+        .route("/.well-known/atp/v1/admin/agents/{address}", delete(admin::remove_agent))
+        .route("/.well-known/atp/v1/admin/queue", get(queue::list))
+        .route("/.well-known/atp/v1/admin/queue/message", get(queue::show))
+        .route("/.well-known/atp/v1/admin/queue/act", post(queue::act))
+        .route("/.well-known/atp/v1/admin/queue/bounce", post(queue::bounce))
+        .route("/.well-known/atp/v1/admin/queue/destinations", get(destinations::list))
+        .route("/.well-known/atp/v1/admin/queue/suspend", post(destinations::suspend))
+        .route("/.well-known/atp/v1/admin/queue/resume", post(destinations::resume));
     finish(calls, app)
 }
 

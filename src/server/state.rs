@@ -1,6 +1,7 @@
 //! What every call may use.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -47,9 +48,22 @@ pub struct Ends {
     pub local: SocketAddr,
 }
 
-/// Marks requests of the control socket, whose caller the kernel has proved to be the operator.
-#[derive(Debug, Clone, Copy)]
-pub struct Operator;
+/// Goes with requests of the control socket, whose caller the kernel has proved to be the operator, or one of them.
+#[derive(Debug, Clone)]
+pub struct Operator {
+    /// The caller's user id.
+    pub uid: u32,
+    /// The user's name. `None`: the machine knows none.
+    pub name: Option<Arc<str>>,
+}
+
+/// As rows' stories say it: `uid 0, root`.
+impl fmt::Display for Operator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "uid {}", self.uid)?;
+        self.name.as_ref().map_or(Ok(()), |name| write!(f, ", {name}"))
+    }
+}
 
 /// Query parameters.
 pub type Parameters = HashMap<String, String>;

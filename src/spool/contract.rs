@@ -265,6 +265,8 @@ pub struct Destination {
 /// Which rows of the queue are meant. Every condition must hold.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RowFilter {
+    /// Only this row.
+    pub row: Option<RowId>,
     /// Of the message with this nonce.
     pub nonce: Option<Nonce>,
     /// To this domain.
@@ -275,7 +277,7 @@ pub struct RowFilter {
     pub accepted_before: Option<UnixMillis>,
     /// In this state.
     pub state: Option<RowStateName>,
-    /// Whose latest step's code or text holds this text, whatever the case.
+    /// The code or text of whose latest attempt holds this text, whatever the case.
     pub error: Option<String>,
 }
 
@@ -337,12 +339,10 @@ pub struct Trace {
 /// How much is where.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Rows not ended. Every count stops at a million.
+    /// Rows not ended. Of those that were never put back a million are counted.
     pub open_rows: u64,
     /// Of these, rows that have been put back at least once.
     pub deferred_rows: u64,
-    /// Entries in mailboxes.
-    pub mail: u64,
 }
 
 /// The rows whose attempts are under way in this process, as the runner says. Cheap to clone.

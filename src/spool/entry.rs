@@ -1,5 +1,6 @@
 //! The records of the store. Each begins with a version byte; a reader that meets another version says so.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -58,6 +59,22 @@ pub struct RowId {
     pub entry: u64,
     /// The recipient's place in the submission.
     pub recipient: u16,
+}
+
+/// As the operator's commands show and take it: `12.0`.
+impl fmt::Display for RowId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.entry, self.recipient)
+    }
+}
+
+impl RowId {
+    /// Reads what [`Display`](fmt::Display) writes. `None`: it is something else.
+    pub fn parse(text: &str) -> Option<RowId> {
+        let (entry, recipient) = text.split_once('.')?;
+        let id = RowId { entry: entry.parse().ok()?, recipient: recipient.parse().ok()? };
+        (id.to_string() == text).then_some(id)
+    }
 }
 
 /// Where a message's bytes are.

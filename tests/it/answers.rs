@@ -12,6 +12,8 @@ mod own_messages;
 mod paths;
 #[path = "answers/policies.rs"]
 mod policies;
+#[path = "answers/queue.rs"]
+mod queue;
 #[path = "answers/registration.rs"]
 mod registration;
 #[path = "answers/stopping.rs"]

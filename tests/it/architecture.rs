@@ -51,8 +51,17 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             // What readers and the operator are shown.
             "deliver::mailbox",
             "spool::contract::Trace",
+            "spool::contract::ActionPage",
+            "spool::contract::Destination",
+            "spool::due::LaneView",
+            "spool::due::trouble",
             "spool::entry",
+            "spool::retry",
             "spool::state",
+            // What the operator wants done to which rows.
+            "spool::contract::RowAction",
+            "spool::contract::RowFilter",
+            "spool::contract::RowStateName",
             // What a peer handed over, before anything is believed.
             "verify::Received",
         ],

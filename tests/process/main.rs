@@ -3,6 +3,7 @@
 //! Every test has a home directory of its own and drives the binary. Waits are in real time, bounded, and say
 //! what they waited for.
 
+mod filled;
 mod place;
 mod server;
 mod small_disk;
@@ -23,6 +24,7 @@ mod keys;
 mod kills;
 mod mistakes;
 mod operator;
+mod queue;
 mod quick_start;
 mod sender;
 mod signals;

@@ -154,6 +154,49 @@ fn who_is_registered_cannot_be_found_out_by_trying() {
 }
 
 #[test]
+fn queue_commands_that_make_no_sense() {
+    let (place, _alice, _) = with_server();
+    let queue = |words: &[&'static str]| [&["queue"], words].concat();
+    let (unknown, unknown_row) = (queue(&["show", "msg-000000000000"]), queue(&["show", "7.0"]));
+    let (hold, own) = (queue(&["hold", "msg-000000000000"]), queue(&["suspend", "alice.local"]));
+    let elsewhere = queue(&["list", "--state-dir", "/nowhere"]);
+    place.assert_told(
+        1,
+        &[
+            ("unknown nonce", &unknown, "message msg-000000000000 not found"),
+            ("unknown row", &unknown_row, "message 7.0 not found"),
+            ("own domain", &own, "That domain is served here"),
+            ("bad place", &queue(&["list", "--after", "x"]), "The parameter after must be a row"),
+            (
+                "empty reason",
+                &queue(&["bounce", "7.0", "--reason", " "]),
+                "The parameter reason must be one line",
+            ),
+            ("no server ever", &elsewhere, "no server has run with the state directory /nowhere"),
+            ("not here", &queue(&["list", "--domain", "bob.local"]), "no server of bob.local has run with"),
+        ],
+    );
+    place.assert_told(
+        2,
+        &[
+            ("nothing chosen", &queue(&["hold"]), "which rows? name messages or rows, or give a condition"),
+            (
+                "bad time",
+                &queue(&["hold", "--older-than", "2x"]),
+                "not a time; write a whole number and ms, s",
+            ),
+            ("bad state", &queue(&["list", "--state", "done"]), "invalid value 'done' for '--state <STATE>'"),
+            ("bad domain", &queue(&["suspend", "a b"]), "the domain is not a host name"),
+            ("bad nonce", &queue(&["show", "a b"]), "invalid value 'a b'"),
+            ("all and some", &queue(&["hold", "7.0", "--all"]), "cannot be used with"),
+        ],
+    );
+    let held = place.run(&hold);
+    assert_eq!((held.code, held.stdout.as_str()), (1, "Nothing matches.\n"), "{held:?}");
+    assert!(held.stderr.contains("no row of message msg-000000000000 is in the queue"), "{held:?}");
+}
+
+#[test]
 fn the_operators_calls_need_a_running_server() {
     let place = Place::new();
     place.server("alice.local", &[]).stop();
@@ -164,6 +207,8 @@ fn the_operators_calls_need_a_running_server() {
         &[
             ("mailbox", &["recv", "--agent-id", "postmaster@alice.local"], &wanted),
             ("remove", &["agent", "remove", "bot"], &wanted),
+            ("queue", &["queue", "list"], &wanted),
+            ("queue", &["queue", "hold", "--all"], &wanted),
         ],
     );
 }

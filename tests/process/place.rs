@@ -221,9 +221,14 @@ impl Drop for Place {
 
 /// Runs a command to its end.
 pub fn finish(command: Command) -> Said {
+    finish_within(command, COMMAND_LIMIT)
+}
+
+/// Runs a command to its end, which may take longer than that of most.
+pub fn finish_within(command: Command, limit: Duration) -> Said {
     let shown = format!("{command:?}");
     let output: Output = assert_cmd::Command::from_std(command)
-        .timeout(COMMAND_LIMIT)
+        .timeout(limit)
         .output()
         .unwrap_or_else(|error| panic!("{shown} cannot be run: {error}"));
     Said {

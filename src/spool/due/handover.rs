@@ -6,7 +6,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::sync::{Notify, mpsc, oneshot};
 
+use super::trouble::Standing;
 use crate::proto::address::Domain;
+use crate::proto::time::UnixMillis;
 use crate::spool::entry::{Row, Step};
 
 /// Rows that may wait in memory to be taken in by the runner.
@@ -46,6 +48,14 @@ pub struct LaneView {
     pub waiting: usize,
     /// Attempts it may have at once.
     pub window: usize,
+    /// Whether it may be sent to.
+    pub standing: Standing,
+    /// Failures in a row.
+    pub failures: u32,
+    /// The first of them. `None`: there are none.
+    pub since: Option<UnixMillis>,
+    /// Why it is suspended. `None`: it is not.
+    pub last: Option<Step>,
 }
 
 #[derive(Default)]

@@ -340,7 +340,10 @@ impl<A> Runner<A> {
                 }
                 (domain, Trouble::stop)
             }
-            Command::Resume(domain) => (domain, Trouble::resume),
+            Command::Resume(domain) => {
+                self.lane(&domain).last = None;
+                (domain, Trouble::resume)
+            }
             Command::Contact(domain) => (domain, |trouble| {
                 trouble.answered();
             }),
@@ -357,11 +360,16 @@ impl<A> Runner<A> {
     }
 
     fn views(&self) -> Vec<LaneView> {
+        let now = self.parts.env.clock.now();
         let view = |(domain, lane): (&Domain, &Lane)| LaneView {
             domain: domain.clone(),
             under_way: lane.under_way,
             waiting: lane.waiting(),
             window: lane.window.size(),
+            standing: lane.trouble.standing(now),
+            failures: lane.trouble.failures(),
+            since: lane.trouble.since(),
+            last: lane.last.clone(),
         };
         self.lanes.iter().map(view).collect()
     }

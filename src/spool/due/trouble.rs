@@ -57,6 +57,16 @@ impl Trouble {
         matters.then_some(DestinationRecord { failures, since, until, by_operator, last })
     }
 
+    /// Failures in a row.
+    pub fn failures(&self) -> u32 {
+        self.failures
+    }
+
+    /// The first of them. `None`: there are none.
+    pub fn since(&self) -> Option<UnixMillis> {
+        self.since
+    }
+
     /// Whether there is none.
     pub fn is_none(&self) -> bool {
         *self == Trouble::default()

@@ -230,7 +230,9 @@ impl Writer {
                 recipient.ending = ending;
                 recipient.story = ended_story(row, &last);
             }
-            recipient.last = Some(last);
+            if ending.is_some() || !last.is_note() {
+                recipient.last = Some(last);
+            }
         }
         sent.keep_if_ended(self.running.moment(now));
         self.remember(key, entry::encode(&sent)?, sent.is_ended());

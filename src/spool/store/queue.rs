@@ -162,6 +162,10 @@ impl Reader {
         after: Option<RowId>,
         limit: usize,
     ) -> Result<RowPage, StoreError> {
+        if let Some(id) = filter.row {
+            let row = self.row(id)?.filter(|row| row.id.entry <= self.visible && filter.matches(row));
+            return Ok(RowPage { rows: row.into_iter().collect(), next: None });
+        }
         if let Some(nonce) = &filter.nonce {
             return self.page_of_message(nonce, filter);
         }
@@ -246,7 +250,8 @@ impl Writer {
 impl RowFilter {
     /// Whether a row meets every condition.
     pub fn matches(&self, row: &Row) -> bool {
-        self.nonce.as_ref().is_none_or(|nonce| *nonce == row.nonce)
+        self.row.is_none_or(|id| id == row.id)
+            && self.nonce.as_ref().is_none_or(|nonce| *nonce == row.nonce)
             && self.to_domain.as_ref().is_none_or(|domain| domain == row.recipient.domain())
             && self.from.as_ref().is_none_or(|from| *from == row.sender)
             && self.accepted_before.is_none_or(|before| row.accepted.wall < before)
@@ -267,7 +272,9 @@ impl RowStateName {
 
 fn last_holds(row: &Row, text: &str) -> bool {
     let text = text.to_lowercase();
-    row.trail.last().is_some_and(|step| format!("{} {}", step.code, step.text).to_lowercase().contains(&text))
+    // Not what the operator did: what was held for an error must be found again by it.
+    let last = row.trail.iter().rev().find(|step| !step.is_note());
+    last.is_some_and(|step| format!("{} {}", step.code, step.text).to_lowercase().contains(&text))
 }
 
 /// Where the backlogs behind `domain`'s begin.

@@ -198,7 +198,7 @@ impl Reader {
     pub(super) fn counts(&self) -> Result<Counts, StoreError> {
         let deferred_rows = self.number(keys::COUNTS)?;
         let open_rows = self.count(keys::FRESH)? + deferred_rows;
-        Ok(Counts { open_rows, deferred_rows, mail: self.count(keys::MAIL)? })
+        Ok(Counts { open_rows, deferred_rows })
     }
 
     fn count(&self, prefix: &[u8]) -> Result<u64, StoreError> {

@@ -24,6 +24,7 @@ use crate::testing::files::MemoryFiles;
 
 mod disk;
 mod every_step;
+mod operate;
 mod packed;
 
 const T0: UnixMillis = UnixMillis(1_000_000);

@@ -8,8 +8,14 @@ use std::process::{Command, Output};
 
 use super::source::program;
 
-const DOCUMENTS: [&str; 5] =
-    ["README.md", "CONTRIBUTING.md", "docs/protocol.md", "systemd/atp.service", "Dockerfile"];
+const DOCUMENTS: [&str; 6] = [
+    "README.md",
+    "CONTRIBUTING.md",
+    "docs/operating.md",
+    "docs/protocol.md",
+    "systemd/atp.service",
+    "Dockerfile",
+];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).to_owned()
@@ -132,7 +138,8 @@ fn every_folder_is_on_the_map() {
 
 #[test]
 fn every_link_leads_somewhere() {
-    for document in ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/protocol.md"] {
+    for document in ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/operating.md", "docs/protocol.md"]
+    {
         let text = shipped(document);
         let here = root().join(document);
         for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {

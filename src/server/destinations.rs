@@ -1,0 +1,149 @@
+//! The operator's calls about destinations, on the control socket only.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
+use serde_json::{Value, json};
+
+use super::answer::{Answer, json_answer};
+use super::queue::{step, wanted};
+use super::state::{App, Operator, Parameters};
+use crate::error::Fault;
+use crate::proto::address::Domain;
+use crate::proto::status::Reason;
+use crate::proto::time::UnixMillis;
+use crate::spool::contract::Destination;
+use crate::spool::due::LaneView;
+use crate::spool::due::trouble::{Standing, Trouble};
+use crate::spool::entry::Step;
+
+/// Destinations on a page; those that are being sent to and have nothing waiting come on top.
+const PAGE: usize = 500;
+
+/// A page of the destinations with mail in the queue, in trouble, or being sent to, in order.
+///
+/// # Errors
+/// [`Reason::Malformed`] for parameters that make no sense.
+pub async fn list(State(app): State<Arc<App>>, Query(parameters): Query<Parameters>) -> Answer {
+    let after = wanted(&parameters, "after", "a domain", |text| Domain::parse(text).ok())?;
+    let stored = app.pipeline.store.destinations(after.clone(), PAGE).await?;
+    let next = (stored.len() >= PAGE).then(|| stored.last().map(|last| last.domain.clone())).flatten();
+    let mut lanes = lanes(&app).await;
+    lanes.retain(|domain, _| {
+        after.as_ref().is_none_or(|after| domain.as_str() > after.as_str())
+            && next.as_ref().is_none_or(|next| domain.as_str() <= next.as_str())
+    });
+    let now = app.pipeline.env.clock.now();
+    let mut shown = BTreeMap::new();
+    for destination in &stored {
+        let name = destination.domain.as_str().to_owned();
+        shown.insert(name, view(destination, lanes.get(&destination.domain), now));
+    }
+    for (domain, lane) in &lanes {
+        let busy = lane.under_way + lane.waiting > 0 || lane.failures > 0 || lane.standing != Standing::Open;
+        if busy && !shown.contains_key(domain.as_str()) {
+            let destination = Destination { domain: domain.clone(), rows: 0, record: None };
+            shown.insert(domain.as_str().to_owned(), view(&destination, Some(lane), now));
+        }
+    }
+    let shown: Vec<Value> = shown.into_values().collect();
+    let next = next.as_ref().map(Domain::as_str);
+    json_answer(StatusCode::OK, json!({ "destinations": shown, "next": next }))
+}
+
+/// Sends nothing more to a domain until it is resumed.
+///
+/// # Errors
+/// [`Reason::Malformed`] without a remote domain, [`Reason::ShuttingDown`] while nothing runs.
+pub async fn suspend(
+    State(app): State<Arc<App>>,
+    Extension(operator): Extension<Operator>,
+    Query(parameters): Query<Parameters>,
+) -> Answer {
+    let domain = remote(&app, &parameters)?;
+    let text = format!("suspended by the operator ({operator})");
+    let handover = app.pipeline.handover.get().ok_or_else(not_running)?;
+    handover.suspend(domain.clone(), Step::note(app.pipeline.env.clock.now(), text)).await;
+    tracing::info!(destination = %domain, %operator, "suspended by the operator");
+    answer(&app, &domain).await
+}
+
+/// Ends a suspension, whoever began it: the domain is sent to at once.
+///
+/// # Errors
+/// As [`suspend`].
+pub async fn resume(
+    State(app): State<Arc<App>>,
+    Extension(operator): Extension<Operator>,
+    Query(parameters): Query<Parameters>,
+) -> Answer {
+    let domain = remote(&app, &parameters)?;
+    let handover = app.pipeline.handover.get().ok_or_else(not_running)?;
+    handover.resume(domain.clone()).await;
+    tracing::info!(destination = %domain, %operator, "resumed by the operator");
+    answer(&app, &domain).await
+}
+
+async fn answer(app: &App, domain: &Domain) -> Answer {
+    let state = lanes(app).await.get(domain).map_or("open", |lane| word(lane.standing));
+    json_answer(StatusCode::OK, json!({ "domain": domain.as_str(), "state": state }))
+}
+
+async fn lanes(app: &App) -> BTreeMap<Domain, LaneView> {
+    let lanes = match app.pipeline.handover.get() {
+        Some(handover) => handover.lanes().await,
+        None => Vec::new(),
+    };
+    lanes.into_iter().map(|lane| (lane.domain.clone(), lane)).collect()
+}
+
+fn remote(app: &App, parameters: &Parameters) -> Result<Domain, Fault> {
+    let domain = wanted(parameters, "domain", "a domain", |text| Domain::parse(text).ok())?;
+    let domain =
+        domain.ok_or_else(|| Fault::new(Reason::Malformed, "Which domain is meant? Name it as domain."))?;
+    if app.pipeline.domains.contains(&domain) {
+        let text = "That domain is served here; there is nothing to send to it.";
+        return Err(Fault::new(Reason::Malformed, text));
+    }
+    Ok(domain)
+}
+
+fn not_running() -> Fault {
+    Fault::new(Reason::ShuttingDown, "The queue is not running; please try again.")
+}
+
+/// What memory knows counts; a destination that memory has forgotten has what was stored.
+fn view(destination: &Destination, lane: Option<&LaneView>, now: UnixMillis) -> Value {
+    let record = destination.record.as_ref();
+    let trouble = record.map(Trouble::restored).unwrap_or_default();
+    let standing = lane.map_or_else(|| trouble.standing(now), |lane| lane.standing);
+    let last = lane.map_or_else(|| record.and_then(|record| record.last.as_ref()), |lane| lane.last.as_ref());
+    let until = match standing {
+        Standing::Suspended(until) => Some(until.seconds()),
+        Standing::Open | Standing::Probed | Standing::Stopped => None,
+    };
+    let since = lane.map_or_else(|| trouble.since(), |lane| lane.since);
+    json!({
+        "domain": destination.domain.as_str(),
+        "rows": destination.rows,
+        "state": word(standing),
+        "until": until,
+        "failures": lane.map_or_else(|| trouble.failures(), |lane| lane.failures),
+        "since": since.map(UnixMillis::seconds),
+        "last": last.map(step),
+        "window": lane.map(|lane| lane.window),
+        "under_way": lane.map_or(0, |lane| lane.under_way),
+    })
+}
+
+fn word(standing: Standing) -> &'static str {
+    match standing {
+        Standing::Open => "open",
+        Standing::Suspended(_) => "suspended",
+        Standing::Probed => "probed",
+        Standing::Stopped => "stopped",
+    }
+}
