@@ -328,23 +328,15 @@ impl<A> Runner<A> {
     }
 
     pub(super) fn obey(&mut self, command: Command) {
-        let (domain, trouble): (Domain, fn(&mut Trouble)) = match command {
+        let (domain, last, change): (Domain, Option<Step>, fn(&mut Trouble)) = match command {
             Command::Describe(answer) => {
                 // Whoever asked may have gone.
                 let _ = answer.send(self.views());
                 return;
             }
-            Command::Suspend(domain, step) => {
-                if let Some(lane) = self.lane(&domain) {
-                    lane.last = Some(step);
-                }
-                (domain, Trouble::stop)
-            }
-            Command::Resume(domain) => {
-                self.lane(&domain).last = None;
-                (domain, Trouble::resume)
-            }
-            Command::Contact(domain) => (domain, |trouble| {
+            Command::Suspend(domain, step) => (domain, Some(step), Trouble::stop),
+            Command::Resume(domain) => (domain, None, Trouble::resume),
+            Command::Contact(domain) => (domain, None, |trouble| {
                 trouble.answered();
             }),
         };
@@ -352,7 +344,11 @@ impl<A> Runner<A> {
             tracing::warn!(destination = %domain, "queue: too many destinations at once; not changed");
             return;
         };
-        trouble(&mut lane.trouble);
+        change(&mut lane.trouble);
+        // Word from a destination that the operator stopped does not change why it is.
+        if last.is_some() || !lane.trouble.is_by_operator() {
+            lane.last = last;
+        }
         lane.used = Instant::now();
         // What waits for it on disk is looked for.
         lane.backlog = true;

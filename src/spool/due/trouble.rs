@@ -72,6 +72,11 @@ impl Trouble {
         *self == Trouble::default()
     }
 
+    /// Whether the operator stopped it.
+    pub fn is_by_operator(&self) -> bool {
+        self.by_operator
+    }
+
     /// Where it stands at `now`.
     pub fn standing(&self, now: UnixMillis) -> Standing {
         match self.until {
