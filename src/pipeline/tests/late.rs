@@ -53,7 +53,11 @@ async fn what_waits_for_a_suspended_destination_is_given_up_in_time_too() {
     world.told_for(HOUR * 50).await;
     let counts = world.pipeline.store.counts().await.unwrap();
     assert_eq!(counts.open_rows, 0);
-    assert_eq!(world.told().await.len(), 600, "each sender is told once that it is late and once that it has failed");
+    assert_eq!(
+        world.told().await.len(),
+        600,
+        "each sender is told once that it is late and once that it has failed"
+    );
     let dials = world.peer.dials();
     assert!(dials < 1500, "{dials} dials for 300 messages in two days");
 }
