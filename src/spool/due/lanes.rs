@@ -341,7 +341,9 @@ impl<A> Runner<A> {
                 (domain, Trouble::stop)
             }
             Command::Resume(domain) => {
-                self.lane(&domain).last = None;
+                if let Some(lane) = self.lane(&domain) {
+                    lane.last = None;
+                }
                 (domain, Trouble::resume)
             }
             Command::Contact(domain) => (domain, |trouble| {
