@@ -57,7 +57,8 @@ pub async fn list(State(app): State<Arc<App>>, Query(parameters): Query<Paramete
 /// Sends nothing more to a domain until it is resumed.
 ///
 /// # Errors
-/// [`Reason::Malformed`] without a remote domain, [`Reason::ShuttingDown`] while nothing runs.
+/// [`Reason::Malformed`] without a remote domain, [`Reason::ShuttingDown`] while nothing runs, [`Reason::NoSpace`]
+/// where memory has room for no further destination.
 pub async fn suspend(
     State(app): State<Arc<App>>,
     Extension(operator): Extension<Operator>,
@@ -67,6 +68,10 @@ pub async fn suspend(
     let text = format!("suspended by the operator ({operator})");
     let handover = app.pipeline.handover.get().ok_or_else(not_running)?;
     handover.suspend(domain.clone(), Step::note(app.pipeline.env.clock.now(), text)).await;
+    if lanes(&app).await.get(&domain).is_none_or(|lane| lane.standing != Standing::Stopped) {
+        let text = "The queue knows too many destinations now to suspend one more; please try again.";
+        return Err(Fault::new(Reason::NoSpace, text).into());
+    }
     tracing::info!(destination = %domain, %operator, "suspended by the operator");
     answer(&app, &domain).await
 }

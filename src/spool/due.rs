@@ -6,7 +6,7 @@
 //! here waits in its destination's backlog on disk.
 //!
 //! An attempt that takes long (a peer that does not answer) gives its place among the quick ones back after
-//! [`SLOW_AFTER`], so that a hundred dead destinations hold up nobody else.
+//! `SLOW_AFTER`, so that a hundred dead destinations hold up nobody else.
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::future::Future;
