@@ -4,6 +4,7 @@
 
 pub mod accounts;
 pub mod credential;
+mod hasher;
 pub mod passwords;
 pub mod register;
 mod remembered;

@@ -4,10 +4,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _};
-use argon2::{Argon2, Params};
+use argon2::Params;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::hasher::Hasher;
 use super::remembered::Remembered;
 use crate::env::rng::Rng;
 use crate::error::Fault;
@@ -50,6 +50,7 @@ impl Cost {
 pub struct Passwords {
     cost: Cost,
     rng: Arc<dyn Rng>,
+    hasher: Arc<Hasher>,
     /// A hash of nothing anybody knows, checked when there is no account.
     dummy: Arc<str>,
     turns: Arc<Semaphore>,
@@ -65,6 +66,7 @@ impl Passwords {
             remembered: Remembered::new(&*rng),
             turns: Arc::new(Semaphore::new(MAX_AT_ONCE)),
             queue: Semaphore::new(MAX_WAITING),
+            hasher: Arc::default(),
             cost,
             rng,
         }
@@ -84,10 +86,10 @@ impl Passwords {
         }
         let mut salt = [0; SALT_BYTES];
         self.rng.fill(&mut salt);
-        let (argon2, password) = (Argon2::from(&self.cost.0), password.clone());
-        let hash =
-            self.in_turn(move || argon2.hash_password_with_salt(password.expose().as_bytes(), &salt)).await?;
-        Ok(hash.map_err(Fault::internal)?.to_string())
+        let (hasher, cost, password) = (Arc::clone(&self.hasher), self.cost.0.clone(), password.clone());
+        let turn = self.turn().await?;
+        let hash = in_turn(turn, move || hasher.hash(&cost, password.expose().as_bytes(), &salt)).await?;
+        hash.map_err(Fault::internal)
     }
 
     /// Whether the password belongs to the stored hash. Without one (`None`: no such account) the answer is no,
@@ -110,32 +112,22 @@ impl Passwords {
         if known && self.remembered.contains(&mark) {
             return Ok(true);
         }
+        let turn = self.turn().await?;
+        if known && self.remembered.contains(&mark) {
+            // The same login was checked while this one waited.
+            return Ok(true);
+        }
         // The parameters come from the stored hash, so that old accounts survive a change of cost.
-        let (argon2, password) = (Argon2::from(&self.cost.0), password.clone());
-        let verdict =
-            self.in_turn(move || argon2.verify_password(password.expose().as_bytes(), &*phc)).await?;
+        let (hasher, password) = (Arc::clone(&self.hasher), password.clone());
+        let verdict = in_turn(turn, move || hasher.verify(password.expose().as_bytes(), &phc)).await?;
         match verdict {
-            Ok(()) if known => {
+            Ok(true) if known => {
                 self.remembered.insert(mark);
                 Ok(true)
             }
-            Ok(()) | Err(argon2::password_hash::Error::PasswordInvalid) => Ok(false),
+            Ok(_) => Ok(false),
             Err(error) => Err(Fault::internal(format!("password hash of {address}: {error}"))),
         }
-    }
-
-    /// Runs `work` on a thread that may block, when its turn comes.
-    async fn in_turn<T: Send + 'static>(
-        &self,
-        work: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, Fault> {
-        let turn = self.turn().await?;
-        let done = tokio::task::spawn_blocking(move || {
-            // Given back when the work is done, even if the request that wanted it is gone by then.
-            let _turn = turn;
-            work()
-        });
-        done.await.map_err(Fault::internal)
     }
 
     async fn turn(&self) -> Result<OwnedSemaphorePermit, Fault> {
@@ -145,6 +137,19 @@ impl Passwords {
         let turn = tokio::time::timeout(MAX_WAIT, self.turns.clone().acquire_owned()).await;
         turn.map_err(|_| busy())?.map_err(Fault::internal)
     }
+}
+
+/// Runs `work` on a thread that may block.
+async fn in_turn<T: Send + 'static>(
+    turn: OwnedSemaphorePermit,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Fault> {
+    let done = tokio::task::spawn_blocking(move || {
+        // Given back when the work is done, even if the request that wanted it is gone by then.
+        let _turn = turn;
+        work()
+    });
+    done.await.map_err(Fault::internal)
 }
 
 /// A PHC string that costs as much to check as a real one and that no password fits: its output is made up.
@@ -241,5 +246,21 @@ mod tests {
         assert!(passwords.verify(&bot(), Some(&hash), &secret).await.unwrap());
         let _all = passwords.turns.acquire_many(MAX_AT_ONCE as u32).await.unwrap();
         assert!(passwords.verify(&bot(), Some(&hash), &secret).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_login_that_waited_is_not_hashed_if_the_same_one_has_been() {
+        let passwords = Arc::new(service());
+        // No password fits this one: only what is remembered can.
+        let (stored, secret) = (dummy(&Cost::cheap()), Secret::from("p"));
+        let all = passwords.turns.acquire_many(MAX_AT_ONCE as u32).await.unwrap();
+        let login = {
+            let (passwords, stored, secret) = (passwords.clone(), stored.clone(), secret.clone());
+            tokio::spawn(async move { passwords.verify(&bot(), Some(&stored), &secret).await })
+        };
+        tokio::task::yield_now().await;
+        passwords.remembered.insert(passwords.remembered.mark(&bot(), &stored, &secret));
+        drop(all);
+        assert!(login.await.unwrap().unwrap());
     }
 }
