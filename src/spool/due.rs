@@ -142,7 +142,7 @@ pub struct Runner<A> {
     /// Quick attempts in the order they began.
     quick: VecDeque<(Instant, task::Id)>,
     quick_count: usize,
-    parking: JoinSet<(RowId, Domain, bool)>,
+    parking: JoinSet<(RowId, Domain, Result<bool, StoreError>)>,
     records: mpsc::Sender<(Domain, Option<DestinationRecord>)>,
     waiting: usize,
 }
@@ -406,7 +406,8 @@ where
             }
             Ended::Unreadable => {
                 self.left(&domain, id, quick);
-                // It stays among the active: nobody takes it up again before the next start.
+                // It stays among the active: nobody takes it up again before the next start. Others wait behind it.
+                self.list(&domain);
                 return None;
             }
         };

@@ -14,7 +14,7 @@ use super::{MAX_HEADS, MAX_PARKING, MAX_RECORDS_WAITING, PAGE, Runner, SLOW_AFTE
 use crate::env::rng;
 use crate::proto::address::Domain;
 use crate::proto::status::Contact;
-use crate::spool::contract::{Head, Store};
+use crate::spool::contract::{Head, Store, StoreError};
 use crate::spool::entry::{DestinationRecord, RowId, Step};
 use crate::spool::keys::Place;
 
@@ -121,7 +121,7 @@ impl<A> Runner<A> {
             if let Err(error) = &parked {
                 tracing::warn!(?id, %error, "queue: a row could not be put into its destination's backlog");
             }
-            (id, domain, parked.unwrap_or(false))
+            (id, domain, parked)
         });
     }
 
@@ -130,10 +130,17 @@ impl<A> Runner<A> {
         self.parking.len() < MAX_PARKING
     }
 
-    pub(super) fn parked(&mut self, parked: Result<(RowId, Domain, bool), tokio::task::JoinError>) {
+    pub(super) fn parked(
+        &mut self,
+        parked: Result<(RowId, Domain, Result<bool, StoreError>), tokio::task::JoinError>,
+    ) {
         let Ok((id, domain, parked)) = parked else { return };
+        if matches!(parked, Err(StoreError::Unreadable(_))) {
+            // It stays among the active, or it would be found and parked again without end.
+            return;
+        }
         self.active.remove(&id);
-        if parked {
+        if parked.unwrap_or(false) {
             self.has_backlog(&domain);
         }
     }

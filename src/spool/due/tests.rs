@@ -208,6 +208,26 @@ async fn a_row_that_cannot_be_read_does_not_hold_up_the_others() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn many_rows_that_cannot_be_read_do_not_stop_their_destination() {
+    let world = World::new();
+    let mut last = None;
+    for index in 0..41 {
+        let row = world.accept(index, "b.test").await;
+        world.store.lease(row.id, world.env.clock.now(), schedule()).await.unwrap();
+        if index < 40 {
+            world.disk.apply(vec![Write::Put(keys::queued(row.id), vec![200])]).unwrap();
+        }
+        last = Some(row.id);
+    }
+    let (runner, _handover) = world.runner(world.attempt(1));
+    let (_stop, stopping) = watch::channel(false);
+    tokio::spawn(runner.run(stopping));
+    sleep(Duration::from_secs(60)).await;
+    let attempted: Vec<RowId> = world.attempts.lock().unwrap().iter().map(|(id, _)| *id).collect();
+    assert_eq!(attempted, [last.unwrap()]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_first_of_a_long_queue_does_not_wait_for_the_last_to_be_leased() {
     let world = World::new();
     for index in 0..2000 {
