@@ -19,6 +19,9 @@ pub(super) enum Server {
     Start(Box<Start>),
 }
 
+/// Threads for reads of the disk and password hashing; more such work waits. Each costs memory of its own.
+const MAX_BLOCKING_THREADS: usize = 32;
+
 /// `atp server start`
 #[derive(Args)]
 pub(super) struct Start {
@@ -87,7 +90,10 @@ impl Start {
         let home = self.home.home()?;
         let config = config::load(self.config.as_deref(), self.overrides())?;
         observe::start(config.log);
-        let runtime = tokio::runtime::Runtime::new()
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .max_blocking_threads(MAX_BLOCKING_THREADS)
+            .build()
             .map_err(|error| CliError::failed(format!("the system refuses what a server needs: {error}")))?;
         let result = runtime.block_on(daemon::run(&config, &home));
         // What is still under way after the drain is given up; its leases bring it back.

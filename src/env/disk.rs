@@ -82,4 +82,14 @@ pub trait Disk: Send + Sync {
     /// # Errors
     /// [`DiskError`]; unless it [is final](DiskError::is_final), a later call may succeed.
     fn reopen(&self) -> Result<(), DiskError>;
+
+    /// Sees to it that the next opening is quick, if by now it would have much to read; if nobody waits
+    /// (`is_idle`), sooner. Everything applied must have been synced. Other calls wait meanwhile.
+    ///
+    /// # Errors
+    /// As for [`Disk::reopen`], which is then needed.
+    fn tidy(&self, is_idle: bool) -> Result<(), DiskError> {
+        let _ = is_idle;
+        Ok(())
+    }
 }

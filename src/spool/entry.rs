@@ -341,6 +341,19 @@ impl SentRecord {
         self.recipients.iter().all(|recipient| recipient.row.is_none())
     }
 
+    /// Takes over from `rows`, those of its recipients that are open, how far they have come.
+    pub fn follow(&mut self, rows: &[Row]) {
+        for row in rows {
+            let Some(recipient) = self.recipients.iter_mut().find(|recipient| recipient.row == Some(row.id))
+            else {
+                continue;
+            };
+            recipient.attempts = row.attempts;
+            recipient.last = row.trail.iter().rev().find(|step| !step.is_note()).cloned();
+            self.updated = row.trail.iter().map(|step| step.at).fold(self.updated, UnixMillis::max);
+        }
+    }
+
     /// Keeps it for a while after `now` if that is when its last recipient ended (`docs/protocol.md` §10).
     pub fn keep_if_ended(&mut self, now: Moment) {
         if self.is_ended() {

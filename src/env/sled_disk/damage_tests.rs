@@ -29,7 +29,8 @@ type Map = BTreeMap<Vec<u8>, Vec<u8>>;
 fn make(directory: &Path) -> Map {
     let mut wanted = Map::new();
     for _start in 0..3 {
-        let disk = SledDisk::open(directory).unwrap();
+        // sled's threads hold the lock a moment longer than its handle lives.
+        let disk = SledDisk::open_in_time(directory).unwrap();
         for index in 0..WRITES / 3 {
             let key = (index * 7919 % 1000).to_be_bytes().to_vec();
             let value = vec![index as u8; 200 + (index as usize * 37) % 4000];
@@ -58,7 +59,7 @@ enum Outcome {
 
 /// What happens to whoever opens the store and reads all of it, as the daemon does.
 fn judge(directory: &Path, wanted: &Map) -> (Outcome, String) {
-    let disk = match SledDisk::open(directory) {
+    let disk = match SledDisk::open_in_time(directory) {
         Ok(disk) => disk,
         Err(error) => return (Outcome::RefusedToOpen, error.to_string()),
     };

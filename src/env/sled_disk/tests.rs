@@ -46,3 +46,36 @@ fn reopening_waits_for_whoever_still_reads() {
     });
     assert_eq!(disk.get(b"a").unwrap(), Some(b"1".to_vec()));
 }
+
+#[test]
+fn a_store_that_is_tidied_turns_nobody_away_and_has_everything() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = Arc::new(SledDisk::open(dir.path()).unwrap());
+    let value = |index: u32| [&index.to_be_bytes()[..], &[7; 8000]].concat();
+    for block in 0..50u32 {
+        let puts = (0..100).map(|index| {
+            let number = block * 100 + index;
+            Write::Put(number.to_be_bytes().to_vec(), value(number))
+        });
+        disk.apply(puts.collect()).unwrap();
+    }
+    disk.sync().unwrap();
+    let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let reader = std::thread::spawn({
+        let (disk, stop) = (disk.clone(), stop.clone());
+        move || {
+            let mut reads = 0;
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                assert_eq!(disk.get(&17u32.to_be_bytes()).unwrap(), Some(value(17)));
+                reads += 1;
+            }
+            reads
+        }
+    });
+    disk.tidy(true).unwrap();
+    assert_eq!(disk.with(|handle| Ok(handle.written.load(Ordering::Relaxed))).unwrap(), 0, "opened anew");
+    disk.tidy(true).unwrap();
+    stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    assert!(reader.join().unwrap() > 0);
+    assert_eq!(disk.get(&4999u32.to_be_bytes()).unwrap(), Some(value(4999)));
+}

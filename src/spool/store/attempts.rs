@@ -96,9 +96,9 @@ impl Writer {
                 if next.apply(Event::Retry { due }, now).is_err() {
                     return Ok(());
                 }
-                next.note(step.clone());
-                self.replace_row(&row, &next)?;
-                self.update_sent(&next, now, None, step)
+                next.note(step);
+                // What its sender can ask for says nothing of a row that is open: the row does.
+                self.replace_row(&row, &next)
             }
             Settlement::Delivered { ending, step } => self.end(row, ending, step, now),
             Settlement::Bounced { step, bounce } => {
@@ -164,7 +164,7 @@ impl Writer {
             self.count_row(&row, -1);
         }
         self.release_body(&row.body)?;
-        self.update_sent(&ended, now, Some(ending), step)
+        self.end_sent(&ended, now, ending, step)
     }
 
     /// Rewrites a row under the keys its new state wants.
@@ -204,14 +204,8 @@ impl Writer {
         self.count(keys::count_of_destination(row.recipient.domain()), change);
     }
 
-    /// Keeps what the sender can ask for true.
-    pub(super) fn update_sent(
-        &mut self,
-        row: &Row,
-        now: UnixMillis,
-        ending: Option<Ending>,
-        last: Step,
-    ) -> Result<(), StoreError> {
+    /// Writes down for its sender how a row has ended.
+    fn end_sent(&mut self, row: &Row, now: UnixMillis, ending: Ending, last: Step) -> Result<(), StoreError> {
         let key = keys::sent(&row.sender, &row.nonce);
         let Some(bytes) = self.get(&key)? else { return Ok(()) };
         let mut sent: SentRecord = match entry::decode(&bytes) {
@@ -225,14 +219,10 @@ impl Writer {
         sent.updated = now;
         if let Some(recipient) = sent.recipients.iter_mut().find(|recipient| recipient.row == Some(row.id)) {
             recipient.attempts = row.attempts;
-            if ending.is_some() {
-                recipient.row = None;
-                recipient.ending = ending;
-                recipient.story = ended_story(row, &last);
-            }
-            if ending.is_some() || !last.is_note() {
-                recipient.last = Some(last);
-            }
+            recipient.row = None;
+            recipient.ending = Some(ending);
+            recipient.story = ended_story(row, &last);
+            recipient.last = Some(last);
         }
         sent.keep_if_ended(self.running.moment(now));
         self.remember(key, entry::encode(&sent)?, sent.is_ended());

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use super::{Committer, Job, MAX_GROUP, Reply, SCHEMA_VERSION, Writer};
 use crate::env::backoff::Backoff;
+use crate::env::clock::micros_since;
 use crate::env::disk::{Disk, DiskError, Write};
 use crate::spool::contract::StoreError;
 use crate::spool::keys;
@@ -23,6 +24,10 @@ const REOPEN_FIRST_WAIT: Duration = Duration::from_millis(100);
 const REOPEN_LONGEST_WAIT: Duration = Duration::from_secs(10);
 /// A disk that has worked for so long is trusted again: its next failure is met with the first wait.
 const STEADY_AFTER: Duration = Duration::from_secs(60);
+/// A store that nobody has asked for so long is idle.
+const IDLE_AFTER: Duration = Duration::from_secs(1);
+/// Pauses longer than this are worth a line in the log.
+const NOTABLE_PAUSE: Duration = Duration::from_millis(10);
 /// What is written to see whether a reopened disk takes anything: keys, and bytes of each.
 const TRIAL: (u8, usize) = (8, 8 * 1024);
 
@@ -58,14 +63,29 @@ impl Committer {
         let mut group = Vec::with_capacity(MAX_GROUP);
         let mut waits = Backoff::new(REOPEN_FIRST_WAIT, REOPEN_LONGEST_WAIT);
         let mut works_since = Instant::now();
-        while self.jobs.recv_many(&mut group, MAX_GROUP).await > 0 {
+        while self.next_group(&mut group).await > 0 {
             self.commit(&mut group);
+            self.writer.tidy(false);
+            self.report();
             if self.writer.failed.is_some() {
                 if works_since.elapsed() >= STEADY_AFTER {
                     waits.reset();
                 }
                 self.recover(&mut waits).await;
                 works_since = Instant::now();
+            }
+        }
+    }
+
+    /// Waits for jobs; 0: nobody has any more. A pause between two is used to tidy the disk.
+    async fn next_group(&mut self, group: &mut Vec<Job>) -> usize {
+        // Nothing is taken from the queue if the time is up first.
+        match tokio::time::timeout(IDLE_AFTER, self.jobs.recv_many(group, MAX_GROUP)).await {
+            Ok(count) => count,
+            Err(_) => {
+                self.writer.tidy(true);
+                self.report();
+                if self.writer.failed.is_some() { 1 } else { self.jobs.recv_many(group, MAX_GROUP).await }
             }
         }
     }
@@ -159,6 +179,19 @@ impl Committer {
 }
 
 impl Writer {
+    /// Has the disk see to a quick start some day, unless it has failed.
+    fn tidy(&mut self, is_idle: bool) {
+        let started = Instant::now();
+        if self.failed.is_none()
+            && let Err(error) = self.disk.tidy(is_idle)
+        {
+            self.fail(error);
+        }
+        if started.elapsed() > NOTABLE_PAUSE {
+            tracing::debug!(micros = micros_since(started), "store: opened anew for a quick start");
+        }
+    }
+
     /// Goes on with a disk that has been opened again. What was written and not synced is forgotten; numbers that
     /// were handed out do not come back.
     fn resume(&mut self) -> Result<(), Setback> {

@@ -64,8 +64,7 @@ impl Writer {
         }
         next.deferred = true;
         next.note(step.clone());
-        self.replace_row(&row, &next)?;
-        self.update_sent(&next, step.at, None, step.clone())
+        self.replace_row(&row, &next)
     }
 
     /// Whether an attempt may be under way. Changing the row now would leave the operator with a message that is

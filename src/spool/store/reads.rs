@@ -139,8 +139,7 @@ impl Reader {
         trace.received.retain(|identity| identity.nonce == *nonce);
         let by_author = sent.into_iter().filter(|record| record.nonce == *nonce);
         for record in by_author.chain(self.sent_by_derived(nonce, packed)?) {
-            let rows = self.open_rows(&record)?;
-            trace.sent.push((record, rows));
+            trace.sent.push(self.with_rows(record)?);
         }
         Ok(trace)
     }
@@ -155,15 +154,16 @@ impl Reader {
             Some(bytes) => Some(entry::decode(&bytes)?),
             None => self.sent_by_derived(nonce, Some(packed))?.filter(|record| record.from == *from),
         };
-        let Some(record) = record else { return Ok(None) };
-        let rows = self.open_rows(&record)?;
-        Ok(Some((record, rows)))
+        record.map(|record| self.with_rows(record)).transpose()
     }
 
-    fn open_rows(&self, record: &SentRecord) -> Result<Vec<Row>, StoreError> {
+    /// With the rows that are open, and what they say of the recipients.
+    fn with_rows(&self, mut record: SentRecord) -> Result<(SentRecord, Vec<Row>), StoreError> {
         let open = record.recipients.iter().filter_map(|recipient| recipient.row);
         let rows = open.map(|id| self.row(id)).collect::<Result<Vec<_>, _>>()?;
-        Ok(rows.into_iter().flatten().collect())
+        let rows: Vec<Row> = rows.into_iter().flatten().collect();
+        record.follow(&rows);
+        Ok((record, rows))
     }
 
     /// What is remembered under a key, packed or not. `packed` `None`: only what is not packed.
