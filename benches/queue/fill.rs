@@ -6,14 +6,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use atp::env::clock::{Clock as _, SystemClock};
-use atp::env::disk::{Disk, Write};
+use atp::env::disk::Disk;
+use atp::env::files::Files;
+use atp::env::local_files::LocalFiles;
 use atp::env::sled_disk::SledDisk;
 use atp::proto::address::Address;
 use atp::proto::nonce::Nonce;
 use atp::proto::time::{Moment, UnixMillis};
 use atp::spool::contract::{Acceptance, Fate, NewRecipient, NewSubmission, Settlement, Store as _};
-use atp::spool::entry::{self, ReceivedIdentity, Step};
-use atp::spool::keys;
+use atp::spool::entry::{ReceivedIdentity, Step};
+#[cfg(feature = "testing")]
+use atp::spool::identities;
 use atp::spool::store::{self, SpoolStore};
 use sha2::{Digest as _, Sha256};
 use tokio::task::JoinSet;
@@ -36,8 +39,10 @@ const DUE_WITHIN: Duration = Duration::from_secs(47 * 3600);
 const DUE_AT_ONCE: usize = 50;
 /// How long the identities are remembered.
 const REMEMBERED: Duration = Duration::from_secs(72 * 3600);
-/// Identities in one batch.
-const BATCH: usize = 4096;
+/// Where a server keeps packed identities, in its store's directory.
+const IDENTITIES: &str = "identities";
+/// Identities packed at a time.
+const PER_SEGMENT: usize = 2_000_000;
 /// Says that a store is complete, and when it was.
 const COMPLETE: &str = "complete";
 
@@ -68,7 +73,9 @@ pub async fn full(options: &Options) -> Place {
 async fn fill(directory: &Path, rows: usize, identities: usize) {
     fs::create_dir_all(directory).expect("a directory for the store");
     let disk: Arc<dyn Disk> = Arc::new(SledDisk::open(directory).expect("a store"));
-    let (store, committer, _health) = store::open(Arc::clone(&disk)).expect("a store");
+    let files = LocalFiles::open(&directory.join(IDENTITIES)).expect("a directory for identities");
+    let files: Arc<dyn Files> = Arc::new(files);
+    let (store, committer, _health) = store::open(Arc::clone(&disk), Arc::clone(&files)).expect("a store");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
     let thread = std::thread::spawn(move || runtime.block_on(committer.run()));
     let mut under_way = JoinSet::new();
@@ -84,7 +91,9 @@ async fn fill(directory: &Path, rows: usize, identities: usize) {
     under_way.join_all().await;
     drop(store);
     thread.join().expect("the committer");
-    remember(&*disk, identities);
+    remember(&*disk, &files, identities);
+    // As a server does that has been running for a while.
+    disk.tidy(true).expect("a store that opens quickly");
 }
 
 /// Accepts a message and puts it back, as if its first attempt had failed.
@@ -138,31 +147,28 @@ fn put_back(number: usize, now: UnixMillis) -> Settlement {
     }
 }
 
-/// Identities of messages received in the last days.
-fn remember(disk: &dyn Disk, identities: usize) {
+/// Packed identities of messages received in the last days.
+fn remember(disk: &dyn Disk, files: &Arc<dyn Files>, identities: usize) {
     let now = SystemClock.now();
-    let mut remaining = 0..identities;
-    loop {
-        let batch: Vec<Write> = remaining.by_ref().take(BATCH).map(|number| identity(number, now)).collect();
-        if batch.is_empty() {
-            break;
-        }
-        disk.apply(batch).expect("identities to be written");
+    let all = (0..identities).map(|number| identity(number, now));
+    #[cfg(feature = "testing")]
+    identities::fill::fill(disk, files, all, PER_SEGMENT).expect("identities to be packed");
+    #[cfg(not(feature = "testing"))]
+    {
+        let _ = (disk, files, PER_SEGMENT);
+        assert!(all.len() == 0, "give cargo --features testing as well, to pack identities");
     }
-    disk.sync().expect("identities to be synced");
 }
 
-fn identity(number: usize, now: UnixMillis) -> Write {
-    let record = ReceivedIdentity {
+fn identity(number: usize, now: UnixMillis) -> ReceivedIdentity {
+    ReceivedIdentity {
         from: address(&format!("agent{}@peer{}.example", number % 97, number % 1009)),
         nonce: Nonce::parse(&format!("received-{number}")).expect("a nonce"),
         recipient: address(&format!("old{}@{DOMAIN}", number % SENDERS)),
         digest: Sha256::digest(number.to_be_bytes()).into(),
         at: now,
         expires: Moment { wall: now, ..Moment::default() }.plus(REMEMBERED),
-    };
-    let key = keys::received(&record.from, &record.nonce, &record.recipient);
-    Write::Put(key, entry::encode(&record).expect("a record"))
+    }
 }
 
 fn address(text: &str) -> Address {

@@ -14,7 +14,7 @@ cargo bench --bench queue -- [isolation] [memory] [accept] [options]   (all thre
   --rate N           isolation: messages a second to the healthy ones [300]
   --backlog N        isolation: rows before a slow destination [20000]
   --rows N           memory, accept: rows in the full store [1000000]
-  --identities N     memory, accept: remembered identities in it [0]
+  --identities N     memory, accept: remembered identities in it; needs --features testing [0]
   --seconds N        memory: how long it runs; accept: a sixth of that for each load [60]";
 
 /// What is to be done.
