@@ -28,6 +28,7 @@ use crate::testing::disk::MemoryDisk;
 use crate::testing::files::MemoryFiles;
 use crate::testing::resolver::ScriptedResolver;
 
+mod games;
 mod lanes;
 
 struct World {

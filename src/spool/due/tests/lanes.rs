@@ -54,7 +54,7 @@ impl World {
         }
     }
 
-    async fn open_rows(&self) -> u64 {
+    pub(super) async fn open_rows(&self) -> u64 {
         self.store.counts().await.unwrap().open_rows
     }
 
