@@ -406,6 +406,7 @@ where
             }
             Ended::Unreadable => {
                 self.left(&domain, id, quick);
+                self.list(&domain);
                 // It stays among the active: nobody takes it up again before the next start.
                 return None;
             }
