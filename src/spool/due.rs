@@ -281,6 +281,10 @@ where
     fn wake_at(&self, look_at: Instant) -> Instant {
         let now = Instant::now();
         let mut wake_at = look_at;
+        if !self.hungry.is_empty() && self.waiting < MAX_HEADS {
+            // One backlog is looked at in each round.
+            return now;
+        }
         if let Some((until, _)) = self.pauses.first() {
             wake_at = wake_at.min(now + until.since(self.parts.env.clock.now()));
         }

@@ -173,9 +173,12 @@ impl<A> Runner<A> {
 
     /// Takes rows of one backlog that is wanted; the others' turn comes.
     pub(super) async fn refill(&mut self) {
+        let room = MAX_HEADS.saturating_sub(self.waiting).min(PAGE);
+        if room == 0 {
+            return;
+        }
         let Some(domain) = self.hungry.pop_front() else { return };
         let now = self.parts.env.clock.now();
-        let room = MAX_HEADS.saturating_sub(self.waiting).min(PAGE);
         let Some(lane) = self.lanes.get_mut(&domain) else { return };
         lane.hungry = false;
         // Rows in memory or under way lie in the backlog still and come again.
