@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use tracing::Instrument;
 
 use super::handover::{Command, LaneView};
-use super::lane::{Candidate, Lane};
+use super::lane::{Candidate, Lane, share};
 use super::trouble::{Standing, Trouble};
 use super::{MAX_HEADS, MAX_PARKING, MAX_RECORDS_WAITING, PAGE, Runner, SLOW_AFTER};
 use crate::env::rng;
@@ -100,11 +100,11 @@ impl<A> Runner<A> {
             return;
         }
         let now = self.parts.env.clock.now();
-        let full = self.waiting >= MAX_HEADS;
+        let free = MAX_HEADS.saturating_sub(self.waiting);
         if let Some(lane) = self.lane(&place.destination) {
             lane.used = Instant::now();
             let open = matches!(lane.trouble.standing(now), Standing::Open | Standing::Probed);
-            if open && !full && lane.has_room(place.sender) {
+            if open && lane.has_room(place.sender, free) {
                 lane.push(place.sender, candidate);
                 self.waiting += 1;
                 return self.list(&place.destination);
@@ -173,14 +173,19 @@ impl<A> Runner<A> {
 
     /// Takes rows of one backlog that is wanted; the others' turn comes.
     pub(super) async fn refill(&mut self) {
-        let room = MAX_HEADS.saturating_sub(self.waiting).min(PAGE);
-        if room == 0 {
+        let free = MAX_HEADS.saturating_sub(self.waiting);
+        if free == 0 {
             return;
         }
         let Some(domain) = self.hungry.pop_front() else { return };
         let now = self.parts.env.clock.now();
         let Some(lane) = self.lanes.get_mut(&domain) else { return };
         lane.hungry = false;
+        // Where there is none, its next row to go out, or the end of its pause, makes it hungry again.
+        let room = share(free).max(1).saturating_sub(lane.waiting()).min(PAGE);
+        if room == 0 || matches!(lane.trouble.standing(now), Standing::Suspended(_) | Standing::Stopped) {
+            return;
+        }
         // Rows in memory or under way lie in the backlog still and come again.
         let known = lane.waiting() + lane.under_way;
         let (after, probed) = (lane.taken_from, lane.trouble.standing(now) == Standing::Probed);
@@ -202,9 +207,18 @@ impl<A> Runner<A> {
         }
         let new: Vec<Head> =
             heads.into_iter().filter(|head| !self.active.contains(&head.id)).take(wanted).collect();
-        for head in new {
-            self.enlist(head.place, Candidate::Stored(head.id, head.due));
+        if new.is_empty() {
+            // All are in memory already: to ask again before one of them has moved would be in vain.
+            return;
         }
+        for head in new {
+            self.active.insert(head.id);
+            if let Some(lane) = self.lanes.get_mut(&domain) {
+                lane.push(head.place.sender, Candidate::Stored(head.id, head.due));
+                self.waiting += 1;
+            }
+        }
+        self.list(&domain);
     }
 
     /// An attempt of a lane has ended.
