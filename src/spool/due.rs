@@ -142,7 +142,7 @@ pub struct Runner<A> {
     /// Quick attempts in the order they began.
     quick: VecDeque<(Instant, task::Id)>,
     quick_count: usize,
-    parking: JoinSet<(RowId, Domain, bool)>,
+    parking: JoinSet<(RowId, Domain, Option<bool>)>,
     records: mpsc::Sender<(Domain, Option<DestinationRecord>)>,
     waiting: usize,
 }
@@ -165,6 +165,8 @@ enum Ended {
     Attempted(Attempted),
     /// The row needs no attempt now.
     NotDue,
+    /// The store failed, and nothing was attempted.
+    NotLeased,
     /// The row cannot be read.
     Unreadable,
 }
@@ -351,8 +353,9 @@ where
         self.under_way.insert(id);
         let task = match candidate {
             Candidate::Fresh(row) if self.holds(&row) => {
-                let attempt = (*self.parts.attempt)(*row);
-                self.attempts.spawn(async move { Ended::Attempted(attempt.await) }.in_current_span())
+                // Called in the task, so that not even its panic reaches the runner.
+                let attempt = Arc::clone(&self.parts.attempt);
+                self.attempts.spawn(async move { Ended::Attempted(attempt(*row).await) }.in_current_span())
             }
             Candidate::Fresh(_) | Candidate::Waited(_) => self.start_stored(id, UnixMillis(0), true),
             Candidate::Stored(_, due) => self.start_stored(id, due, false),
@@ -380,7 +383,9 @@ where
                 }
                 Err(error) => {
                     tracing::warn!(?id, %error, "queue: a row cannot be leased");
-                    Ended::NotDue
+                    // Not again at once: it might fail as quickly as before.
+                    tokio::time::sleep(STORE_PAUSE).await;
+                    Ended::NotLeased
                 }
             }
         };
@@ -404,8 +409,12 @@ where
         self.under_way.remove(id);
         let attempted = match ended {
             Ended::Attempted(attempted) => attempted,
-            // When it is, the disk knows.
-            Ended::NotDue => {
+            Ended::NotLeased | Ended::NotDue => {
+                if matches!(ended, Ended::NotLeased) {
+                    // It may never have been put back: then only a search finds it.
+                    self.shared.spill();
+                }
+                // When it is, the disk knows.
                 Attempted { settled: true, ..Attempted::unknown(Some(self.parts.env.clock.now())) }
             }
             Ended::Unreadable => {

@@ -10,7 +10,7 @@ use tracing::Instrument;
 use super::handover::{Command, LaneView};
 use super::lane::{Candidate, Lane, share};
 use super::trouble::{Standing, Trouble};
-use super::{MAX_HEADS, MAX_PARKING, MAX_RECORDS_WAITING, PAGE, Runner, SLOW_AFTER};
+use super::{MAX_HEADS, MAX_PARKING, MAX_RECORDS_WAITING, PAGE, Runner, SLOW_AFTER, STORE_PAUSE};
 use crate::env::rng;
 use crate::proto::address::Domain;
 use crate::proto::status::Contact;
@@ -120,8 +120,9 @@ impl<A> Runner<A> {
             let parked = store.park(id, now).await;
             if let Err(error) = &parked {
                 tracing::warn!(?id, %error, "queue: a row could not be put into its destination's backlog");
+                tokio::time::sleep(STORE_PAUSE).await;
             }
-            (id, domain, parked.unwrap_or(false))
+            (id, domain, parked.ok())
         });
     }
 
@@ -130,10 +131,15 @@ impl<A> Runner<A> {
         self.parking.len() < MAX_PARKING
     }
 
-    pub(super) fn parked(&mut self, parked: Result<(RowId, Domain, bool), tokio::task::JoinError>) {
+    /// A row has been put into its destination's backlog, or is not due any more. `None`: the store failed, and where
+    /// it lies is for the disk to say.
+    pub(super) fn parked(&mut self, parked: Result<(RowId, Domain, Option<bool>), tokio::task::JoinError>) {
         let Ok((id, domain, parked)) = parked else { return };
         self.active.remove(&id);
-        if parked {
+        if parked.is_none() {
+            self.shared.spill();
+        }
+        if parked != Some(false) {
             self.has_backlog(&domain);
         }
     }
