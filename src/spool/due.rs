@@ -272,7 +272,8 @@ where
     }
 
     fn store_is_well(&self) -> bool {
-        self.parts.health.borrow().is_none()
+        // Without the committer nothing is written any more.
+        self.parts.health.borrow().is_none() && self.parts.health.has_changed().is_ok()
     }
 
     fn takes_more(&self) -> bool {
