@@ -336,7 +336,12 @@ impl<A> Runner<A> {
             .lanes
             .iter()
             .filter(|(_, lane)| lane.is_idle() && lane.used.elapsed() > FORGET_TROUBLE_AFTER)
-            .filter(|(_, lane)| lane.trouble.standing(now) == Standing::Probed)
+            .filter(|(_, lane)| match lane.trouble.standing(now) {
+                Standing::Probed => true,
+                // Some failures, too few to suspend it.
+                Standing::Open => !lane.trouble.is_none(),
+                Standing::Suspended(_) | Standing::Stopped => false,
+            })
             .map(|(domain, _)| domain.clone())
             .collect();
         for domain in over {
