@@ -14,7 +14,7 @@ use super::{MAX_HEADS, MAX_PARKING, MAX_RECORDS_WAITING, PAGE, Runner, SLOW_AFTE
 use crate::env::rng;
 use crate::proto::address::Domain;
 use crate::proto::status::Contact;
-use crate::spool::contract::{Head, Store};
+use crate::spool::contract::{Head, Store, StoreError};
 use crate::spool::entry::{DestinationRecord, RowId, Step};
 use crate::spool::keys::Place;
 
@@ -33,11 +33,16 @@ const REFILL_OF_ONE: usize = 32;
 
 /// Writes changes of destinations' trouble, in order, without holding up the runner.
 pub(super) fn keep_records(store: Arc<dyn Store>) -> mpsc::Sender<(Domain, Option<DestinationRecord>)> {
-    let (sender, mut changes) = mpsc::channel(MAX_RECORDS_WAITING);
+    let (sender, mut changes) = mpsc::channel::<(Domain, Option<DestinationRecord>)>(MAX_RECORDS_WAITING);
     let write = async move {
         while let Some((domain, record)) = changes.recv().await {
-            if let Err(error) = store.keep_destination(domain, record).await {
+            // In order: what is stored last must be what happened last.
+            while let Err(error) = store.keep_destination(domain.clone(), record.clone()).await {
                 tracing::warn!(%error, "queue: a destination's trouble could not be stored");
+                if matches!(error, StoreError::Closed | StoreError::Lost(_)) {
+                    return;
+                }
+                tokio::time::sleep(STORE_PAUSE).await;
             }
         }
     };
