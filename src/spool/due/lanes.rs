@@ -9,7 +9,7 @@ use tracing::Instrument;
 
 use super::handover::{Command, LaneView};
 use super::lane::{Candidate, Lane, share};
-use super::trouble::{Standing, Trouble};
+use super::trouble::{LONGEST_PAUSE, Standing, Trouble};
 use super::{MAX_HEADS, MAX_PARKING, MAX_RECORDS_WAITING, PAGE, Runner, SLOW_AFTER, STORE_PAUSE};
 use crate::env::rng;
 use crate::proto::address::Domain;
@@ -306,7 +306,12 @@ impl<A> Runner<A> {
     /// Lets destinations be probed whose pause is over.
     pub(super) fn end_pauses(&mut self) {
         let now = self.parts.env.clock.now();
-        while let Some((until, domain)) = self.pauses.first().cloned().filter(|(until, _)| *until <= now) {
+        let latest = now.plus(LONGEST_PAUSE);
+        loop {
+            let first = self.pauses.first().filter(|(until, _)| *until <= now);
+            // Later than any pause ends: the clock was set back.
+            let last = || self.pauses.last().filter(|(until, _)| *until > latest);
+            let Some((until, domain)) = first.or_else(last).cloned() else { return };
             self.pauses.remove(&(until, domain.clone()));
             if let Some(lane) = self.lanes.get_mut(&domain) {
                 lane.pause = None;
