@@ -395,8 +395,9 @@ pub trait Store: Send + Sync {
     fn note_unanswered(&self, id: RowId, unanswered: Unanswered) -> Answer<'_, ()>;
 
     /// Puts a row that is due into its destination's backlog: it waits for its destination, uses up no attempt
-    /// and is due at once when its turn comes. `false`: it has ended or gone, or is not due.
-    fn park(&self, id: RowId, now: UnixMillis) -> Answer<'_, bool>;
+    /// and is due at once when its turn comes. `waited`: if it was never put back, nor was it attempted.
+    /// `false`: it has ended or gone, or is not due.
+    fn park(&self, id: RowId, now: UnixMillis, waited: bool) -> Answer<'_, bool>;
 
     /// Ends an attempt.
     fn settle(&self, id: RowId, now: UnixMillis, settlement: Settlement) -> Answer<'_, ()>;

@@ -37,6 +37,11 @@ impl Candidate {
             Candidate::Stored(id, _) | Candidate::Waited(id) => *id,
         }
     }
+
+    /// Whether, if it was never put back, its first attempt is known not to have been made.
+    pub(super) fn waited(&self) -> bool {
+        matches!(self, Candidate::Fresh(_) | Candidate::Waited(_))
+    }
 }
 
 /// One destination.
@@ -139,9 +144,9 @@ impl Lane {
     }
 
     /// Every row in memory that waits, taken out.
-    pub(super) fn drain(&mut self) -> Vec<RowId> {
+    pub(super) fn drain(&mut self) -> Vec<Candidate> {
         self.waiting = 0;
-        self.senders.drain(..).flat_map(|(_, rows)| rows).map(|candidate| candidate.id()).collect()
+        self.senders.drain(..).flat_map(|(_, rows)| rows).collect()
     }
 }
 

@@ -100,8 +100,7 @@ impl<A> Runner<A> {
 
     /// Takes a row into memory, or sees to it that it waits in its destination's backlog.
     pub(super) fn enlist(&mut self, place: Place, candidate: Candidate) {
-        let id = candidate.id();
-        if !self.active.insert(id) {
+        if !self.active.insert(candidate.id()) {
             return;
         }
         let now = self.parts.env.clock.now();
@@ -115,14 +114,15 @@ impl<A> Runner<A> {
                 return self.list(&place.destination);
             }
         }
-        self.park(place.destination, id);
+        self.park(place.destination, &candidate);
     }
 
     /// Puts a row into its destination's backlog, where it uses up nothing.
-    fn park(&mut self, domain: Domain, id: RowId) {
+    fn park(&mut self, domain: Domain, candidate: &Candidate) {
+        let (id, waited) = (candidate.id(), candidate.waited());
         let (store, now) = (Arc::clone(&self.parts.store), self.parts.env.clock.now());
         self.parking.spawn(async move {
-            let parked = store.park(id, now).await;
+            let parked = store.park(id, now, waited).await;
             if let Err(error) = &parked {
                 tracing::warn!(?id, %error, "queue: a row could not be put into its destination's backlog");
                 tokio::time::sleep(STORE_PAUSE).await;
@@ -297,8 +297,8 @@ impl<A> Runner<A> {
             tracing::warn!(destination = %domain, "queue: too many destinations change to note each");
         }
         self.waiting -= parked.len();
-        for id in parked {
-            self.park(domain.clone(), id);
+        for candidate in parked {
+            self.park(domain.clone(), &candidate);
         }
         self.list(domain);
     }

@@ -367,8 +367,8 @@ impl Store for SpoolStore {
         Box::pin(self.commit(move |writer| writer.settle(id, now, settlement)))
     }
 
-    fn park(&self, id: RowId, now: UnixMillis) -> Answer<'_, bool> {
-        Box::pin(self.commit(move |writer| writer.park(id, now)))
+    fn park(&self, id: RowId, now: UnixMillis, waited: bool) -> Answer<'_, bool> {
+        Box::pin(self.commit(move |writer| writer.park(id, now, waited)))
     }
 
     fn give_up(&self, id: RowId, step: Step, bounce: Option<Bytes>) -> Answer<'_, bool> {
