@@ -223,10 +223,7 @@ impl Writer {
         if let Some(error) = &self.failed {
             return Err(error.clone());
         }
-        let outcome = job(self);
-        if outcome.is_ok() {
-            self.apply_batch()?;
-        }
+        let outcome = job(self).and_then(|done| self.apply_batch().map(|()| done));
         self.batch.clear();
         self.counts.clear();
         outcome
