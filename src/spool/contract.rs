@@ -432,7 +432,8 @@ pub trait Store: Send + Sync {
     fn troubled(&self, after: Option<Domain>, limit: usize) -> Answer<'_, Vec<(Domain, DestinationRecord)>>;
 
     /// Ends a row that no attempt will be made for any more, unless one is under way; the sender is told in the
-    /// same write. `bounce` `None`: it gets no answers. `false`: the row has gone, or is being attempted.
+    /// same write. `bounce` `None`: it gets no answers. `false`: the row has gone, is held, or is being
+    /// attempted.
     fn give_up(&self, id: RowId, step: Step, bounce: Option<Bytes>) -> Answer<'_, bool>;
 
     /// Tells the sender of a row that it is late, once. `notice`: a message; `None`: it gets none.
