@@ -30,6 +30,7 @@ use crate::testing::resolver::ScriptedResolver;
 
 mod games;
 mod lanes;
+mod stuck;
 
 struct World {
     store: Arc<dyn Store>,
