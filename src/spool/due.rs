@@ -36,7 +36,7 @@ mod tests;
 pub mod trouble;
 pub mod window;
 
-use handover::{Command, MAX_COMMANDS, Shared};
+use handover::{Command, Fresh, MAX_COMMANDS, Shared};
 pub use handover::{Handover, LaneView, MAX_HANDED_OVER};
 use lane::{Candidate, Lane};
 use trouble::Standing;
@@ -113,7 +113,7 @@ pub struct Parts<A> {
 pub struct Runner<A> {
     parts: Parts<A>,
     under_way: UnderWay,
-    handed_over: mpsc::Receiver<Row>,
+    handed_over: mpsc::Receiver<Fresh>,
     commands: mpsc::Receiver<Command>,
     shared: Arc<Shared>,
     /// Rows in memory: waiting in a lane, under way, or being parked. Also those that cannot be read, which are
@@ -308,18 +308,13 @@ where
 
     /// Takes a row that was handed over, unless its lease has ended on the way: it may have been found on disk
     /// meanwhile and even have ended, which only the disk knows.
-    fn take(&mut self, row: Row) {
-        if self.holds(&row) {
-            let place = Place::of(&row.sender, &row.recipient);
-            self.enlist(place, Candidate::Fresh(Box::new(row)));
-        } else if !self.active.contains(&row.id) {
+    fn take(&mut self, fresh: Fresh) {
+        if fresh.holds(self.parts.env.clock.now()) {
+            let place = Place::of(&fresh.row.sender, &fresh.row.recipient);
+            self.enlist(place, Candidate::Fresh(Box::new(fresh)));
+        } else if !self.active.contains(&fresh.row.id) {
             self.shared.spill();
         }
-    }
-
-    /// Whether a row's lease from its acceptance still holds.
-    fn holds(&self, row: &Row) -> bool {
-        row.state.due().is_some_and(|due| due > self.parts.env.clock.now())
     }
 
     /// Starts attempts, one per destination in turn, as far as the bounds allow.
@@ -353,10 +348,11 @@ where
         let id = candidate.id();
         self.under_way.insert(id);
         let task = match candidate {
-            Candidate::Fresh(row) if self.holds(&row) => {
+            Candidate::Fresh(fresh) if fresh.holds(self.parts.env.clock.now()) => {
                 // Called in the task, so that not even its panic reaches the runner.
                 let attempt = Arc::clone(&self.parts.attempt);
-                self.attempts.spawn(async move { Ended::Attempted(attempt(*row).await) }.in_current_span())
+                self.attempts
+                    .spawn(async move { Ended::Attempted(attempt(fresh.row).await) }.in_current_span())
             }
             Candidate::Fresh(_) | Candidate::Waited(_) => self.start_stored(id, UnixMillis(0), true),
             Candidate::Stored(_, due) => self.start_stored(id, due, false),

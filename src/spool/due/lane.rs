@@ -4,10 +4,11 @@ use std::collections::VecDeque;
 
 use tokio::time::Instant;
 
+use super::handover::Fresh;
 use super::trouble::Trouble;
 use super::window::Window;
 use crate::proto::time::UnixMillis;
-use crate::spool::entry::{Row, RowId, Step};
+use crate::spool::entry::{RowId, Step};
 
 /// Rows of one destination that may wait in memory; more wait in its backlog on disk. One sender gets three quarters
 /// of it, so that there is always room for another's.
@@ -23,7 +24,7 @@ pub(super) fn share(free: usize) -> usize {
 pub(super) enum Candidate {
     /// Handed over when it was accepted: its first attempt may begin without another word to the disk while its
     /// lease holds.
-    Fresh(Box<Row>),
+    Fresh(Box<Fresh>),
     /// On disk, due at this time or before.
     Stored(RowId, UnixMillis),
     /// On disk, and since it was accepted nobody has had time for it.
@@ -33,7 +34,7 @@ pub(super) enum Candidate {
 impl Candidate {
     pub(super) fn id(&self) -> RowId {
         match self {
-            Candidate::Fresh(row) => row.id,
+            Candidate::Fresh(fresh) => fresh.row.id,
             Candidate::Stored(id, _) | Candidate::Waited(id) => *id,
         }
     }
