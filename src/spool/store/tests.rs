@@ -22,6 +22,7 @@ use crate::spool::state::{Ending, State};
 use crate::testing::disk::MemoryDisk;
 use crate::testing::files::MemoryFiles;
 
+mod damaged;
 mod disk;
 mod every_step;
 mod packed;

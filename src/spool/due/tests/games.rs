@@ -12,8 +12,8 @@ use tokio::task::JoinHandle;
 use super::*;
 use crate::env::clock::Clock;
 use crate::proto::address::Domain;
-use crate::spool::due::LaneView;
 use crate::spool::contract::{RowAction, RowFilter, RowStateName};
+use crate::spool::due::LaneView;
 use crate::spool::state::State;
 
 const SEEDS: Range<u64> = 0..60;
@@ -99,7 +99,11 @@ struct Game {
     next: usize,
 }
 
-fn attempt(store: Arc<dyn Store>, clock: Arc<Settable>, facts: Known) -> impl Fn(Row) -> Attempt + Send + Sync {
+fn attempt(
+    store: Arc<dyn Store>,
+    clock: Arc<Settable>,
+    facts: Known,
+) -> impl Fn(Row) -> Attempt + Send + Sync {
     move |row: Row| -> Attempt {
         let (store, clock, facts) = (Arc::clone(&store), Arc::clone(&clock), Arc::clone(&facts));
         Box::pin(async move {
@@ -119,7 +123,9 @@ fn attempt(store: Arc<dyn Store>, clock: Arc<Settable>, facts: Known) -> impl Fn
             };
             let _at_work = AtWork(Arc::clone(&facts), row.id);
             match mood {
-                Mood::Hangs(seconds) | Mood::TakesSlowly(seconds) => sleep(Duration::from_secs(seconds)).await,
+                Mood::Hangs(seconds) | Mood::TakesSlowly(seconds) => {
+                    sleep(Duration::from_secs(seconds)).await
+                }
                 // As a panic, but says nothing.
                 Mood::Panics => std::panic::resume_unwind(Box::new(())),
                 _ => sleep(Duration::from_millis(20)).await,
@@ -156,8 +162,7 @@ fn attempt(store: Arc<dyn Store>, clock: Arc<Settable>, facts: Known) -> impl Fn
 
 impl Game {
     fn new(seed: u64) -> Game {
-        let clock =
-            Arc::new(Settable { started: Instant::now(), offset: AtomicU64::new(1_000_000_000_000) });
+        let clock = Arc::new(Settable { started: Instant::now(), offset: AtomicU64::new(1_000_000_000_000) });
         let facts = Known::default();
         let (world, running, stop, handover) = Game::start(Arc::default(), &clock, &facts);
         let (dice, accepted) = (Dice(seed), Vec::new());
@@ -185,7 +190,11 @@ impl Game {
         }
         let disk = Arc::new(self.world.disk.crash());
         (self.world, self.running, self.stop, self.handover) = Game::start(disk, &self.clock, &self.facts);
-        assert!(self.facts.lock().unwrap().at_work.is_empty(), "seed {}: the game itself is wrong", self.seed);
+        assert!(
+            self.facts.lock().unwrap().at_work.is_empty(),
+            "seed {}: the game itself is wrong",
+            self.seed
+        );
     }
 
     async fn submit(&mut self) {
@@ -214,7 +223,8 @@ impl Game {
     }
 
     async fn act(&mut self) {
-        let action = self.dice.of(&[RowAction::Hold, RowAction::Release, RowAction::Retry, RowAction::Cancel]);
+        let action =
+            self.dice.of(&[RowAction::Hold, RowAction::Release, RowAction::Retry, RowAction::Cancel]);
         let filter = RowFilter {
             to_domain: Some(Domain::parse(self.dice.of(&DESTINATIONS)).unwrap()),
             from: Some(Address::parse(&format!("{}@a.test", self.dice.of(&SENDERS))).unwrap()),
@@ -354,7 +364,9 @@ impl Game {
             self.world.disk.scan(kind, kind, visit).unwrap();
         }
         let busy = |lane: &LaneView| lane.under_way + lane.waiting > 0;
-        wrong.extend(self.handover.lanes().await.iter().filter(|lane| busy(lane)).map(|lane| format!("{lane:?}")));
+        wrong.extend(
+            self.handover.lanes().await.iter().filter(|lane| busy(lane)).map(|lane| format!("{lane:?}")),
+        );
         wrong.truncate(8);
         wrong.into_iter().map(|wrong| format!("seed {}: {wrong}", self.seed)).collect()
     }

@@ -13,7 +13,11 @@ async fn rows_that_cannot_be_read_do_not_hold_up_those_behind_them() {
     let world = World::new();
     for index in 0..5 {
         let row = world.accept(index, "b.test").await;
-        world.store.lease(row.id, world.env.clock.now().plus(Duration::from_secs(2)), schedule()).await.unwrap();
+        world
+            .store
+            .lease(row.id, world.env.clock.now().plus(Duration::from_secs(2)), schedule())
+            .await
+            .unwrap();
         if index < 4 {
             world.disk.apply(vec![Write::Put(keys::queued(row.id), vec![200])]).unwrap();
         }
@@ -146,4 +150,25 @@ async fn an_attempt_that_vanished_is_remembered_while_its_row_waits() {
     let now = world.env.clock.now();
     let row = world.store.lease(row.id, now, schedule()).await.unwrap().unwrap();
     assert_eq!((row.attempts, row.unanswered.is_some()), (1, true));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_is_set_back_renews_no_lease() {
+    let world = World::new();
+    let (runner, handover) = world.runner(world.attempt(1));
+    let row = world.accept(1, "b.test").await;
+    handover.rows(vec![row.clone()]);
+    sleep(Duration::from_secs(3)).await;
+    // The operator cancels it while it waits; then the clock is set back by three seconds.
+    let cancel = Step::note(world.env.clock.now(), "cancelled by the operator");
+    let filter = crate::spool::contract::RowFilter::default();
+    let action = crate::spool::contract::RowAction::Cancel;
+    assert_eq!(world.store.act(filter, action, cancel, None, false).await.unwrap().done, [row.id]);
+    let clock = Arc::new(TokioClock::at(UnixMillis(1_000_000)));
+    let mut runner = runner;
+    runner.parts.env.clock = clock;
+    let (_stop, stopping) = watch::channel(false);
+    tokio::spawn(runner.run(stopping));
+    sleep(Duration::from_secs(60)).await;
+    assert!(world.seconds().is_empty());
 }
