@@ -395,8 +395,9 @@ pub trait Store: Send + Sync {
     fn note_unanswered(&self, id: RowId, unanswered: Unanswered) -> Answer<'_, ()>;
 
     /// Puts a row that is due into its destination's backlog: it waits for its destination, uses up no attempt
-    /// and is due at once when its turn comes. `false`: it has ended or gone, or is not due.
-    fn park(&self, id: RowId, now: UnixMillis) -> Answer<'_, bool>;
+    /// and is due at once when its turn comes. `waited`: if it was never put back, nor was it attempted.
+    /// `false`: it has ended or gone, or is not due.
+    fn park(&self, id: RowId, now: UnixMillis, waited: bool) -> Answer<'_, bool>;
 
     /// Ends an attempt.
     fn settle(&self, id: RowId, now: UnixMillis, settlement: Settlement) -> Answer<'_, ()>;
@@ -431,7 +432,8 @@ pub trait Store: Send + Sync {
     fn troubled(&self, after: Option<Domain>, limit: usize) -> Answer<'_, Vec<(Domain, DestinationRecord)>>;
 
     /// Ends a row that no attempt will be made for any more, unless one is under way; the sender is told in the
-    /// same write. `bounce` `None`: it gets no answers. `false`: the row has gone, or is being attempted.
+    /// same write. `bounce` `None`: it gets no answers. `false`: the row has gone, is held, or is being
+    /// attempted.
     fn give_up(&self, id: RowId, step: Step, bounce: Option<Bytes>) -> Answer<'_, bool>;
 
     /// Tells the sender of a row that it is late, once. `notice`: a message; `None`: it gets none.

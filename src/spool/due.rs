@@ -36,7 +36,7 @@ mod tests;
 pub mod trouble;
 pub mod window;
 
-use handover::{Command, MAX_COMMANDS, Shared};
+use handover::{Command, Fresh, MAX_COMMANDS, Shared};
 pub use handover::{Handover, LaneView, MAX_HANDED_OVER};
 use lane::{Candidate, Lane};
 use trouble::Standing;
@@ -113,7 +113,7 @@ pub struct Parts<A> {
 pub struct Runner<A> {
     parts: Parts<A>,
     under_way: UnderWay,
-    handed_over: mpsc::Receiver<Row>,
+    handed_over: mpsc::Receiver<Fresh>,
     commands: mpsc::Receiver<Command>,
     shared: Arc<Shared>,
     /// Rows in memory: waiting in a lane, under way, or being parked. Also those that cannot be read, which are
@@ -165,6 +165,8 @@ enum Ended {
     Attempted(Attempted),
     /// The row needs no attempt now.
     NotDue,
+    /// The store failed, and nothing was attempted.
+    NotLeased,
     /// The row cannot be read.
     Unreadable,
 }
@@ -270,7 +272,8 @@ where
     }
 
     fn store_is_well(&self) -> bool {
-        self.parts.health.borrow().is_none()
+        // Without the committer nothing is written any more.
+        self.parts.health.borrow().is_none() && self.parts.health.has_changed().is_ok()
     }
 
     fn takes_more(&self) -> bool {
@@ -281,6 +284,10 @@ where
     fn wake_at(&self, look_at: Instant) -> Instant {
         let now = Instant::now();
         let mut wake_at = look_at;
+        if !self.hungry.is_empty() && self.waiting < MAX_HEADS {
+            // One backlog is looked at in each round.
+            return now;
+        }
         if let Some((until, _)) = self.pauses.first() {
             wake_at = wake_at.min(now + until.since(self.parts.env.clock.now()));
         }
@@ -301,18 +308,13 @@ where
 
     /// Takes a row that was handed over, unless its lease has ended on the way: it may have been found on disk
     /// meanwhile and even have ended, which only the disk knows.
-    fn take(&mut self, row: Row) {
-        if self.holds(&row) {
-            let place = Place::of(&row.sender, &row.recipient);
-            self.enlist(place, Candidate::Fresh(Box::new(row)));
-        } else if !self.active.contains(&row.id) {
+    fn take(&mut self, fresh: Fresh) {
+        if fresh.holds(self.parts.env.clock.now()) {
+            let place = Place::of(&fresh.row.sender, &fresh.row.recipient);
+            self.enlist(place, Candidate::Fresh(Box::new(fresh)));
+        } else if !self.active.contains(&fresh.row.id) {
             self.shared.spill();
         }
-    }
-
-    /// Whether a row's lease from its acceptance still holds.
-    fn holds(&self, row: &Row) -> bool {
-        row.state.due().is_some_and(|due| due > self.parts.env.clock.now())
     }
 
     /// Starts attempts, one per destination in turn, as far as the bounds allow.
@@ -346,9 +348,11 @@ where
         let id = candidate.id();
         self.under_way.insert(id);
         let task = match candidate {
-            Candidate::Fresh(row) if self.holds(&row) => {
-                let attempt = (*self.parts.attempt)(*row);
-                self.attempts.spawn(async move { Ended::Attempted(attempt.await) }.in_current_span())
+            Candidate::Fresh(fresh) if fresh.holds(self.parts.env.clock.now()) => {
+                // Called in the task, so that not even its panic reaches the runner.
+                let attempt = Arc::clone(&self.parts.attempt);
+                self.attempts
+                    .spawn(async move { Ended::Attempted(attempt(fresh.row).await) }.in_current_span())
             }
             Candidate::Fresh(_) | Candidate::Waited(_) => self.start_stored(id, UnixMillis(0), true),
             Candidate::Stored(_, due) => self.start_stored(id, due, false),
@@ -376,7 +380,9 @@ where
                 }
                 Err(error) => {
                     tracing::warn!(?id, %error, "queue: a row cannot be leased");
-                    Ended::NotDue
+                    // Not again at once: it might fail as quickly as before.
+                    tokio::time::sleep(STORE_PAUSE).await;
+                    Ended::NotLeased
                 }
             }
         };
@@ -400,8 +406,12 @@ where
         self.under_way.remove(id);
         let attempted = match ended {
             Ended::Attempted(attempted) => attempted,
-            // When it is, the disk knows.
-            Ended::NotDue => {
+            Ended::NotLeased | Ended::NotDue => {
+                if matches!(ended, Ended::NotLeased) {
+                    // It may never have been put back: then only a search finds it.
+                    self.shared.spill();
+                }
+                // When it is, the disk knows.
                 Attempted { settled: true, ..Attempted::unknown(Some(self.parts.env.clock.now())) }
             }
             Ended::Unreadable => {

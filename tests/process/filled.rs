@@ -55,7 +55,7 @@ async fn wait_for(store: SpoolStore, submission: NewSubmission) {
         Acceptance::Accepted { rows } => {
             for row in rows {
                 assert!(
-                    store.park(row.id, SystemClock.now()).await.expect("a park"),
+                    store.park(row.id, SystemClock.now(), true).await.expect("a park"),
                     "{:?} does not wait",
                     row.id
                 );

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::time::Instant;
 
 use super::trouble::Standing;
 use crate::proto::address::Domain;
@@ -19,9 +20,30 @@ pub(super) const MAX_COMMANDS: usize = 256;
 /// Hands freshly accepted rows, and commands, to the runner. Cheap to clone.
 #[derive(Clone)]
 pub struct Handover {
-    pub(super) rows: mpsc::Sender<Row>,
+    pub(super) rows: mpsc::Sender<Fresh>,
     pub(super) commands: mpsc::Sender<Command>,
     pub(super) shared: Arc<Shared>,
+}
+
+/// A row as it was accepted, and its lease by a clock that nobody sets.
+#[derive(Debug)]
+pub(super) struct Fresh {
+    pub(super) row: Row,
+    until: Instant,
+}
+
+impl Fresh {
+    fn now(row: Row) -> Fresh {
+        let lease = row.state.due().unwrap_or_default().since(row.accepted.wall);
+        let now = Instant::now();
+        Fresh { row, until: now.checked_add(lease).unwrap_or(now) }
+    }
+
+    /// Whether the lease from its acceptance still holds, by both clocks: a wall clock that is set back does not
+    /// renew it, for the row may have been found on disk since, or cancelled.
+    pub(super) fn holds(&self, now: UnixMillis) -> bool {
+        self.until > Instant::now() && self.row.state.due().is_some_and(|due| due > now)
+    }
 }
 
 /// What the runner is told beside rows.
@@ -71,7 +93,7 @@ impl Handover {
     /// Hands rows over for their first attempt. Never waits: what finds no room is found on disk later.
     pub fn rows(&self, rows: Vec<Row>) {
         for row in rows {
-            if self.rows.try_send(row).is_err() {
+            if self.rows.try_send(Fresh::now(row)).is_err() {
                 self.shared.spill();
             }
         }

@@ -4,22 +4,27 @@ use std::collections::VecDeque;
 
 use tokio::time::Instant;
 
+use super::handover::Fresh;
 use super::trouble::Trouble;
 use super::window::Window;
 use crate::proto::time::UnixMillis;
-use crate::spool::entry::{Row, RowId, Step};
+use crate::spool::entry::{RowId, Step};
 
-/// Rows of one destination that may wait in memory; more wait in its backlog on disk.
+/// Rows of one destination that may wait in memory; more wait in its backlog on disk. One sender gets three quarters
+/// of it, so that there is always room for another's.
 pub(super) const MAX_WAITING: usize = 2048;
-/// Of these, rows of one sender, so that there is always room for another's.
-const MAX_OF_ONE_SENDER: usize = MAX_WAITING / 4 * 3;
+
+/// How many of its rows a destination may have in memory, which has room for `free` more of any.
+pub(super) fn share(free: usize) -> usize {
+    MAX_WAITING.min(free / 2)
+}
 
 /// A row that waits for its turn.
 #[derive(Debug)]
 pub(super) enum Candidate {
     /// Handed over when it was accepted: its first attempt may begin without another word to the disk while its
     /// lease holds.
-    Fresh(Box<Row>),
+    Fresh(Box<Fresh>),
     /// On disk, due at this time or before.
     Stored(RowId, UnixMillis),
     /// On disk, and since it was accepted nobody has had time for it.
@@ -29,9 +34,14 @@ pub(super) enum Candidate {
 impl Candidate {
     pub(super) fn id(&self) -> RowId {
         match self {
-            Candidate::Fresh(row) => row.id,
+            Candidate::Fresh(fresh) => fresh.row.id,
             Candidate::Stored(id, _) | Candidate::Waited(id) => *id,
         }
+    }
+
+    /// Whether, if it was never put back, its first attempt is known not to have been made.
+    pub(super) fn waited(&self) -> bool {
+        matches!(self, Candidate::Fresh(_) | Candidate::Waited(_))
     }
 }
 
@@ -103,14 +113,16 @@ impl Lane {
         self.slow > 0 && !self.proven
     }
 
-    /// Whether memory has room for another row of `sender`.
-    pub(super) fn has_room(&self, sender: u64) -> bool {
-        self.waiting < MAX_WAITING
+    /// Whether memory, which has room for `free` rows of any destination, has room for another row of `sender`.
+    /// The fuller memory is, the less of it one destination gets: there is always room for yet another one.
+    pub(super) fn has_room(&self, sender: u64, free: usize) -> bool {
+        let share = share(free);
+        self.waiting < share
             && self
                 .senders
                 .iter()
                 .find(|(other, _)| *other == sender)
-                .is_none_or(|(_, rows)| rows.len() < MAX_OF_ONE_SENDER)
+                .is_none_or(|(_, rows)| rows.len() < (share / 4 * 3).max(1))
     }
 
     pub(super) fn push(&mut self, sender: u64, candidate: Candidate) {
@@ -133,9 +145,9 @@ impl Lane {
     }
 
     /// Every row in memory that waits, taken out.
-    pub(super) fn drain(&mut self) -> Vec<RowId> {
+    pub(super) fn drain(&mut self) -> Vec<Candidate> {
         self.waiting = 0;
-        self.senders.drain(..).flat_map(|(_, rows)| rows).map(|candidate| candidate.id()).collect()
+        self.senders.drain(..).flat_map(|(_, rows)| rows).collect()
     }
 }
 
@@ -164,10 +176,10 @@ mod tests {
     fn one_sender_leaves_room_for_another() {
         let mut lane = Lane::new(8);
         let mut entry = 0;
-        while lane.has_room(1) {
+        while lane.has_room(1, usize::MAX) {
             lane.push(1, row(entry));
             entry += 1;
         }
-        assert!(lane.has_room(2) && lane.waiting() < MAX_WAITING);
+        assert!(lane.has_room(2, usize::MAX) && lane.waiting() < MAX_WAITING);
     }
 }

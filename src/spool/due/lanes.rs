@@ -8,9 +8,9 @@ use tokio::time::Instant;
 use tracing::Instrument;
 
 use super::handover::{Command, LaneView};
-use super::lane::{Candidate, Lane};
-use super::trouble::{Standing, Trouble};
-use super::{MAX_HEADS, MAX_PARKING, MAX_RECORDS_WAITING, PAGE, Runner, SLOW_AFTER};
+use super::lane::{Candidate, Lane, share};
+use super::trouble::{LONGEST_PAUSE, Standing, Trouble};
+use super::{MAX_HEADS, MAX_PARKING, MAX_RECORDS_WAITING, PAGE, Runner, SLOW_AFTER, STORE_PAUSE};
 use crate::env::rng;
 use crate::proto::address::Domain;
 use crate::proto::status::Contact;
@@ -33,11 +33,16 @@ const REFILL_OF_ONE: usize = 32;
 
 /// Writes changes of destinations' trouble, in order, without holding up the runner.
 pub(super) fn keep_records(store: Arc<dyn Store>) -> mpsc::Sender<(Domain, Option<DestinationRecord>)> {
-    let (sender, mut changes) = mpsc::channel(MAX_RECORDS_WAITING);
+    let (sender, mut changes) = mpsc::channel::<(Domain, Option<DestinationRecord>)>(MAX_RECORDS_WAITING);
     let write = async move {
         while let Some((domain, record)) = changes.recv().await {
-            if let Err(error) = store.keep_destination(domain, record).await {
+            // In order: what is stored last must be what happened last.
+            while let Err(error) = store.keep_destination(domain.clone(), record.clone()).await {
                 tracing::warn!(%error, "queue: a destination's trouble could not be stored");
+                if matches!(error, StoreError::Closed | StoreError::Lost(_)) {
+                    return;
+                }
+                tokio::time::sleep(STORE_PAUSE).await;
             }
         }
     };
@@ -95,31 +100,32 @@ impl<A> Runner<A> {
 
     /// Takes a row into memory, or sees to it that it waits in its destination's backlog.
     pub(super) fn enlist(&mut self, place: Place, candidate: Candidate) {
-        let id = candidate.id();
-        if !self.active.insert(id) {
+        if !self.active.insert(candidate.id()) {
             return;
         }
         let now = self.parts.env.clock.now();
-        let full = self.waiting >= MAX_HEADS;
+        let free = MAX_HEADS.saturating_sub(self.waiting);
         if let Some(lane) = self.lane(&place.destination) {
             lane.used = Instant::now();
             let open = matches!(lane.trouble.standing(now), Standing::Open | Standing::Probed);
-            if open && !full && lane.has_room(place.sender) {
+            if open && lane.has_room(place.sender, free) {
                 lane.push(place.sender, candidate);
                 self.waiting += 1;
                 return self.list(&place.destination);
             }
         }
-        self.park(place.destination, id);
+        self.park(place.destination, &candidate);
     }
 
     /// Puts a row into its destination's backlog, where it uses up nothing.
-    fn park(&mut self, domain: Domain, id: RowId) {
+    fn park(&mut self, domain: Domain, candidate: &Candidate) {
+        let (id, waited) = (candidate.id(), candidate.waited());
         let (store, now) = (Arc::clone(&self.parts.store), self.parts.env.clock.now());
         self.parking.spawn(async move {
-            let parked = store.park(id, now).await;
+            let parked = store.park(id, now, waited).await;
             if let Err(error) = &parked {
                 tracing::warn!(?id, %error, "queue: a row could not be put into its destination's backlog");
+                tokio::time::sleep(STORE_PAUSE).await;
             }
             (id, domain, parked)
         });
@@ -130,6 +136,8 @@ impl<A> Runner<A> {
         self.parking.len() < MAX_PARKING
     }
 
+    /// A row has been put into its destination's backlog, or is not due any more. If the store failed, where it lies
+    /// is for the disk to say.
     pub(super) fn parked(
         &mut self,
         parked: Result<(RowId, Domain, Result<bool, StoreError>), tokio::task::JoinError>,
@@ -140,7 +148,10 @@ impl<A> Runner<A> {
             return;
         }
         self.active.remove(&id);
-        if parked.unwrap_or(false) {
+        if parked.is_err() {
+            self.shared.spill();
+        }
+        if !matches!(parked, Ok(false)) {
             self.has_backlog(&domain);
         }
     }
@@ -180,11 +191,19 @@ impl<A> Runner<A> {
 
     /// Takes rows of one backlog that is wanted; the others' turn comes.
     pub(super) async fn refill(&mut self) {
+        let free = MAX_HEADS.saturating_sub(self.waiting);
+        if free == 0 {
+            return;
+        }
         let Some(domain) = self.hungry.pop_front() else { return };
         let now = self.parts.env.clock.now();
-        let room = MAX_HEADS.saturating_sub(self.waiting).min(PAGE);
         let Some(lane) = self.lanes.get_mut(&domain) else { return };
         lane.hungry = false;
+        // Where there is none, its next row to go out, or the end of its pause, makes it hungry again.
+        let room = share(free).max(1).saturating_sub(lane.waiting()).min(PAGE);
+        if room == 0 || matches!(lane.trouble.standing(now), Standing::Suspended(_) | Standing::Stopped) {
+            return;
+        }
         // Rows in memory or under way lie in the backlog still and come again.
         let known = lane.waiting() + lane.under_way;
         let (after, probed) = (lane.taken_from, lane.trouble.standing(now) == Standing::Probed);
@@ -206,9 +225,18 @@ impl<A> Runner<A> {
         }
         let new: Vec<Head> =
             heads.into_iter().filter(|head| !self.active.contains(&head.id)).take(wanted).collect();
-        for head in new {
-            self.enlist(head.place, Candidate::Stored(head.id, head.due));
+        if new.is_empty() {
+            // All are in memory already: to ask again before one of them has moved would be in vain.
+            return;
         }
+        for head in new {
+            self.active.insert(head.id);
+            if let Some(lane) = self.lanes.get_mut(&domain) {
+                lane.push(head.place.sender, Candidate::Stored(head.id, head.due));
+                self.waiting += 1;
+            }
+        }
+        self.list(&domain);
     }
 
     /// An attempt of a lane has ended.
@@ -276,8 +304,8 @@ impl<A> Runner<A> {
             tracing::warn!(destination = %domain, "queue: too many destinations change to note each");
         }
         self.waiting -= parked.len();
-        for id in parked {
-            self.park(domain.clone(), id);
+        for candidate in parked {
+            self.park(domain.clone(), &candidate);
         }
         self.list(domain);
     }
@@ -285,7 +313,12 @@ impl<A> Runner<A> {
     /// Lets destinations be probed whose pause is over.
     pub(super) fn end_pauses(&mut self) {
         let now = self.parts.env.clock.now();
-        while let Some((until, domain)) = self.pauses.first().cloned().filter(|(until, _)| *until <= now) {
+        let latest = now.plus(LONGEST_PAUSE);
+        loop {
+            let first = self.pauses.first().filter(|(until, _)| *until <= now);
+            // Later than any pause ends: the clock was set back.
+            let last = || self.pauses.last().filter(|(until, _)| *until > latest);
+            let Some((until, domain)) = first.or_else(last).cloned() else { return };
             self.pauses.remove(&(until, domain.clone()));
             if let Some(lane) = self.lanes.get_mut(&domain) {
                 lane.pause = None;
@@ -320,7 +353,12 @@ impl<A> Runner<A> {
             .lanes
             .iter()
             .filter(|(_, lane)| lane.is_idle() && lane.used.elapsed() > FORGET_TROUBLE_AFTER)
-            .filter(|(_, lane)| lane.trouble.standing(now) == Standing::Probed)
+            .filter(|(_, lane)| match lane.trouble.standing(now) {
+                Standing::Probed => true,
+                // Some failures, too few to suspend it.
+                Standing::Open => !lane.trouble.is_none(),
+                Standing::Suspended(_) | Standing::Stopped => false,
+            })
             .map(|(domain, _)| domain.clone())
             .collect();
         for domain in over {

@@ -28,7 +28,9 @@ use crate::testing::disk::MemoryDisk;
 use crate::testing::files::MemoryFiles;
 use crate::testing::resolver::ScriptedResolver;
 
+mod games;
 mod lanes;
+mod stuck;
 
 struct World {
     store: Arc<dyn Store>,

@@ -15,7 +15,7 @@ const YOUNG_PAUSE: Duration = Duration::from_secs(60);
 /// How long trouble is young.
 const YOUNG: Duration = Duration::from_secs(10 * 60);
 /// The longest pause.
-const LONGEST_PAUSE: Duration = Duration::from_secs(15 * 60);
+pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(15 * 60);
 
 /// Whether a destination may be sent to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,7 +81,8 @@ impl Trouble {
     pub fn standing(&self, now: UnixMillis) -> Standing {
         match self.until {
             _ if self.by_operator => Standing::Stopped,
-            Some(until) if until > now => Standing::Suspended(until),
+            // A pause that is further away than any: the clock was set back.
+            Some(until) if until > now && until.since(now) <= LONGEST_PAUSE => Standing::Suspended(until),
             Some(_) => Standing::Probed,
             None => Standing::Open,
         }
@@ -171,6 +172,16 @@ mod tests {
         assert_eq!(trouble.standing(UnixMillis(2000)), Standing::Probed);
         assert!(trouble.answered());
         assert_eq!((trouble.standing(UnixMillis(2001)), trouble.record(None)), (Standing::Open, None));
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_makes_no_pause_longer() {
+        let (mut trouble, late) = (Trouble::default(), UnixMillis(1_000_000_000));
+        for _ in 0..SUSPEND_AFTER {
+            trouble.failed(late, exact);
+        }
+        assert!(matches!(trouble.standing(late), Standing::Suspended(_)));
+        assert_eq!(trouble.standing(UnixMillis(1000)), Standing::Probed);
     }
 
     #[test]

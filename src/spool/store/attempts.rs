@@ -111,16 +111,21 @@ impl Writer {
     }
 
     /// The row waits for its destination, in its backlog.
-    pub(super) fn park(&mut self, id: RowId, now: UnixMillis) -> Result<bool, StoreError> {
+    pub(super) fn park(&mut self, id: RowId, now: UnixMillis, waited: bool) -> Result<bool, StoreError> {
         let Some(before) = self.reader().row(id)? else { return Ok(false) };
         let mut row = before.clone();
         match row.state {
             // Its first attempt was not made.
-            State::Leased { .. } if !row.deferred => {
+            State::Leased { .. } if waited && !row.deferred => {
                 if row.apply(Event::Wait, now).is_err() {
                     return Ok(false);
                 }
                 (row.first_attempt, row.last_attempt, row.deferred) = (None, None, true);
+                self.replace_row(&before, &row)?;
+            }
+            State::Leased { .. } if !row.deferred => {
+                // It stays leased: the next attempt takes this one for vanished.
+                row.deferred = true;
                 self.replace_row(&before, &row)?;
             }
             _ if row.state.due().is_none_or(|due| due > now) => return Ok(false),

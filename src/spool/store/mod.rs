@@ -223,10 +223,7 @@ impl Writer {
         if let Some(error) = &self.failed {
             return Err(error.clone());
         }
-        let outcome = job(self);
-        if outcome.is_ok() {
-            self.apply_batch()?;
-        }
+        let outcome = job(self).and_then(|done| self.apply_batch().map(|()| done));
         self.batch.clear();
         self.counts.clear();
         outcome
@@ -367,8 +364,8 @@ impl Store for SpoolStore {
         Box::pin(self.commit(move |writer| writer.settle(id, now, settlement)))
     }
 
-    fn park(&self, id: RowId, now: UnixMillis) -> Answer<'_, bool> {
-        Box::pin(self.commit(move |writer| writer.park(id, now)))
+    fn park(&self, id: RowId, now: UnixMillis, waited: bool) -> Answer<'_, bool> {
+        Box::pin(self.commit(move |writer| writer.park(id, now, waited)))
     }
 
     fn give_up(&self, id: RowId, step: Step, bounce: Option<Bytes>) -> Answer<'_, bool> {

@@ -47,7 +47,8 @@ impl Writer {
         bounce: Option<Bytes>,
     ) -> Result<bool, StoreError> {
         let Some(row) = self.reader().row(id)? else { return Ok(false) };
-        if self.is_under_way(&row, step.at) {
+        // It may have been held since the caller looked at it.
+        if self.is_under_way(&row, step.at) || matches!(row.state, State::Held { .. }) {
             return Ok(false);
         }
         self.settle(id, step.at, Settlement::Bounced { step, bounce })?;

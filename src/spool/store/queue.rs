@@ -151,8 +151,16 @@ impl Reader {
 
     pub(super) fn put_back(&self, after: Option<RowId>, limit: usize) -> Result<Vec<Row>, StoreError> {
         let from = after.map_or_else(Vec::new, |id| [&keys::queued(id)[..], &[0]].concat());
-        let rows = self.list(keys::QUEUED, &from, limit, |_, value| Ok(entry::decode::<Row>(value)?))?;
-        Ok(rows.into_iter().filter(|row| row.id.entry <= self.visible).collect())
+        let mut rows: Vec<Row> = Vec::new();
+        self.disk.scan(keys::QUEUED, &from, &mut |_, value| {
+            if rows.len() >= limit {
+                return ControlFlow::Break(());
+            }
+            // What cannot be read stays where it is; the log has told of it.
+            rows.extend(entry::decode::<Row>(value).ok().filter(|row| row.id.entry <= self.visible));
+            ControlFlow::Continue(())
+        })?;
+        Ok(rows)
     }
 
     /// Rows of both kinds in the order of acceptance, behind `after`: at most `limit` of each are looked at.

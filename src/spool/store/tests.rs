@@ -22,6 +22,7 @@ use crate::spool::state::{Ending, State};
 use crate::testing::disk::MemoryDisk;
 use crate::testing::files::MemoryFiles;
 
+mod damaged;
 mod disk;
 mod every_step;
 mod operate;
@@ -138,7 +139,7 @@ async fn a_sender_whose_mail_piles_up_is_refused_and_nobody_else() {
     let mut waiting = Vec::new();
     for nonce in ["n1", "n2"] {
         let row = rows(store.accept(few(nonce, "me@a.test", elsewhere())).await.unwrap()).remove(0);
-        assert!(store.park(row.id, T0).await.unwrap());
+        assert!(store.park(row.id, T0, true).await.unwrap());
         waiting.push(row.id);
     }
     let third = async || store.accept(few("n3", "me@a.test", elsewhere())).await.unwrap();

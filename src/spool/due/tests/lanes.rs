@@ -54,7 +54,7 @@ impl World {
         }
     }
 
-    async fn open_rows(&self) -> u64 {
+    pub(super) async fn open_rows(&self) -> u64 {
         self.store.counts().await.unwrap().open_rows
     }
 
@@ -226,7 +226,7 @@ async fn a_backlog_on_disk_is_shared_out_fairly() {
     let world = World::new();
     for (index, sender) in (0..300).map(|index| (index, "first")).chain((300..330).map(|i| (i, "second"))) {
         let row = world.accept_from(sender, index, "slow.test").await;
-        assert!(world.store.park(row.id, world.env.clock.now()).await.unwrap());
+        assert!(world.store.park(row.id, world.env.clock.now(), true).await.unwrap());
     }
     let slow = Domain::parse("slow.test").unwrap();
     let taken = world.store.backlog(slow.clone(), None, 10, 100).await.unwrap();
@@ -244,7 +244,7 @@ async fn nothing_is_dialled_while_the_store_has_failed() {
     let (_stop, stopping) = watch::channel(false);
     let row = world.accept(1, "b.test").await;
     world.disk.fail_after(0);
-    assert!(world.store.park(row.id, world.env.clock.now()).await.is_err());
+    assert!(world.store.park(row.id, world.env.clock.now(), true).await.is_err());
     tokio::spawn(runner.run(stopping));
     handover.rows(vec![row]);
     sleep(Duration::from_millis(50)).await;
@@ -256,7 +256,7 @@ async fn a_restart_finds_backlogs_of_destinations_that_are_well() {
     let world = World::new();
     for index in 0..600 {
         let row = world.accept(index, &format!("d{}.test", index % 300)).await;
-        assert!(world.store.park(row.id, world.env.clock.now()).await.unwrap());
+        assert!(world.store.park(row.id, world.env.clock.now(), true).await.unwrap());
     }
     let world = World::on(Arc::new(world.disk.crash()));
     let (runner, _handover) = world.runner(world.scripted(|_, _| Deed::Take));

@@ -110,7 +110,7 @@ async fn play(daemon: &mut Daemon) -> Told {
 
     // What waits for its destination, what the operator does, and what is given up.
     for id in [v, w] {
-        daemon.ask(async |store| store.park(id, T0).await).await;
+        daemon.ask(async |store| store.park(id, T0, true).await).await;
     }
     let to = |nonce| RowFilter { nonce: Some(Nonce::parse(nonce).unwrap()), ..RowFilter::default() };
     for (filter, action) in [
@@ -121,7 +121,7 @@ async fn play(daemon: &mut Daemon) -> Told {
         let acts = async |store: &SpoolStore| store.act(filter.clone(), action, step(""), None, false).await;
         daemon.ask(acts).await;
     }
-    daemon.ask(async |store| store.park(x, T0).await).await;
+    daemon.ask(async |store| store.park(x, T0, true).await).await;
     let schedule = Arc::new(Schedule::default());
     daemon.ask(async |store| store.lease(x, T0, schedule.clone()).await).await;
     daemon.ask(async |store| store.settle(x, T0, retry(later)).await).await;

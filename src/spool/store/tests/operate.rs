@@ -23,7 +23,7 @@ async fn accept(store: &SpoolStore, nonce: &str) -> RowId {
 async fn parked(store: &SpoolStore, count: u64) {
     for number in 0..count {
         let id = accept(store, &format!("n{number}")).await;
-        assert!(store.park(id, later(1)).await.unwrap());
+        assert!(store.park(id, later(1), true).await.unwrap());
     }
 }
 
