@@ -220,7 +220,11 @@ where
     /// Runs until `stop` turns true; then starts nothing more and waits for what is under way. Dropping the
     /// future abandons that: the rows' leases bring them back.
     pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
-        self.restore_lanes().await;
+        tokio::select! {
+            biased;
+            _ = stop.changed() => {}
+            () = self.restore_lanes() => {}
+        }
         let mut look_at = Instant::now();
         while !*stop.borrow() {
             if !self.store_is_well() {

@@ -42,7 +42,7 @@ impl<A> Runner<A> {
         if self.searched.is_none() && self.shared.spilled.swap(false, Ordering::AcqRel) {
             self.searched = Some(BEFORE_ALL);
         }
-        self.survey_backlogs().await?;
+        let surveyed = self.survey_backlogs().await;
         if let Some(after) = self.searched {
             self.search(after, now).await?;
         }
@@ -54,6 +54,7 @@ impl<A> Runner<A> {
         for head in new {
             self.enlist(head.place, Candidate::Stored(head.id, head.due));
         }
+        surveyed?;
         if found > 0 || self.searched.is_some() || (self.survey.is_some() && self.has_room_for_lanes()) {
             return Ok(Duration::ZERO);
         }

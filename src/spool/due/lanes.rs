@@ -64,8 +64,9 @@ impl<A> Runner<A> {
                     }
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "queue: destinations in trouble cannot be read; each is tried anew");
-                    return;
+                    // One of them may have been stopped by the operator: nothing is sent before that is known.
+                    tracing::warn!(%error, "queue: destinations in trouble cannot be read yet");
+                    tokio::time::sleep(STORE_PAUSE).await;
                 }
             }
         }

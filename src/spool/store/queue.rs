@@ -143,10 +143,15 @@ impl Reader {
         limit: usize,
     ) -> Result<Vec<(Domain, DestinationRecord)>, StoreError> {
         let from = after.map_or_else(Vec::new, |domain| [&keys::destination(domain)[..], &[0]].concat());
-        self.list(keys::DESTINATIONS, &from, limit, |key, value| {
+        let found = self.list(keys::DESTINATIONS, &from, limit, |key, value| {
             let domain = keys::domain_of(key, keys::DESTINATIONS.len());
-            Ok((domain.ok_or_else(|| damaged("a destination's key"))?, entry::decode(value)?))
-        })
+            // One that is damaged must not hide the others.
+            let record = entry::decode(value).inspect_err(|error| {
+                tracing::error!(?domain, %error, "store: a destination's trouble cannot be read");
+            });
+            Ok(domain.zip(record.ok()))
+        })?;
+        Ok(found.into_iter().flatten().collect())
     }
 
     pub(super) fn put_back(&self, after: Option<RowId>, limit: usize) -> Result<Vec<Row>, StoreError> {
