@@ -9,28 +9,18 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use self::running::Running;
-use super::contract::{
-    Acceptance, ActionPage, Answer, Counts, DeliveryOutcome, Destination, DueRows, Head, Mail, NewDelivery,
-    NewSubmission, Page, RowAction, RowFilter, RowPage, Settlement, Store, StoreError, Trace, UnderWay,
-};
-use super::entry::{
-    AccountRecord, Body, DestinationRecord, RecordError, Row, RowId, SentRecord, Step, Unanswered,
-};
+use super::contract::{StoreError, UnderWay};
+use super::entry::RecordError;
 use super::identities::{Identities, Limits, manifest};
 use super::keys::{self, Key};
-use super::retry::Schedule;
-use crate::env::BoxFuture;
 use crate::env::clock::micros_since;
 use crate::env::disk::{Disk, DiskError, Write};
 use crate::env::files::Files;
-use crate::proto::address::{Address, Domain};
-use crate::proto::nonce::Nonce;
-use crate::proto::time::{Moment, RunningMillis, UnixMillis};
+use crate::proto::time::RunningMillis;
 
 mod accept;
 mod accounts;
@@ -47,6 +37,7 @@ mod running;
 mod sweep;
 #[cfg(test)]
 mod tests;
+mod verbs;
 
 /// Jobs that may wait for the committer; more wait outside.
 const MAX_WAITING_JOBS: usize = 4096;
@@ -324,170 +315,5 @@ impl SpoolStore {
         let reader =
             reads::Reader { disk: Arc::clone(&self.disk), visible: self.visible.load(Ordering::Acquire) };
         tokio::task::spawn_blocking(move || read(&reader)).await.map_err(|_| StoreError::Closed)?
-    }
-}
-
-impl Store for SpoolStore {
-    fn moment(&self, wall: UnixMillis) -> Moment {
-        self.running.moment(wall)
-    }
-
-    fn under_way(&self) -> UnderWay {
-        self.under_way.clone()
-    }
-
-    fn accept(&self, submission: NewSubmission) -> Answer<'_, Acceptance> {
-        Box::pin(self.commit(move |writer| writer.accept(submission)))
-    }
-
-    fn deliver(&self, delivery: NewDelivery) -> Answer<'_, DeliveryOutcome> {
-        Box::pin(self.commit(move |writer| writer.deliver(delivery)))
-    }
-
-    fn lease(&self, id: RowId, now: UnixMillis, schedule: Arc<Schedule>) -> Answer<'_, Option<Row>> {
-        Box::pin(self.commit(move |writer| writer.lease(id, now, &schedule)))
-    }
-
-    fn lease_first(&self, id: RowId, now: UnixMillis, schedule: Arc<Schedule>) -> Answer<'_, Option<Row>> {
-        Box::pin(self.commit(move |writer| writer.lease_first(id, now, &schedule)))
-    }
-
-    fn first_number(&self) -> u64 {
-        self.first_number
-    }
-
-    fn note_unanswered(&self, id: RowId, unanswered: Unanswered) -> Answer<'_, ()> {
-        Box::pin(self.commit(move |writer| writer.note_unanswered(id, unanswered)))
-    }
-
-    fn settle(&self, id: RowId, now: UnixMillis, settlement: Settlement) -> Answer<'_, ()> {
-        Box::pin(self.commit(move |writer| writer.settle(id, now, settlement)))
-    }
-
-    fn park(&self, id: RowId, now: UnixMillis, waited: bool) -> Answer<'_, bool> {
-        Box::pin(self.commit(move |writer| writer.park(id, now, waited)))
-    }
-
-    fn give_up(&self, id: RowId, step: Step, bounce: Option<Bytes>) -> Answer<'_, bool> {
-        Box::pin(self.commit(move |writer| writer.give_up(id, step, bounce)))
-    }
-
-    fn notice(&self, id: RowId, step: Step, notice: Option<Bytes>) -> Answer<'_, ()> {
-        Box::pin(self.commit(move |writer| writer.notice(id, step, notice)))
-    }
-
-    fn keep_destination(&self, domain: Domain, record: Option<DestinationRecord>) -> Answer<'_, ()> {
-        Box::pin(self.commit(move |writer| writer.keep_destination(&domain, record)))
-    }
-
-    fn act(
-        &self,
-        filter: RowFilter,
-        action: RowAction,
-        step: Step,
-        after: Option<RowId>,
-        dry_run: bool,
-    ) -> Answer<'_, ActionPage> {
-        Box::pin(self.commit(move |writer| writer.act(&filter, action, &step, after, dry_run)))
-    }
-
-    fn backlog(
-        &self,
-        destination: Domain,
-        after: Option<u64>,
-        per_sender: usize,
-        limit: usize,
-    ) -> Answer<'_, Vec<Head>> {
-        Box::pin(self.read(move |reader| reader.backlog(&destination, after, per_sender, limit)))
-    }
-
-    fn backlogs(&self, after: Option<Domain>, limit: usize) -> Answer<'_, Vec<Domain>> {
-        Box::pin(self.read(move |reader| reader.backlogs(after.as_ref(), limit)))
-    }
-
-    fn destinations(&self, after: Option<Domain>, limit: usize) -> Answer<'_, Vec<Destination>> {
-        Box::pin(self.read(move |reader| reader.destinations(after.as_ref(), limit)))
-    }
-
-    fn troubled(&self, after: Option<Domain>, limit: usize) -> Answer<'_, Vec<(Domain, DestinationRecord)>> {
-        Box::pin(self.read(move |reader| reader.troubled(after.as_ref(), limit)))
-    }
-
-    fn put_back(&self, after: Option<RowId>, limit: usize) -> Answer<'_, Vec<Row>> {
-        Box::pin(self.read(move |reader| reader.put_back(after, limit)))
-    }
-
-    fn list(&self, filter: RowFilter, after: Option<RowId>, limit: usize) -> Answer<'_, RowPage> {
-        Box::pin(self.read(move |reader| reader.page(&filter, after, limit)))
-    }
-
-    fn due(&self, now: UnixMillis, limit: usize) -> Answer<'_, DueRows> {
-        Box::pin(self.read(move |reader| reader.due(now, limit)))
-    }
-
-    fn fresh(&self, after: Option<RowId>, limit: usize) -> Answer<'_, Vec<(RowId, Option<Head>)>> {
-        Box::pin(self.read(move |reader| reader.fresh(after, limit)))
-    }
-
-    fn body(&self, body: Body) -> Answer<'_, Bytes> {
-        Box::pin(self.read(move |reader| reader.body(&body)))
-    }
-
-    fn mailbox(
-        &self,
-        address: Address,
-        after: u64,
-        limit: usize,
-        max_bytes: usize,
-    ) -> Answer<'_, Option<Page>> {
-        Box::pin(self.read(move |reader| reader.mailbox(&address, after, limit, max_bytes)))
-    }
-
-    fn mail(&self, address: Address, cursor: u64) -> Answer<'_, Option<Mail>> {
-        Box::pin(self.read(move |reader| reader.mail(&address, cursor)))
-    }
-
-    fn sent(&self, from: Address, nonce: Nonce) -> Answer<'_, Option<(SentRecord, Vec<Row>)>> {
-        // Through the committer, so that nothing is shown before it is on disk.
-        Box::pin(self.commit(move |writer| writer.reader().sent(&from, &nonce, &writer.identities)))
-    }
-
-    fn trace(&self, nonce: Nonce) -> Answer<'_, Trace> {
-        // Through the committer, so that nothing is shown before it is on disk.
-        Box::pin(self.commit(move |writer| writer.reader().trace(&nonce, Some(&writer.identities))))
-    }
-
-    fn register(&self, address: Address, password_hash: Option<String>, now: UnixMillis) -> Answer<'_, bool> {
-        Box::pin(self.commit(move |writer| writer.register(&address, password_hash, now)))
-    }
-
-    fn account(&self, address: Address) -> Answer<'_, Option<AccountRecord>> {
-        // One read of a key that is mostly cached: not worth a trip to another thread.
-        let found = reads::Reader { disk: Arc::clone(&self.disk), visible: u64::MAX }.account(&address);
-        Box::pin(std::future::ready(found))
-    }
-
-    fn accounts(&self, after: Option<Address>, limit: usize) -> Answer<'_, Vec<(Address, AccountRecord)>> {
-        Box::pin(self.read(move |reader| reader.accounts(after.as_ref(), limit)))
-    }
-
-    fn remove_account(&self, address: Address) -> Answer<'_, bool> {
-        Box::pin(self.commit(move |writer| writer.remove_account(&address)))
-    }
-
-    fn forget(&self, now: Moment) -> Answer<'_, bool> {
-        Box::pin(self.commit(move |writer| writer.forget(now)))
-    }
-
-    fn pack(&self, now: Moment) -> Answer<'_, bool> {
-        Box::pin(self.pack(now))
-    }
-
-    fn packable(&self) -> BoxFuture<'_, ()> {
-        Box::pin(self.identities.enough.notified())
-    }
-
-    fn counts(&self) -> Answer<'_, Counts> {
-        Box::pin(self.read(reads::Reader::counts))
     }
 }
