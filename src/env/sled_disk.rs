@@ -29,7 +29,7 @@ use files::Blobs;
 use mark::Mark;
 
 /// sled's page cache, in bytes.
-const CACHE_BYTES: u64 = 16 * 1024 * 1024;
+const CACHE_BYTES: u64 = 8 * 1024 * 1024;
 /// Values over a quarter of this would become separate files, which sled does not sync.
 const SEGMENT_BYTES: usize = 2 * 1024 * 1024;
 /// sled's own tree for the number of the latest sync, and its only key.
