@@ -62,11 +62,11 @@ pub struct RowFilter {
 /// A state, as filters name it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RowStateName {
-    /// [`State::Queued`](super::state::State::Queued)
+    /// [`State::Queued`](crate::spool::state::State::Queued)
     Queued,
-    /// [`State::Leased`](super::state::State::Leased)
+    /// [`State::Leased`](crate::spool::state::State::Leased)
     Delivering,
-    /// [`State::Held`](super::state::State::Held)
+    /// [`State::Held`](crate::spool::state::State::Held)
     Held,
 }
 
