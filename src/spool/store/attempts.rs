@@ -31,10 +31,6 @@ impl Writer {
             }
             return Ok(None);
         }
-        if let (State::Leased { .. }, Some(at)) = (row.state, row.last_attempt) {
-            // Nothing more was heard of the last attempt: the peer may have the message.
-            row.unanswered.get_or_insert(Unanswered::vanished(at));
-        }
         let vanished = matches!(row.state, State::Leased { .. });
         let number = row.attempt() + u32::from(vanished);
         let until = now.plus(schedule.wait_after(number));
