@@ -253,7 +253,8 @@ where
             let wake_at = self.wake_at(look_at);
             tokio::select! {
                 biased;
-                _ = stop.changed() => {}
+                // Whoever could stop it has gone: nobody wants it any more.
+                changed = stop.changed() => if changed.is_err() { break },
                 Some(ended) = self.attempts.join_next_with_id(), if !self.attempts.is_empty() => {
                     if let Some(due) = self.ended(ended) {
                         look_at = look_at.min(Instant::now() + due.since(self.parts.env.clock.now()));

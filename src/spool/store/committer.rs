@@ -24,8 +24,9 @@ const REOPEN_FIRST_WAIT: Duration = Duration::from_millis(100);
 const REOPEN_LONGEST_WAIT: Duration = Duration::from_secs(10);
 /// A disk that has worked for so long is trusted again: its next failure is met with the first wait.
 const STEADY_AFTER: Duration = Duration::from_secs(60);
-/// A store that nobody has asked for so long is idle.
-const IDLE_AFTER: Duration = Duration::from_secs(1);
+/// A store that nobody has asked for so long is idle. Whoever comes while it is opened anew waits, so a short pause
+/// between two messages must not count.
+const IDLE_AFTER: Duration = Duration::from_secs(30);
 /// Pauses longer than this are worth a line in the log.
 const NOTABLE_PAUSE: Duration = Duration::from_millis(10);
 /// What is written to see whether a reopened disk takes anything: keys, and bytes of each.
