@@ -69,7 +69,7 @@ impl Pipeline {
         let kept = Step { text: format!("bounced by the operator ({by}): {reason}"), ..told.clone() };
         let message = self.read(row).await.ok();
         let bounce = self.bounce_for(row, message.as_ref(), &told);
-        let ended = self.store.give_up(row.id, kept.clone(), bounce).await?;
+        let ended = self.store.give_up(row.id, kept.clone(), bounce, true).await?;
         if ended {
             self.count_bounce(row, &kept);
         }

@@ -52,7 +52,7 @@ impl Pipeline {
         let expired = Step { at: now.wall, ..settle::expired(row, &last_attempt(row)) };
         let message = self.read(row).await.ok();
         let bounce = self.bounce_for(row, message.as_ref(), &expired);
-        if self.store.give_up(row.id, expired.clone(), bounce).await? {
+        if self.store.give_up(row.id, expired.clone(), bounce, false).await? {
             self.count_bounce(row, &expired);
         }
         Ok(())

@@ -319,9 +319,9 @@ pub trait Store: Send + Sync {
     fn troubled(&self, after: Option<Domain>, limit: usize) -> Answer<'_, Vec<(Domain, DestinationRecord)>>;
 
     /// Ends a row that no attempt will be made for any more, unless one is under way; the sender is told in the
-    /// same write. `bounce` `None`: it gets no answers. `false`: the row has gone, is held, or is being
-    /// attempted.
-    fn give_up(&self, id: RowId, step: Step, bounce: Option<Bytes>) -> Answer<'_, bool>;
+    /// same write. `bounce` `None`: it gets no answers. `even_held`: also if the operator holds it, which may have
+    /// happened since the caller looked. `false`: the row has gone, is being attempted, or is held.
+    fn give_up(&self, id: RowId, step: Step, bounce: Option<Bytes>, even_held: bool) -> Answer<'_, bool>;
 
     /// Tells the sender of a row that it is late, once. `notice`: a message; `None`: it gets none.
     fn notice(&self, id: RowId, step: Step, notice: Option<Bytes>) -> Answer<'_, ()>;

@@ -45,10 +45,11 @@ impl Writer {
         id: RowId,
         step: Step,
         bounce: Option<Bytes>,
+        even_held: bool,
     ) -> Result<bool, StoreError> {
         let Some(row) = self.reader().row(id)? else { return Ok(false) };
-        // It may have been held since the caller looked at it.
-        if self.is_under_way(&row, step.at) || matches!(row.state, State::Held { .. }) {
+        let is_held = matches!(row.state, State::Held { .. });
+        if self.is_under_way(&row, step.at) || (is_held && !even_held) {
             return Ok(false);
         }
         self.settle(id, step.at, Settlement::Bounced { step, bounce })?;

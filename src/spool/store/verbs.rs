@@ -57,8 +57,8 @@ impl Store for SpoolStore {
         Box::pin(self.commit(move |writer| writer.park(id, now, waited)))
     }
 
-    fn give_up(&self, id: RowId, step: Step, bounce: Option<Bytes>) -> Answer<'_, bool> {
-        Box::pin(self.commit(move |writer| writer.give_up(id, step, bounce)))
+    fn give_up(&self, id: RowId, step: Step, bounce: Option<Bytes>, even_held: bool) -> Answer<'_, bool> {
+        Box::pin(self.commit(move |writer| writer.give_up(id, step, bounce, even_held)))
     }
 
     fn notice(&self, id: RowId, step: Step, notice: Option<Bytes>) -> Answer<'_, ()> {

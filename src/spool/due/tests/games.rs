@@ -256,7 +256,7 @@ impl Game {
         let Some(row) = rows.first() else { return };
         let step = Step::note(self.clock.now(), "too late");
         if !matches!(row.state, State::Held { .. })
-            && self.world.store.give_up(row.id, step, None).await.unwrap_or(false)
+            && self.world.store.give_up(row.id, step, None, false).await.unwrap_or(false)
         {
             let mut facts = self.facts.lock().unwrap();
             facts.ended.insert(row.id);

@@ -49,5 +49,5 @@ async fn what_is_held_is_not_given_up() {
     let held =
         store.act(RowFilter::default(), RowAction::Hold, Step::note(now, "held"), None, false).await.unwrap();
     assert_eq!(held.done, [row.id]);
-    assert!(!store.give_up(row.id, Step::note(now, "too late"), None).await.unwrap());
+    assert!(!store.give_up(row.id, Step::note(now, "too late"), None, false).await.unwrap());
 }

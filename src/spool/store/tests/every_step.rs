@@ -128,7 +128,7 @@ async fn play(daemon: &mut Daemon) -> Told {
     let told_late = Some(Bytes::from_static(b"\"late\""));
     daemon.ask(async |store| store.notice(v, step(""), told_late.clone()).await).await;
     let given_up = Some(Bytes::from_static(b"\"given up\""));
-    daemon.ask(async |store| store.give_up(v, step("554 5.4.7"), given_up.clone()).await).await;
+    daemon.ask(async |store| store.give_up(v, step("554 5.4.7"), given_up.clone(), false).await).await;
     daemon.ask(async |store| store.act(to("n5"), RowAction::Cancel, step(""), None, false).await).await;
     let trouble =
         DestinationRecord { failures: 5, since: None, until: Some(T0), by_operator: false, last: None };

@@ -123,14 +123,27 @@ async fn what_is_being_attempted_is_left_alone() {
     let all = RowFilter::default();
     let now = store.act(all.clone(), RowAction::Cancel, note(1, "x"), None, false).await.unwrap();
     assert_eq!((now.done.len(), now.busy), (0, 1), "its first lease holds");
-    assert!(!store.give_up(id, note(1, "x"), None).await.unwrap());
+    assert!(!store.give_up(id, note(1, "x"), None, true).await.unwrap());
     store.settle(id, later(1), retry(later(30))).await.unwrap();
     store.under_way().insert(id);
     assert_eq!(act(&store, &all, RowAction::Hold, false).await.busy, 1);
     store.under_way().remove(id);
-    assert!(store.give_up(id, note(50, "ended by the operator"), None).await.unwrap());
+    assert!(store.give_up(id, note(50, "ended by the operator"), None, true).await.unwrap());
     let trace = store.trace(Nonce::parse("n").unwrap()).await.unwrap();
     let recipient = &trace.sent[0].0.recipients[0];
     assert_eq!(recipient.ending, Some(Ending::Bounced));
     assert_eq!(recipient.last.as_ref().unwrap().text, "ended by the operator");
+}
+
+#[tokio::test]
+async fn the_operator_bounces_what_is_held_and_time_does_not() {
+    let (store, _) = fresh_store();
+    store.register(address("me@a.test"), Some("hash".into()), T0).await.unwrap();
+    parked(&store, 1).await;
+    let held = act(&store, &RowFilter::default(), RowAction::Hold, false).await.done;
+    let bounce = || Some(Bytes::from_static(b"\"bounce\""));
+    assert!(!store.give_up(held[0], note(60, "too late"), bounce(), false).await.unwrap());
+    assert!(mailbox(&store, "me@a.test").await.is_empty());
+    assert!(store.give_up(held[0], note(60, "by the operator"), bounce(), true).await.unwrap());
+    assert_eq!(mailbox(&store, "me@a.test").await, [&b"\"bounce\""[..]]);
 }
