@@ -24,7 +24,7 @@ use crate::proto::time::{Moment, UnixMillis};
 mod queue;
 
 pub use queue::{
-    ActionPage, Destination, DueRows, Head, RowAction, RowFilter, RowPage, RowStateName, UnderWay,
+    ActionPage, Destination, DuePlace, DueRows, Head, RowAction, RowFilter, RowPage, RowStateName, UnderWay,
 };
 
 /// Why a verb did not happen. Temporary as far as anyone outside is concerned.
@@ -289,8 +289,8 @@ pub trait Store: Send + Sync {
     /// Ends an attempt.
     fn settle(&self, id: RowId, now: UnixMillis, settlement: Settlement) -> Answer<'_, ()>;
 
-    /// Rows put back or found again that are due by `now`, at most `limit`.
-    fn due(&self, now: UnixMillis, limit: usize) -> Answer<'_, DueRows>;
+    /// Rows put back or found again that are due by `now`, in this order, behind `after`, at most `limit`.
+    fn due(&self, now: UnixMillis, after: Option<DuePlace>, limit: usize) -> Answer<'_, DueRows>;
 
     /// Rows never put back, behind `after`, at most `limit`: what a restart left behind, and what is under way.
     /// Without a head: it cannot be read.

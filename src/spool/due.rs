@@ -18,7 +18,7 @@ use tokio::task::{self, JoinSet};
 use tokio::time::Instant;
 use tracing::Instrument;
 
-use super::contract::{Store, StoreError, UnderWay};
+use super::contract::{DuePlace, Store, StoreError, UnderWay};
 use super::entry::{DestinationRecord, Row, RowId, Step};
 use super::keys::Place;
 use super::retry::Schedule;
@@ -123,6 +123,10 @@ pub struct Runner<A> {
     searched: Option<RowId>,
     /// When to search again for rows whose first lease had not ended. `None`: there were none.
     search_again: Option<UnixMillis>,
+    /// The last row of those due that was taken from disk: the next look begins behind it. `None`: at the first.
+    due_seen: Option<DuePlace>,
+    /// When to look at the first again.
+    due_anew_at: Instant,
     /// How far the survey of backlogs on disk has come. `None`: every one is known.
     survey: Option<Survey>,
     /// Rows whose last attempt began and of whose end the disk knows nothing.
@@ -194,6 +198,8 @@ where
         active: HashSet::new(),
         searched: None,
         search_again: None,
+        due_seen: None,
+        due_anew_at: Instant::now(),
         survey: Some(Survey::default()),
         vanished: HashSet::new(),
         lanes: HashMap::new(),
@@ -236,7 +242,7 @@ where
                     }
                     changed = self.parts.health.changed() => {
                         // What was refused when the disk failed may nevertheless have got onto it.
-                        self.shared.spill();
+                        self.shared.lost_sight();
                         if changed.is_err() { tokio::time::sleep(STORE_PAUSE).await; }
                     }
                 }
@@ -265,7 +271,7 @@ where
                 Some(row) = self.handed_over.recv(), if self.takes_more() => self.take(row),
                 () = self.shared.wake.notified() => look_at = Instant::now(),
                 // It may have failed and come back while the runner waited for it.
-                _ = self.parts.health.changed() => self.shared.spill(),
+                _ = self.parts.health.changed() => self.shared.lost_sight(),
                 () = tokio::time::sleep_until(wake_at) => {}
             }
             self.take_handed_over();
@@ -401,7 +407,7 @@ where
             Err(error) => {
                 tracing::error!(%error, "queue: an attempt panicked; its row comes back when its lease ends");
                 // When that is, the disk knows; it may never have been put back before.
-                self.shared.spill();
+                self.shared.lost_sight();
                 let due = Some(self.parts.env.clock.now());
                 (error.id(), Ended::Attempted(Attempted::unknown(due)))
             }
@@ -414,7 +420,7 @@ where
             Ended::NotLeased | Ended::NotDue => {
                 if matches!(ended, Ended::NotLeased) {
                     // It may never have been put back: then only a search finds it.
-                    self.shared.spill();
+                    self.shared.lost_sight();
                 }
                 // When it is, the disk knows.
                 Attempted { settled: true, ..Attempted::unknown(Some(self.parts.env.clock.now())) }
@@ -428,7 +434,11 @@ where
         };
         if !attempted.settled {
             self.vanished.insert(id);
-            self.shared.spill();
+            self.shared.lost_sight();
+        }
+        if attempted.due.is_some_and(|due| self.due_seen.is_some_and(|(seen, _)| due <= seen)) {
+            // The wall clock was set back.
+            self.shared.rewind();
         }
         self.active.remove(&id);
         self.left(&domain, id, quick);

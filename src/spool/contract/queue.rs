@@ -20,6 +20,9 @@ pub struct Head {
     pub due: UnixMillis,
 }
 
+/// A row's place in the order of becoming due.
+pub type DuePlace = (UnixMillis, RowId);
+
 /// The rows that want attention.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DueRows {

@@ -5,6 +5,8 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::lane::Candidate;
 use super::lanes::MAX_LANES;
 use super::{LONGEST_SLEEP, MAX_HEADS, PAGE, Runner, STORE_PAUSE, Survey};
@@ -14,6 +16,8 @@ use crate::spool::entry::RowId;
 
 /// Before every row: numbers begin at 1.
 const BEFORE_ALL: RowId = RowId { entry: 0, recipient: 0 };
+/// How often the search for what is due begins at the first row.
+const DUE_ANEW_AFTER: Duration = Duration::from_secs(5);
 /// How soon the disk is looked at again while memory is full.
 const FULL_PAUSE: Duration = Duration::from_millis(10);
 
@@ -46,20 +50,37 @@ impl<A> Runner<A> {
         if let Some(after) = self.searched {
             self.search(after, now).await?;
         }
-        // Those in memory already are due on disk still.
-        let due = self.parts.store.due(now, PAGE + self.active.len()).await?;
-        let new: Vec<_> =
-            due.rows.into_iter().filter(|head| !self.active.contains(&head.id)).take(PAGE).collect();
-        let found = new.len();
-        for head in new {
-            self.enlist(head.place, Candidate::Stored(head.id, head.due));
-        }
+        let (found, next_due) = self.take_due(now).await?;
         surveyed?;
         if found > 0 || self.searched.is_some() || (self.survey.is_some() && self.has_room_for_lanes()) {
             return Ok(Duration::ZERO);
         }
-        let next = [due.next, self.search_again].into_iter().flatten().min();
+        let next = [next_due, self.search_again].into_iter().flatten().min();
         Ok(next.map_or(LONGEST_SLEEP, |next| next.since(now)))
+    }
+
+    /// Takes in a page of the rows that are due. How many were new, and when the first of the others is due.
+    async fn take_due(&mut self, now: UnixMillis) -> Result<(usize, Option<UnixMillis>), StoreError> {
+        // Rows in memory are due on disk still: to read over them in every look would be dear. But a row may have
+        // come to lie before the place that was reached.
+        if self.shared.rewound.swap(false, Ordering::AcqRel) || self.due_anew_at <= Instant::now() {
+            self.due_seen = None;
+            self.due_anew_at = Instant::now() + DUE_ANEW_AFTER;
+        }
+        let known = if self.due_seen.is_none() { self.active.len() } else { 0 };
+        let due = self.parts.store.due(now, self.due_seen, PAGE + known).await?;
+        let mut found = 0;
+        for head in due.rows {
+            if found == PAGE {
+                return Ok((found, Some(head.due)));
+            }
+            self.due_seen = Some((head.due, head.id));
+            if !self.active.contains(&head.id) {
+                self.enlist(head.place, Candidate::Stored(head.id, head.due));
+                found += 1;
+            }
+        }
+        Ok((found, due.next))
     }
 
     fn has_room_for_lanes(&self) -> bool {

@@ -84,6 +84,8 @@ pub struct LaneView {
 pub(super) struct Shared {
     /// Rows on disk that memory had no room for.
     pub(super) spilled: AtomicBool,
+    /// Rows may have become due that were not when the disk was looked at.
+    pub(super) rewound: AtomicBool,
     pub(super) wake: Notify,
     /// Destinations that wait for better times: word from them is worth a command.
     pub(super) suspended: RwLock<HashSet<Domain>>,
@@ -121,6 +123,7 @@ impl Handover {
 
     /// Has the runner look at the disk now: rows have become due.
     pub fn look(&self) {
+        self.shared.rewind();
         self.shared.wake.notify_one();
     }
 
@@ -139,6 +142,17 @@ impl Shared {
     pub(super) fn spill(&self) {
         self.spilled.store(true, Ordering::Release);
         self.wake.notify_one();
+    }
+
+    /// Something failed: where rows lie now is for the disk to say.
+    pub(super) fn lost_sight(&self) {
+        self.rewind();
+        self.spill();
+    }
+
+    /// The next look at what is due begins at the first row.
+    pub(super) fn rewind(&self) {
+        self.rewound.store(true, Ordering::Release);
     }
 
     pub(super) fn set_suspended(&self, domain: &Domain, suspended: bool) {

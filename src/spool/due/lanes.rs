@@ -150,7 +150,7 @@ impl<A> Runner<A> {
         }
         self.active.remove(&id);
         if parked.is_err() {
-            self.shared.spill();
+            self.shared.lost_sight();
         }
         if !matches!(parked, Ok(false)) {
             self.has_backlog(&domain);

@@ -16,7 +16,9 @@ use crate::proto::address::Address;
 use crate::proto::nonce::Nonce;
 use crate::proto::status::Contact;
 use crate::proto::time::UnixMillis;
-use crate::spool::contract::{Acceptance, Fate, NewRecipient, NewSubmission, Settlement, Store, StoreError};
+use crate::spool::contract::{
+    Acceptance, Fate, NewRecipient, NewSubmission, RowAction, RowFilter, Settlement, Store, StoreError,
+};
 use crate::spool::entry::{Row, RowId, Step};
 use crate::spool::keys;
 use crate::spool::retry::Schedule;
@@ -268,6 +270,41 @@ async fn more_rows_than_fit_into_memory_are_each_attempted_once() {
     attempted.sort_unstable();
     attempted.dedup();
     assert_eq!(attempted.len(), MAX_HANDED_OVER + 500);
+}
+
+/// As after the wall clock was set back, or when the operator wants it now.
+#[tokio::test(start_paused = true)]
+async fn a_row_due_before_the_place_that_was_reached_is_found() {
+    let world = World::new();
+    let [first, second, third] =
+        [world.accept(1, "x.test").await, world.accept(2, "x.test").await, world.accept(3, "x.test").await];
+    let epoch = world.env.clock.now();
+    let put_back = |id, after| {
+        let step = Step::note(epoch, "");
+        let due = epoch.plus(Duration::from_secs(after));
+        let retry = Settlement::Retry { due, step, unanswered: None, restamp: false, renamed: 0 };
+        world.store.settle(id, epoch, retry)
+    };
+    let due_since = |row, after| {
+        let filter = RowFilter { row: Some(row), ..RowFilter::default() };
+        let step = Step::note(epoch.plus(Duration::from_secs(after)), "");
+        world.store.act(filter, RowAction::Retry, step, None, false)
+    };
+    put_back(first.id, 100).await.unwrap();
+    put_back(second.id, 5000).await.unwrap();
+    put_back(third.id, 5000).await.unwrap();
+    let (runner, handover) = world.runner(world.attempt(1));
+    let (_stop, stopping) = watch::channel(false);
+    tokio::spawn(runner.run(stopping));
+    sleep(Duration::from_millis(200_500)).await;
+    assert_eq!(world.seconds(), [100]);
+    due_since(second.id, 50).await.unwrap();
+    handover.look();
+    sleep(Duration::from_millis(100)).await;
+    assert_eq!(world.seconds(), [100, 200], "at once where the runner is told");
+    due_since(third.id, 60).await.unwrap();
+    sleep(super::LONGEST_SLEEP).await;
+    assert_eq!(world.seconds().len(), 3, "soon where nobody tells it");
 }
 
 #[tokio::test(start_paused = true)]

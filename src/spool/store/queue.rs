@@ -6,7 +6,9 @@ use super::Writer;
 use super::reads::Reader;
 use crate::proto::address::Domain;
 use crate::proto::time::UnixMillis;
-use crate::spool::contract::{Destination, DueRows, Head, RowFilter, RowPage, RowStateName, StoreError};
+use crate::spool::contract::{
+    Destination, DuePlace, DueRows, Head, RowFilter, RowPage, RowStateName, StoreError,
+};
 use crate::spool::entry::{self, DestinationRecord, Row, RowId};
 use crate::spool::keys::{self, Place};
 use crate::spool::state::State;
@@ -17,10 +19,19 @@ pub(super) const MAX_LOOKED_AT: usize = 5_000;
 const MAX_SENDERS: usize = 64;
 
 impl Reader {
-    pub(super) fn due(&self, now: UnixMillis, limit: usize) -> Result<DueRows, StoreError> {
+    pub(super) fn due(
+        &self,
+        now: UnixMillis,
+        after: Option<DuePlace>,
+        limit: usize,
+    ) -> Result<DueRows, StoreError> {
         let mut due = DueRows::default();
-        self.disk.scan(keys::DUE, keys::DUE, &mut |key, value| {
+        let from = after.map_or(keys::DUE.to_vec(), |(at, id)| keys::due(at, id));
+        self.disk.scan(keys::DUE, &from, &mut |key, value| {
             let Some((at, id)) = keys::parse_due(key) else { return ControlFlow::Continue(()) };
+            if after == Some((at, id)) {
+                return ControlFlow::Continue(());
+            }
             if at > now || due.rows.len() >= limit {
                 due.next = Some(at);
                 return ControlFlow::Break(());

@@ -199,7 +199,7 @@ async fn a_row_is_leased_when_due_and_its_story_is_told() {
     assert!(store.lease(row.id, T0, schedule.clone()).await.unwrap().is_none());
     let at = T0.plus(Duration::from_secs(2));
     assert_eq!(
-        store.due(at, 10).await.unwrap().rows.iter().map(|head| head.id).collect::<Vec<_>>(),
+        store.due(at, None, 10).await.unwrap().rows.iter().map(|head| head.id).collect::<Vec<_>>(),
         [row.id]
     );
     let leased = store.lease(row.id, at, schedule.clone()).await.unwrap().unwrap();

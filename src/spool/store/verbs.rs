@@ -10,8 +10,8 @@ use crate::proto::address::{Address, Domain};
 use crate::proto::nonce::Nonce;
 use crate::proto::time::{Moment, UnixMillis};
 use crate::spool::contract::{
-    Acceptance, ActionPage, Answer, Counts, DeliveryOutcome, Destination, DueRows, Head, Mail, NewDelivery,
-    NewSubmission, Page, RowAction, RowFilter, RowPage, Settlement, Store, Trace, UnderWay,
+    Acceptance, ActionPage, Answer, Counts, DeliveryOutcome, Destination, DuePlace, DueRows, Head, Mail,
+    NewDelivery, NewSubmission, Page, RowAction, RowFilter, RowPage, Settlement, Store, Trace, UnderWay,
 };
 use crate::spool::entry::{AccountRecord, Body, DestinationRecord, Row, RowId, SentRecord, Step, Unanswered};
 use crate::spool::retry::Schedule;
@@ -110,8 +110,8 @@ impl Store for SpoolStore {
         Box::pin(self.read(move |reader| reader.page(&filter, after, limit)))
     }
 
-    fn due(&self, now: UnixMillis, limit: usize) -> Answer<'_, DueRows> {
-        Box::pin(self.read(move |reader| reader.due(now, limit)))
+    fn due(&self, now: UnixMillis, after: Option<DuePlace>, limit: usize) -> Answer<'_, DueRows> {
+        Box::pin(self.read(move |reader| reader.due(now, after, limit)))
     }
 
     fn fresh(&self, after: Option<RowId>, limit: usize) -> Answer<'_, Vec<(RowId, Option<Head>)>> {

@@ -32,7 +32,7 @@ async fn an_answer_survives_a_power_cut() {
 
     store.settle(row.id, T0, retry(T0.plus(Duration::from_secs(5)))).await.unwrap();
     let (store, disk) = after_crash(&disk);
-    let due = store.due(T0, 10).await.unwrap();
+    let due = store.due(T0, None, 10).await.unwrap();
     assert_eq!((due.rows.len(), due.next), (0, Some(T0.plus(Duration::from_secs(5)))));
 
     let bounce = Some(Bytes::from_static(b"{\"bounce\":1}"));

@@ -157,7 +157,7 @@ async fn count(store: &SpoolStore, told: &Told) {
     let ended = &store.trace(Nonce::parse("n5").unwrap()).await.unwrap().sent[0].0.recipients;
     let endings: Vec<_> = ended.iter().map(|recipient| recipient.ending).collect();
     assert_eq!(endings, [Some(Ending::Bounced), Some(Ending::Cancelled)]);
-    let due = store.due(T0.plus(Duration::from_secs(10)), 10).await.unwrap().rows;
+    let due = store.due(T0.plus(Duration::from_secs(10)), None, 10).await.unwrap().rows;
     assert_eq!(due.len(), 1, "{due:?}");
     let sent = store.trace(Nonce::parse("n1").unwrap()).await.unwrap().sent;
     assert_eq!(store.body(sent[0].1[0].body.clone()).await.unwrap().len(), 20_000);

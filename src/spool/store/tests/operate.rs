@@ -82,7 +82,15 @@ async fn a_long_queue_is_paged_through_once_and_in_order() {
     let (store, _) = after_crash(&disk);
     assert_eq!(listed(&store, &held).await, ids);
     assert_eq!(act(&store, &held, RowAction::Release, false).await.done, ids);
-    assert_eq!(store.due(later(50), usize::MAX).await.unwrap().rows.len() as u64, count);
+    assert_eq!(store.due(later(50), None, usize::MAX).await.unwrap().rows.len() as u64, count);
+    let (mut due, mut after) = (Vec::new(), None);
+    while let page = store.due(later(50), after, 7).await.unwrap().rows
+        && let Some(last) = page.last()
+    {
+        after = Some((last.due, last.id));
+        due.extend(page.iter().map(|head| head.id));
+    }
+    assert_eq!(due, ids, "each once, in order");
     assert_eq!(act(&store, &all, RowAction::Cancel, false).await.done, ids);
     assert_eq!(store.counts().await.unwrap().open_rows, 0);
     assert_eq!(store.destinations(None, 5).await.unwrap(), []);
