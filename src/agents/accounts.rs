@@ -68,6 +68,11 @@ impl Accounts {
         }
     }
 
+    /// Gives memory back that has not been needed for a while. To be called now and then.
+    pub fn release_memory(&self) {
+        self.passwords.release_memory();
+    }
+
     /// Every agent, in order of their addresses, at most 100,000.
     ///
     /// # Errors

@@ -4,15 +4,21 @@
 //! leave tens of MiB behind on each, and after a few hundred logins two gigabytes in all.
 
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use argon2::password_hash::Error;
 use argon2::password_hash::phc::{Output, ParamsString, PasswordHash, Salt};
 use argon2::{Algorithm, Argon2, Block, Params, Version};
+use tokio::time::Instant;
 
-/// Hashes passwords; its memory is what those who ever hashed at once needed.
+/// How long memory is kept for the next hash.
+const KEPT_FOR: Duration = Duration::from_secs(10);
+
+/// Hashes passwords; its memory is what those who lately hashed at once needed.
 #[derive(Default)]
 pub(super) struct Hasher {
-    memories: Mutex<Vec<Vec<Block>>>,
+    /// Each with when it was last used, the latest last.
+    memories: Mutex<Vec<(Instant, Vec<Block>)>>,
 }
 
 impl Hasher {
@@ -52,13 +58,20 @@ impl Hasher {
         let mut memory = self.take();
         memory.resize(argon2.params().block_count(), Block::new());
         let hashed = argon2.hash_password_into_with_memory(password, salt, output, memory.as_mut_slice());
-        self.memories.lock().unwrap_or_else(PoisonError::into_inner).push(memory);
+        self.memories.lock().unwrap_or_else(PoisonError::into_inner).push((Instant::now(), memory));
         hashed?;
         Ok(Output::new(output)?)
     }
 
     fn take(&self) -> Vec<Block> {
-        self.memories.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
+        let kept = self.memories.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        kept.map(|(_, memory)| memory).unwrap_or_default()
+    }
+
+    /// Gives back what has not been used for a while.
+    pub(super) fn release(&self) {
+        let mut memories = self.memories.lock().unwrap_or_else(PoisonError::into_inner);
+        memories.retain(|(used, _)| used.elapsed() < KEPT_FOR);
     }
 }
 
@@ -84,12 +97,16 @@ mod tests {
         }
     }
 
-    #[test]
-    fn memory_is_used_again() {
+    #[tokio::test(start_paused = true)]
+    async fn memory_is_used_again_for_a_while() {
         let hasher = Hasher::default();
         for _ in 0..10 {
             hasher.hash(&cost(1), b"password", b"0123456789abcdef").unwrap();
         }
+        hasher.release();
         assert_eq!(hasher.memories.lock().unwrap().len(), 1);
+        tokio::time::advance(KEPT_FOR).await;
+        hasher.release();
+        assert_eq!(hasher.memories.lock().unwrap().len(), 0);
     }
 }

@@ -130,6 +130,11 @@ impl Passwords {
         }
     }
 
+    /// Gives memory back that has not been needed for a while. To be called now and then.
+    pub fn release_memory(&self) {
+        self.hasher.release();
+    }
+
     async fn turn(&self) -> Result<OwnedSemaphorePermit, Fault> {
         let busy =
             || Fault::new(Reason::RateLimited, "Too many logins at this moment; try again.").after(MAX_WAIT);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tracing::Instrument;
 
 use super::keys::Keys;
@@ -18,9 +18,11 @@ use crate::server::state::App;
 /// How often expired identities are looked for.
 const FORGET_EVERY: Duration = Duration::from_secs(600);
 /// How long the sweep lets others go first between two steps.
-const FORGET_PAUSE: Duration = Duration::from_millis(50);
+const FORGET_PAUSE: Duration = Duration::from_millis(200);
 /// How often late messages are looked for.
 const LATE_EVERY: Duration = Duration::from_secs(60);
+/// How many times as long as the search took it rests: the longer the queue, the more rarely it is walked through.
+const LATE_REST: u32 = 20;
 /// How long what has ended waits to be packed where there is little of it.
 const PACK_EVERY: Duration = Duration::from_secs(600);
 /// How long packing rests after it has failed.
@@ -29,7 +31,7 @@ const PACK_AGAIN_AFTER: Duration = Duration::from_secs(60);
 const KEYS_EVERY: Duration = Duration::from_secs(5);
 /// How often our own policies are asked about our own addresses.
 const FAMILIES_EVERY: Duration = Duration::from_secs(600);
-/// How often idle connections are closed.
+/// How often idle connections are closed and memory for hashes is given back.
 const IDLE_EVERY: Duration = Duration::from_secs(30);
 
 pub(super) fn start(app: &Arc<App>, env: &Env, keys: Keys, neighbours: &Neighbours) -> JoinSet<()> {
@@ -39,7 +41,7 @@ pub(super) fn start(app: &Arc<App>, env: &Env, keys: Keys, neighbours: &Neighbou
     chores.spawn(pack(Arc::clone(&app.pipeline), Arc::clone(&env.clock)).in_current_span());
     chores.spawn(follow_keys(keys, neighbours.clone()).in_current_span());
     chores.spawn(watch_families(Arc::clone(&app.pipeline), Arc::clone(&env.dial)).in_current_span());
-    chores.spawn(close_idle(Arc::clone(&app.pipeline)).in_current_span());
+    chores.spawn(close_idle(Arc::clone(app)).in_current_span());
     chores
 }
 
@@ -57,13 +59,14 @@ async fn forget(pipeline: Arc<Pipeline>, clock: Arc<dyn Clock>) {
 }
 
 async fn tell_late(pipeline: Arc<Pipeline>) {
-    let mut after = None;
+    let (mut after, mut begun) = (None, Instant::now());
     loop {
         match pipeline.tell_late(after).await {
             Ok(Some(last)) => after = Some(last),
             Ok(None) => {
                 after = None;
-                sleep(LATE_EVERY).await;
+                sleep(LATE_EVERY.max(begun.elapsed() * LATE_REST)).await;
+                begun = Instant::now();
             }
             Err(error) => {
                 tracing::warn!(%error, "late messages could not be looked for");
@@ -108,9 +111,10 @@ async fn watch_families(pipeline: Arc<Pipeline>, dial: Arc<dyn Dial>) {
     }
 }
 
-async fn close_idle(pipeline: Arc<Pipeline>) {
+async fn close_idle(app: Arc<App>) {
     loop {
         sleep(IDLE_EVERY).await;
-        pipeline.client.close_idle();
+        app.pipeline.client.close_idle();
+        app.accounts.release_memory();
     }
 }
