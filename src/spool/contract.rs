@@ -275,6 +275,9 @@ pub trait Store: Send + Sync {
     /// made.
     fn lease_first(&self, id: RowId, now: UnixMillis, schedule: Arc<Schedule>) -> Answer<'_, Option<Row>>;
 
+    /// Messages accepted and delivered by this run of the daemon, and those that could not be.
+    fn taken_in(&self) -> u64;
+
     /// Rows accepted by this run of the daemon have numbers from here on.
     fn first_number(&self) -> u64;
 

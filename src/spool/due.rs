@@ -34,15 +34,19 @@ mod lanes;
 #[cfg(test)]
 mod tests;
 pub mod trouble;
+mod turns;
 pub mod window;
 
 use handover::{Command, Fresh, MAX_COMMANDS, Shared};
 pub use handover::{Handover, LaneView, MAX_HANDED_OVER};
 use lane::{Candidate, Lane};
 use trouble::Standing;
+use turns::{Turn, Turns};
 
 /// Rows that may wait in memory for room at their destinations.
 const MAX_HEADS: usize = 8192;
+/// Of these, rows that were put back and are found due: the rest of the room is for mail that is new.
+const MAX_FOUND: usize = MAX_HEADS / 2;
 /// Quick attempts under way at once.
 const MAX_QUICK: usize = 256;
 /// An attempt that has taken so long is a slow one.
@@ -134,8 +138,12 @@ pub struct Runner<A> {
     lanes: HashMap<Domain, Lane>,
     /// At how many lanes those with nothing to do are dropped.
     tidy_at: usize,
-    /// Lanes that may start another attempt, in turn.
+    /// Lanes that may start another attempt, in turn, with a row that is new.
     ready: VecDeque<Domain>,
+    /// The same with a row that was put back.
+    ready_again: VecDeque<Domain>,
+    /// Turns to lease rows that were put back.
+    turns: Turns,
     /// Lanes that want rows of their backlogs, in turn.
     hungry: VecDeque<Domain>,
     /// Lanes whose pause ends, with its end.
@@ -148,7 +156,10 @@ pub struct Runner<A> {
     quick_count: usize,
     parking: JoinSet<(RowId, Domain, Result<bool, StoreError>)>,
     records: mpsc::Sender<(Domain, Option<DestinationRecord>)>,
+    /// Rows that wait in memory.
     waiting: usize,
+    /// Of these, those that were put back.
+    put_back: usize,
 }
 
 /// A walk through the destinations that have a backlog on disk.
@@ -205,6 +216,8 @@ where
         lanes: HashMap::new(),
         tidy_at: 0,
         ready: VecDeque::new(),
+        ready_again: VecDeque::new(),
+        turns: Turns::new(),
         hungry: VecDeque::new(),
         pauses: BTreeSet::new(),
         attempts: JoinSet::new(),
@@ -214,6 +227,7 @@ where
         parking: JoinSet::new(),
         records,
         waiting: 0,
+        put_back: 0,
     };
     (runner, handover)
 }
@@ -269,6 +283,7 @@ where
                 Some(parked) = self.parking.join_next(), if !self.parking.is_empty() => self.parked(parked),
                 Some(command) = self.commands.recv() => self.obey(command),
                 Some(row) = self.handed_over.recv(), if self.takes_more() => self.take(row),
+                () = self.turns.given_back(), if !self.ready_again.is_empty() => {}
                 () = self.shared.wake.notified() => look_at = Instant::now(),
                 // It may have failed and come back while the runner waited for it.
                 _ = self.parts.health.changed() => self.shared.lost_sight(),
@@ -332,30 +347,48 @@ where
     fn start_attempts(&mut self) {
         let limit_of_failing = self.parts.bounds.max_attempts / 4 * 3;
         // Each lane that has to stand back is looked at once.
-        for _ in 0..self.ready.len().saturating_mul(2).saturating_add(MAX_QUICK) {
+        let ready = self.ready.len() + self.ready_again.len();
+        for _ in 0..ready.saturating_mul(2).saturating_add(MAX_QUICK) {
             if self.attempts.len() >= self.parts.bounds.max_attempts || self.quick_count >= MAX_QUICK {
                 return;
             }
-            let Some(domain) = self.ready.pop_front() else { return };
+            let Some((domain, turn)) = self.next_ready() else { return };
             let Some(lane) = self.lanes.get_mut(&domain) else { continue };
             if lane.failing && self.attempts.len() >= limit_of_failing {
                 // Places are kept for those that may work.
-                self.ready.push_back(domain);
+                match turn {
+                    Some(turn) => {
+                        turn.unused();
+                        self.ready_again.push_back(domain);
+                    }
+                    None => self.ready.push_back(domain),
+                }
                 continue;
             }
             lane.listed = false;
             let Some(candidate) = lane.pop() else { continue };
             self.waiting -= 1;
+            self.put_back -= usize::from(candidate.was_put_back());
             lane.under_way += 1;
             if lane.trouble.standing(self.parts.env.clock.now()) == Standing::Probed {
                 lane.probe = Some(candidate.id());
             }
-            self.start(domain.clone(), candidate);
+            self.start(domain.clone(), candidate, turn);
             self.list(&domain);
         }
     }
 
-    fn start(&mut self, domain: Domain, candidate: Candidate) {
+    /// The lane whose turn it is, with the turn to lease its row if that was put back.
+    fn next_ready(&mut self) -> Option<(Domain, Option<Turn>)> {
+        if !self.ready_again.is_empty()
+            && let Some(turn) = self.turns.take(self.parts.store.taken_in())
+        {
+            return self.ready_again.pop_front().map(|domain| (domain, Some(turn)));
+        }
+        self.ready.pop_front().map(|domain| (domain, None))
+    }
+
+    fn start(&mut self, domain: Domain, candidate: Candidate, turn: Option<Turn>) {
         let id = candidate.id();
         self.under_way.insert(id);
         let task = match candidate {
@@ -365,8 +398,8 @@ where
                 self.attempts
                     .spawn(async move { Ended::Attempted(attempt(fresh.row).await) }.in_current_span())
             }
-            Candidate::Fresh(_) | Candidate::Waited(_) => self.start_stored(id, UnixMillis(0), true),
-            Candidate::Stored(_, due) => self.start_stored(id, due, false),
+            Candidate::Fresh(_) | Candidate::Waited(_) => self.start_stored(id, UnixMillis(0), true, turn),
+            Candidate::Stored(_, due) => self.start_stored(id, due, false, turn),
         };
         self.quick.push_back((Instant::now(), task.id()));
         self.quick_count += 1;
@@ -374,7 +407,13 @@ where
     }
 
     /// The time of the attempt after this one is stored before this one begins.
-    fn start_stored(&mut self, id: RowId, due: UnixMillis, waited: bool) -> task::AbortHandle {
+    fn start_stored(
+        &mut self,
+        id: RowId,
+        due: UnixMillis,
+        waited: bool,
+        turn: Option<Turn>,
+    ) -> task::AbortHandle {
         let (store, schedule) = (Arc::clone(&self.parts.store), Arc::clone(&self.parts.schedule));
         let attempt = Arc::clone(&self.parts.attempt);
         // A wall clock that was set back makes nobody wait who was due before.
@@ -382,7 +421,9 @@ where
         let task = async move {
             let lease =
                 if waited { store.lease_first(id, now, schedule) } else { store.lease(id, now, schedule) };
-            match lease.await {
+            let leased = lease.await;
+            drop(turn);
+            match leased {
                 Ok(Some(row)) => Ended::Attempted(attempt(row).await),
                 Ok(None) => Ended::NotDue,
                 Err(StoreError::Unreadable(error)) => {

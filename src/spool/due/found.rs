@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::lane::Candidate;
 use super::lanes::MAX_LANES;
-use super::{LONGEST_SLEEP, MAX_HEADS, PAGE, Runner, STORE_PAUSE, Survey};
+use super::{LONGEST_SLEEP, MAX_FOUND, MAX_HEADS, PAGE, Runner, STORE_PAUSE, Survey};
 use crate::proto::time::UnixMillis;
 use crate::spool::contract::StoreError;
 use crate::spool::entry::RowId;
@@ -50,7 +50,11 @@ impl<A> Runner<A> {
         if let Some(after) = self.searched {
             self.search(after, now).await?;
         }
-        let (found, next_due) = self.take_due(now).await?;
+        let (found, next_due) = if self.put_back < MAX_FOUND {
+            self.take_due(now).await?
+        } else {
+            (0, Some(now.plus(FULL_PAUSE)))
+        };
         surveyed?;
         if found > 0 || self.searched.is_some() || (self.survey.is_some() && self.has_room_for_lanes()) {
             return Ok(Duration::ZERO);

@@ -39,6 +39,11 @@ impl Candidate {
         }
     }
 
+    /// Whether it was put back after an earlier attempt, or by a restart.
+    pub(super) fn was_put_back(&self) -> bool {
+        matches!(self, Candidate::Stored(..))
+    }
+
     /// Whether, if it was never put back, its first attempt is known not to have been made.
     pub(super) fn waited(&self) -> bool {
         matches!(self, Candidate::Fresh(_) | Candidate::Waited(_))
@@ -131,6 +136,12 @@ impl Lane {
             Some((_, rows)) => rows.push_back(candidate),
             None => self.senders.push_back((sender, VecDeque::from([candidate]))),
         }
+    }
+
+    /// Whether the next row is one that was put back.
+    pub(super) fn next_was_put_back(&self) -> bool {
+        let next = self.senders.front().and_then(|(_, rows)| rows.front());
+        next.is_some_and(Candidate::was_put_back)
     }
 
     /// The next row, its sender's turn being over with it.

@@ -110,8 +110,10 @@ impl<A> Runner<A> {
             lane.used = Instant::now();
             let open = matches!(lane.trouble.standing(now), Standing::Open | Standing::Probed);
             if open && lane.has_room(place.sender, free) {
+                let put_back = candidate.was_put_back();
                 lane.push(place.sender, candidate);
                 self.waiting += 1;
+                self.put_back += usize::from(put_back);
                 return self.list(&place.destination);
             }
         }
@@ -182,7 +184,8 @@ impl<A> Runner<A> {
         };
         if may && !lane.listed && lane.waiting() > 0 {
             lane.listed = true;
-            self.ready.push_back(domain.clone());
+            let ready = if lane.next_was_put_back() { &mut self.ready_again } else { &mut self.ready };
+            ready.push_back(domain.clone());
         }
         if may && lane.backlog && !lane.hungry && lane.waiting() < REFILL_BELOW {
             lane.hungry = true;
@@ -235,6 +238,7 @@ impl<A> Runner<A> {
             if let Some(lane) = self.lanes.get_mut(&domain) {
                 lane.push(head.place.sender, Candidate::Stored(head.id, head.due));
                 self.waiting += 1;
+                self.put_back += 1;
             }
         }
         self.list(&domain);
@@ -305,6 +309,7 @@ impl<A> Runner<A> {
             tracing::warn!(destination = %domain, "queue: too many destinations change to note each");
         }
         self.waiting -= parked.len();
+        self.put_back -= parked.iter().filter(|candidate| candidate.was_put_back()).count();
         for candidate in parked {
             self.park(domain.clone(), &candidate);
         }

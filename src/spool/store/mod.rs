@@ -1,18 +1,20 @@
 //! The contract over a [`Disk`]: one committer writes, in groups that form by themselves from what is waiting.
 //!
-//! Verbs that change something are jobs for the committer. It runs each against the disk, applies what the job
-//! wrote as one batch (so that the next job sees it), syncs once for the whole group, and only then answers.
+//! Verbs that change something are jobs for the committer. It runs each against the disk and what the jobs before it
+//! in the group have written, applies what the whole group wrote as one batch, syncs once, and only then answers.
 //! Reads that must not run ahead of the disk either go through the committer too or stop at the watermark of
 //! numbers that have been synced.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
+use self::group::GroupedDisk;
 use self::running::Running;
+use self::warm::Slowness;
 use super::contract::{StoreError, UnderWay};
 use super::entry::RecordError;
 use super::identities::{Identities, Limits, manifest};
@@ -29,6 +31,7 @@ mod bodies;
 mod committer;
 mod deliver;
 mod derived;
+mod group;
 mod operate;
 mod pack;
 mod queue;
@@ -38,6 +41,7 @@ mod sweep;
 #[cfg(test)]
 mod tests;
 mod verbs;
+mod warm;
 
 /// Jobs that may wait for the committer; more wait outside.
 const MAX_WAITING_JOBS: usize = 4096;
@@ -79,6 +83,10 @@ pub struct SpoolStore {
     first_number: u64,
     running: Running,
     under_way: UnderWay,
+    slowness: Arc<Slowness>,
+    taken_in: Arc<AtomicU64>,
+    /// Where the sweep of expired identities goes on.
+    sweep_from: Arc<Mutex<Vec<u8>>>,
 }
 
 /// The one that writes. It must be run (see [`Committer::run`]) for any verb to be answered.
@@ -91,6 +99,7 @@ pub struct Committer {
 
 /// What a job may use.
 struct Writer {
+    /// With what the jobs before it have written.
     disk: Arc<dyn Disk>,
     /// What is remembered and has been packed.
     identities: Arc<Identities>,
@@ -104,13 +113,12 @@ struct Writer {
     /// How much of the running time is on disk.
     running_written: RunningMillis,
     under_way: UnderWay,
+    slowness: Arc<Slowness>,
     next_number: u64,
     /// Numbers below this are reserved on disk.
     reserved: u64,
     /// Whether anything has been applied since the last sync.
     dirty: bool,
-    /// Where the sweep of expired identities goes on.
-    sweep_from: Vec<u8>,
     /// Why nothing is written at present.
     failed: Option<StoreError>,
 }
@@ -142,12 +150,13 @@ fn open_with(
     let reserved = committer::reserved_numbers(&*disk)?;
     let ran = disk.get(keys::RUNNING)?.as_deref().and_then(keys::number_of);
     let (running, under_way) = (Running::after(RunningMillis(ran.unwrap_or(0))), UnderWay::default());
+    let slowness = Arc::new(Slowness::default());
     let identities = Arc::new(open_identities(&*disk, identities)?);
     let visible = Arc::new(AtomicU64::new(reserved - 1));
     let (sender, receiver) = mpsc::channel(MAX_WAITING_JOBS);
     let (health, health_seen) = watch::channel(None);
     let writer = Writer {
-        disk: Arc::clone(&disk),
+        disk: Arc::new(GroupedDisk::new(Arc::clone(&disk))),
         identities: Arc::clone(&identities),
         ended: Vec::new(),
         batch: Vec::new(),
@@ -155,10 +164,10 @@ fn open_with(
         running,
         running_written: running.total(),
         under_way: under_way.clone(),
+        slowness: Arc::clone(&slowness),
         next_number: reserved,
         reserved,
         dirty: false,
-        sweep_from: Vec::new(),
         failed: None,
     };
     let store = SpoolStore {
@@ -169,6 +178,9 @@ fn open_with(
         first_number: reserved,
         running,
         under_way,
+        slowness,
+        taken_in: Arc::default(),
+        sweep_from: Arc::default(),
     };
     Ok((store, Committer { jobs: receiver, writer, visible, health }, health_seen))
 }
@@ -209,12 +221,14 @@ impl Writer {
         number
     }
 
-    /// Runs one job: what it wrote becomes visible as one batch, or not at all.
+    /// Runs one job: what it wrote becomes visible to the next as a whole, or not at all.
     fn run<T>(&mut self, job: impl FnOnce(&mut Writer) -> Result<T, StoreError>) -> Result<T, StoreError> {
         if let Some(error) = &self.failed {
             return Err(error.clone());
         }
+        let begun = Instant::now();
         let outcome = job(self).and_then(|done| self.apply_batch().map(|()| done));
+        self.slowness.took(begun.elapsed());
         self.batch.clear();
         self.counts.clear();
         outcome

@@ -69,6 +69,20 @@ impl Reader {
         bytes.map(|bytes| Ok(entry::decode(&bytes)?)).transpose()
     }
 
+    /// Reads what lies there, so that it need not be fetched from the disk again soon.
+    pub(super) fn touch(&self, key: &[u8]) -> Result<(), StoreError> {
+        self.disk.get(key)?;
+        Ok(())
+    }
+
+    /// As [`Reader::touch`], for what the end of an attempt of a row may change.
+    pub(super) fn touch_ending(&self, id: RowId) -> Result<(), StoreError> {
+        match self.row(id)? {
+            Some(row) => self.touch(&keys::sent(&row.sender, &row.nonce)),
+            None => Ok(()),
+        }
+    }
+
     pub(super) fn fresh(
         &self,
         after: Option<RowId>,

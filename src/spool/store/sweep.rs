@@ -1,7 +1,11 @@
 //! Forgetting: identities past their time that are not packed, nonces that stand for what is forgotten, and the
 //! mail of removed mailboxes, a bounded number at a time.
 
-use super::Writer;
+use std::mem;
+use std::sync::PoisonError;
+
+use super::reads::Reader;
+use super::{SpoolStore, Writer};
 use crate::proto::time::Moment;
 use crate::spool::contract::StoreError;
 use crate::spool::entry::{self, MailRecord};
@@ -11,46 +15,80 @@ use crate::spool::keys;
 /// Records looked at in one step, so that nobody waits long for the committer.
 const MAX_STEP: usize = 500;
 
-impl Writer {
-    pub(super) fn forget(&mut self, now: Moment) -> Result<bool, StoreError> {
-        if self.sweep_garbage()? {
+/// A page of identities that are not packed.
+struct Identities {
+    /// Those of which nothing is open any more.
+    ended: Vec<Vec<u8>>,
+    /// Where the next page begins. `None`: this was the last of its kind.
+    next: Option<Vec<u8>>,
+}
+
+impl SpoolStore {
+    pub(super) async fn forget(&self, now: Moment) -> Result<bool, StoreError> {
+        if self.commit(Writer::sweep_garbage).await? {
             return Ok(true);
         }
-        let from = std::mem::take(&mut self.sweep_from);
-        if from.starts_with(keys::DERIVED) {
-            return match self.sweep_derived(&from, MAX_STEP)? {
-                Some(next) => {
-                    self.sweep_from = next;
-                    Ok(true)
-                }
-                None => {
-                    self.put_running();
-                    Ok(false)
-                }
-            };
-        }
+        // Whatever goes wrong, the next sweep begins at the first.
+        let from = mem::take(&mut *self.sweep_from.lock().unwrap_or_else(PoisonError::into_inner));
+        let next = if from.starts_with(keys::DERIVED) {
+            self.commit(move |writer| writer.sweep_derived(&from, MAX_STEP)).await?
+        } else {
+            Some(self.sweep_identities(from, now).await?)
+        };
+        let Some(next) = next else {
+            self.commit(|writer| {
+                writer.put_running();
+                Ok(())
+            })
+            .await?;
+            return Ok(false);
+        };
+        *self.sweep_from.lock().unwrap_or_else(PoisonError::into_inner) = next;
+        Ok(true)
+    }
+
+    /// Drops what has expired of a page. Says where to go on.
+    async fn sweep_identities(&self, from: Vec<u8>, now: Moment) -> Result<Vec<u8>, StoreError> {
         let prefix = if from.starts_with(keys::SENT) { keys::SENT } else { keys::RECEIVED };
-        let seen = self.reader().list(prefix, &from, MAX_STEP, |key, value| {
+        // Read beside the committer: most are of rows that are open, as many as the queue is long.
+        let page = self.read(move |reader| reader.ended_identities(prefix, &from)).await?;
+        if !page.ended.is_empty() {
+            self.commit(move |writer| writer.forget_ended(&page.ended, now)).await?;
+        }
+        let next_kind = if prefix == keys::RECEIVED { keys::SENT } else { keys::DERIVED };
+        Ok(page.next.unwrap_or_else(|| next_kind.to_vec()))
+    }
+}
+
+impl Reader {
+    fn ended_identities(&self, prefix: &[u8], from: &[u8]) -> Result<Identities, StoreError> {
+        let seen = self.list(prefix, from, MAX_STEP, |key, value| {
             // What is damaged stays, and must not keep the others from being forgotten.
             let expiry = Expiry::of(key, value).unwrap_or_else(|error| {
                 tracing::error!(%error, "store: an identity cannot be read and is kept");
                 None
             });
-            Ok((key.to_vec(), expiry))
+            Ok((key.to_vec(), expiry.is_some()))
         })?;
-        let last =
-            if seen.len() == MAX_STEP { seen.last().map(|(key, _)| [&key[..], &[0]].concat()) } else { None };
-        for (key, expiry) in seen {
-            match expiry {
-                Some(expiry) if expiry.has_passed(now) => self.delete(key),
+        let next = seen.last().filter(|_| seen.len() == MAX_STEP).map(|(key, _)| [&key[..], &[0]].concat());
+        let ended = seen.into_iter().filter_map(|(key, has_ended)| has_ended.then_some(key)).collect();
+        Ok(Identities { ended, next })
+    }
+}
+
+impl Writer {
+    fn forget_ended(&mut self, ended: &[Vec<u8>], now: Moment) -> Result<(), StoreError> {
+        for key in ended {
+            // It may have been packed since it was read.
+            let Some(record) = self.get(key)? else { continue };
+            match Expiry::of(key, &record)? {
+                Some(expiry) if expiry.has_passed(now) => self.delete(key.clone()),
                 // Left over from before a restart, or there was no room for it.
-                Some(_) => self.note_ended(&key),
+                Some(_) => self.note_ended(key),
                 None => {}
             }
         }
-        let next = if prefix == keys::RECEIVED { keys::SENT } else { keys::DERIVED };
-        self.sweep_from = last.unwrap_or_else(|| next.to_vec());
-        Ok(true)
+        Ok(())
     }
 
     /// Removes entries of one mailbox whose owner has gone. `true`: it did something.

@@ -1,10 +1,12 @@
 //! Which part does each verb of the contract, and whether through the committer or beside it.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 
-use super::{SpoolStore, reads};
+use super::SpoolStore;
+use super::reads::Reader;
 use crate::env::BoxFuture;
 use crate::proto::address::{Address, Domain};
 use crate::proto::nonce::Nonce;
@@ -14,6 +16,7 @@ use crate::spool::contract::{
     NewDelivery, NewSubmission, Page, RowAction, RowFilter, RowPage, Settlement, Store, Trace, UnderWay,
 };
 use crate::spool::entry::{AccountRecord, Body, DestinationRecord, Row, RowId, SentRecord, Step, Unanswered};
+use crate::spool::keys;
 use crate::spool::retry::Schedule;
 
 impl Store for SpoolStore {
@@ -26,19 +29,34 @@ impl Store for SpoolStore {
     }
 
     fn accept(&self, submission: NewSubmission) -> Answer<'_, Acceptance> {
-        Box::pin(self.commit(move |writer| writer.accept(submission)))
+        self.taken_in.fetch_add(1, Ordering::Relaxed);
+        let key = keys::sent(&submission.from, &submission.nonce);
+        Box::pin(
+            self.commit_fetched(move |reader| reader.touch(&key), move |writer| writer.accept(submission)),
+        )
     }
 
     fn deliver(&self, delivery: NewDelivery) -> Answer<'_, DeliveryOutcome> {
-        Box::pin(self.commit(move |writer| writer.deliver(delivery)))
+        self.taken_in.fetch_add(1, Ordering::Relaxed);
+        let identity = &delivery.identity;
+        let key = keys::received(&identity.from, &identity.nonce, &identity.recipient);
+        Box::pin(
+            self.commit_fetched(move |reader| reader.touch(&key), move |writer| writer.deliver(delivery)),
+        )
     }
 
     fn lease(&self, id: RowId, now: UnixMillis, schedule: Arc<Schedule>) -> Answer<'_, Option<Row>> {
-        Box::pin(self.commit(move |writer| writer.lease(id, now, &schedule)))
+        let fetch = move |reader: &Reader| reader.row(id).map(drop);
+        Box::pin(self.commit_fetched(fetch, move |writer| writer.lease(id, now, &schedule)))
     }
 
     fn lease_first(&self, id: RowId, now: UnixMillis, schedule: Arc<Schedule>) -> Answer<'_, Option<Row>> {
-        Box::pin(self.commit(move |writer| writer.lease_first(id, now, &schedule)))
+        let fetch = move |reader: &Reader| reader.row(id).map(drop);
+        Box::pin(self.commit_fetched(fetch, move |writer| writer.lease_first(id, now, &schedule)))
+    }
+
+    fn taken_in(&self) -> u64 {
+        self.taken_in.load(Ordering::Relaxed)
     }
 
     fn first_number(&self) -> u64 {
@@ -50,11 +68,15 @@ impl Store for SpoolStore {
     }
 
     fn settle(&self, id: RowId, now: UnixMillis, settlement: Settlement) -> Answer<'_, ()> {
-        Box::pin(self.commit(move |writer| writer.settle(id, now, settlement)))
+        Box::pin(self.commit_fetched(
+            move |reader| reader.touch_ending(id),
+            move |writer| writer.settle(id, now, settlement),
+        ))
     }
 
     fn park(&self, id: RowId, now: UnixMillis, waited: bool) -> Answer<'_, bool> {
-        Box::pin(self.commit(move |writer| writer.park(id, now, waited)))
+        let fetch = move |reader: &Reader| reader.row(id).map(drop);
+        Box::pin(self.commit_fetched(fetch, move |writer| writer.park(id, now, waited)))
     }
 
     fn give_up(&self, id: RowId, step: Step, bounce: Option<Bytes>, even_held: bool) -> Answer<'_, bool> {
@@ -119,6 +141,9 @@ impl Store for SpoolStore {
     }
 
     fn body(&self, body: Body) -> Answer<'_, Bytes> {
+        if let Body::Inline(bytes) = body {
+            return Box::pin(std::future::ready(Ok(bytes.into())));
+        }
         Box::pin(self.read(move |reader| reader.body(&body)))
     }
 
@@ -152,7 +177,7 @@ impl Store for SpoolStore {
 
     fn account(&self, address: Address) -> Answer<'_, Option<AccountRecord>> {
         // One read of a key that is mostly cached: not worth a trip to another thread.
-        let found = reads::Reader { disk: Arc::clone(&self.disk), visible: u64::MAX }.account(&address);
+        let found = Reader { disk: Arc::clone(&self.disk), visible: u64::MAX }.account(&address);
         Box::pin(std::future::ready(found))
     }
 
@@ -165,7 +190,7 @@ impl Store for SpoolStore {
     }
 
     fn forget(&self, now: Moment) -> Answer<'_, bool> {
-        Box::pin(self.commit(move |writer| writer.forget(now)))
+        Box::pin(self.forget(now))
     }
 
     fn pack(&self, now: Moment) -> Answer<'_, bool> {
@@ -177,6 +202,6 @@ impl Store for SpoolStore {
     }
 
     fn counts(&self) -> Answer<'_, Counts> {
-        Box::pin(self.read(reads::Reader::counts))
+        Box::pin(self.read(Reader::counts))
     }
 }
