@@ -16,7 +16,7 @@ RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates
 COPY --from=build /src/target/release/atp /usr/local/bin/atp
 USER atp
 # Fewer arenas: memory that many threads have used and freed is not kept by each of them.
-ENV ATP_HOME=/var/lib/atp MALLOC_ARENA_MAX=2
+ENV ATP_HOME=/var/lib/atp MALLOC_ARENA_MAX=1 MALLOC_MMAP_THRESHOLD_=1048576
 VOLUME /var/lib/atp
 EXPOSE 7443
 STOPSIGNAL SIGTERM

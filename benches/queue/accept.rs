@@ -50,9 +50,8 @@ pub async fn run(options: &Options, world: &World, directory: &Path) {
         let empty = Place::at(directory.join("accept"));
         empty.clear();
         for (store, (place, name)) in [(&empty, "empty"), (&full, "full ")].into_iter().enumerate() {
-            for (load, rate) in
-                one(options, world, place, &format!("round {round} {name}")).await.into_iter().enumerate()
-            {
+            let rates_of_store = one(options, world, place, &format!("round {round} {name}")).await;
+            for (load, rate) in rates_of_store.into_iter().enumerate() {
                 rates[load][store].push(rate);
             }
         }
@@ -84,12 +83,15 @@ async fn one(options: &Options, world: &World, place: &Place, name: &str) -> Vec
     sleep(SUSPENDED_AFTER).await;
     let mut rates = Vec::new();
     for (load, words) in LOADS {
-        let cpu = server.cpu();
+        let (cpu, other) = (server.cpu(), world.tally.refused());
         let (back, took, answered) = submit(authors, load, options.seconds / 6, &unique).await;
         authors = back;
         let rate = answered.count as f64 / took.as_secs_f64();
         let cpu = (server.cpu() - cpu).as_secs_f64() * 1e6 / answered.count.max(1) as f64;
-        println!("  {name} {words:<29} {rate:>7.0}/s, cpu of the server {cpu:>4.0} µs each, {answered}");
+        let retries = (world.tally.refused() - other) as f64 / took.as_secs_f64();
+        println!(
+            "  {name} {words:<29} {rate:>7.0}/s, cpu of the server {cpu:>4.0} µs each, {retries:>4.0} retries/s, {answered}"
+        );
         rates.push(rate);
         drained(world, load, answered.count).await;
     }
@@ -100,6 +102,8 @@ async fn one(options: &Options, world: &World, place: &Place, name: &str) -> Vec
         memory.peak >> 10,
         conditions::load()
     );
+    // The full store is used again, and must not be fuller then.
+    place.cancel(&to(Load::Suspended, 0)).await;
     server.stop().await;
     rates
 }

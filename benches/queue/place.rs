@@ -93,6 +93,19 @@ impl Place {
     }
 }
 
+impl Place {
+    /// Removes whatever waits for the domain of `address` from the queue of the running server.
+    pub async fn cancel(&self, address: &str) {
+        let domain = address.rsplit('@').next().expect("a domain").to_owned();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_atp"));
+        command.args(["queue", "cancel", "--yes", "--to-domain", &domain, "--state-dir"]).arg(self.home());
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        let done = tokio::task::spawn_blocking(move || command.status().expect("a command to run"));
+        // Rows being attempted at this moment may stay.
+        done.await.expect("the command");
+    }
+}
+
 impl Server {
     async fn listening(&mut self, begun: Instant) -> SocketAddr {
         loop {

@@ -51,6 +51,7 @@ pub struct Tally {
     first_connection: Mutex<Option<Instant>>,
     arrivals: Mutex<HashMap<String, Instant>>,
     transfers: AtomicU64,
+    refused: AtomicU64,
     again: AtomicU64,
 }
 
@@ -60,6 +61,7 @@ impl Tally {
         *self.first_connection.lock().unwrap_or_else(PoisonError::into_inner) = None;
         self.arrivals.lock().unwrap_or_else(PoisonError::into_inner).clear();
         self.transfers.store(0, Ordering::Relaxed);
+        self.refused.store(0, Ordering::Relaxed);
         self.again.store(0, Ordering::Relaxed);
     }
 
@@ -86,6 +88,11 @@ impl Tally {
     /// Transfers that came, taken or not.
     pub fn transfers(&self) -> u64 {
         self.transfers.load(Ordering::Relaxed)
+    }
+
+    /// Transfers that came and were not taken.
+    pub fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
     }
 
     /// Messages that came although they had been taken.
@@ -137,6 +144,9 @@ async fn answer(
     }
     let body = request.into_body().collect().await.map(|body| body.to_bytes()).unwrap_or_default();
     tally.transfers.fetch_add(1, Ordering::Relaxed);
+    if !matches!(manner, Manner::Takes | Manner::Slow(_)) {
+        tally.refused.fetch_add(1, Ordering::Relaxed);
+    }
     let answer = match manner {
         Manner::MailboxFull => said(503, MAILBOX_FULL),
         Manner::Unavailable => said(503, UNAVAILABLE),
