@@ -41,6 +41,8 @@ const DUE_AT_ONCE: usize = 50;
 const REMEMBERED: Duration = Duration::from_secs(72 * 3600);
 /// Where a server keeps packed identities, in its store's directory.
 const IDENTITIES: &str = "identities";
+/// Rows after which identities are packed.
+const PACK_AFTER: usize = 100_000;
 /// Identities packed at a time.
 const PER_SEGMENT: usize = 2_000_000;
 /// Says that a store is complete, and when it was.
@@ -84,16 +86,26 @@ async fn fill(directory: &Path, rows: usize, identities: usize) {
             under_way.join_next().await;
         }
         under_way.spawn(row(store.clone(), number));
+        if number % PACK_AFTER == PACK_AFTER - 1 {
+            pack(&store).await;
+        }
         if number % 100_000 == 99_999 {
             println!("  {} rows", number + 1);
         }
     }
     under_way.join_all().await;
+    pack(&store).await;
     drop(store);
     thread.join().expect("the committer");
     remember(&*disk, &files, identities);
     // As a server does that has been running for a while.
     disk.tidy(true).expect("a store that opens quickly");
+}
+
+/// Packs what is remembered of the rows, as a server does now and then.
+async fn pack(store: &SpoolStore) {
+    let now = store.moment(SystemClock.now());
+    while store.pack(now).await.expect("identities to be packed") {}
 }
 
 /// Accepts a message and puts it back, as if its first attempt had failed.

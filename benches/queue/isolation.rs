@@ -92,6 +92,9 @@ async fn one(options: &Options, world: &World, directory: &Path, dead: bool) -> 
     await_arrivals(&world.tally, &sent).await;
     let accepted = Figures::of(sent.iter().map(|sent| sent.accepted).collect());
     println!("    dead ones: {dead:<5}  submissions {accepted}, cpu {:.1?}", server.cpu());
+    for line in server.slow_syncs() {
+        println!("    {line}");
+    }
     let phase = |phase| {
         let of_phase = sent.iter().filter(|sent| sent.planned.phase == Some(phase));
         let arrival = |sent: &Sent| world.tally.arrival(&sent.planned.nonce);

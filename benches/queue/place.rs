@@ -134,6 +134,12 @@ impl Server {
         Memory { resident: kib("VmRSS"), anonymous: kib("RssAnon"), peak: kib("VmHWM") }
     }
 
+    /// What it has said of the disk being slow.
+    pub fn slow_syncs(&self) -> Vec<String> {
+        let log = fs::read_to_string(&self.log).unwrap_or_default();
+        log.lines().filter(|line| line.contains("the disk is slow")).map(str::to_owned).collect()
+    }
+
     /// Processor time it has used.
     pub fn cpu(&self) -> Duration {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap_or_default();

@@ -1,8 +1,44 @@
 //! From when on an identity may be forgotten.
 
+use std::time::Duration;
+
 use crate::proto::time::{Moment, RunningMillis, UnixMillis};
 use crate::spool::entry::{self, ReceivedIdentity, RecordError, SentRecord};
 use crate::spool::keys;
+
+/// How long what is packed while it is open stays where it is at least. It ends later than that, or is packed again;
+/// what is remembered of its end is kept for no shorter time.
+const KEPT_OPEN: Duration = Duration::from_secs(72 * 3600);
+
+/// Whether anything will still change about an identity, and from when on it may be forgotten.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// Nothing will change.
+    Ended(Expiry),
+    /// A recipient is still open: it must not be forgotten before that has ended.
+    Open(Expiry),
+}
+
+impl Standing {
+    /// Of the record under that key.
+    ///
+    /// # Errors
+    /// [`RecordError`] if the record cannot be read.
+    pub fn of(key: &[u8], record: &[u8]) -> Result<Standing, RecordError> {
+        if key.starts_with(keys::SENT) {
+            let record: SentRecord = entry::decode(record)?;
+            let expiry = Expiry(record.expires);
+            return Ok(if record.is_ended() { Standing::Ended(expiry) } else { Standing::Open(expiry) });
+        }
+        let record: ReceivedIdentity = entry::decode(record)?;
+        Ok(Standing::Ended(Expiry(record.expires)))
+    }
+
+    /// Whether a recipient is still open. What cannot be read is not.
+    pub fn is_open(key: &[u8], record: &[u8]) -> bool {
+        key.starts_with(keys::SENT) && matches!(Standing::of(key, record), Ok(Standing::Open(_)))
+    }
+}
 
 /// The moment from which on an identity, or a whole segment, may be forgotten: by both clocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -12,17 +48,10 @@ impl Expiry {
     /// Bytes of its form in files.
     pub const BYTES: usize = 16;
 
-    /// What ended, with when it may be forgotten. `None`: a recipient is still open, and it may yet change.
-    ///
-    /// # Errors
-    /// [`RecordError`] if the record cannot be read.
-    pub fn of(key: &[u8], record: &[u8]) -> Result<Option<Expiry>, RecordError> {
-        if key.starts_with(keys::SENT) {
-            let record: SentRecord = entry::decode(record)?;
-            return Ok(record.is_ended().then_some(Expiry(record.expires)));
-        }
-        let record: ReceivedIdentity = entry::decode(record)?;
-        Ok(Some(Expiry(record.expires)))
+    /// So long after `now` at least what is open is kept where it was packed.
+    #[must_use]
+    pub fn or_after(self, now: Moment) -> Expiry {
+        Expiry(self.0.max(now.plus(KEPT_OPEN)))
     }
 
     /// The later of the two.

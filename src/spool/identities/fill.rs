@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::block::Entry;
 use super::build::Builder;
-use super::expiry::Expiry;
+use super::expiry::Standing;
 use super::manifest::{self, Record};
 use super::{Identities, Limits, file_name};
 use crate::env::disk::{Disk, Write};
@@ -54,7 +54,7 @@ fn write(into: &Identities, number: u64, batch: &[(Key, Vec<u8>)]) -> Result<u64
     let file = into.files.create(&name).map_err(failed)?;
     let mut builder = Builder::new(file, number, batch.len() as u64, into.limits.block_bytes);
     for (key, record) in batch {
-        let Some(expiry) = Expiry::of(key.as_bytes(), record)? else { continue };
+        let Standing::Ended(expiry) = Standing::of(key.as_bytes(), record)? else { continue };
         builder.add(&Entry { key: *key, expiry, record }).map_err(failed)?;
     }
     builder.finish().map_err(failed)

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::block::Entry;
 use super::build::Builder;
+use super::expiry::Standing;
 use super::segment::Segment;
 use super::{Identities, file_name};
 use crate::proto::time::Moment;
@@ -68,7 +69,8 @@ pub fn write(
         let mut is_first = true;
         for cursor in &mut cursors {
             let Some(entry) = cursor.entry().filter(|entry| entry.key == key) else { continue };
-            if std::mem::replace(&mut is_first, false) && !entry.expiry.has_passed(now) {
+            let is_kept = || !entry.expiry.has_passed(now) || Standing::is_open(key.as_bytes(), entry.record);
+            if std::mem::replace(&mut is_first, false) && is_kept() {
                 builder.add(&entry).map_err(failed)?;
                 written += 1;
             }

@@ -1,9 +1,10 @@
-//! What is remembered, packed: identities received and submissions that have ended, as immutable files of sorted
-//! entries beside the disk.
+//! What is remembered, packed: identities received, and submissions that have ended or wait for long, as immutable
+//! files of sorted entries beside the disk.
 //!
 //! An identity is a key of the disk when it comes, in the batch of what it belongs to. Once nothing about it will
-//! change it is packed: sorted with others into a [segment], a file that is never written again, which the
-//! [manifest] on the disk names. Memory holds a [filter] and an index of each segment, so that asking for an
+//! change, or one of its rows has been put back, it is packed: sorted with others into a [segment], a file that is
+//! never written again, which the [manifest] on the disk names. A submission that ends after that is a key of the
+//! disk once more, until it is packed again. Memory holds a [filter] and an index of each segment, so that asking for an
 //! identity that is not there touches no file, and asking for one that is reads one [block]. Segments that
 //! have become many are [merged](merge); one whose last entry has expired is dropped as a whole.
 //!

@@ -178,6 +178,8 @@ impl Writer {
                 }
                 if !before.deferred {
                     self.count_row(after, 1);
+                    // It may wait for long, and is not asked for often.
+                    self.note_to_pack(&keys::sent(&after.sender, &after.nonce));
                 }
             }
         }
@@ -208,14 +210,18 @@ impl Writer {
     /// Writes down for its sender how a row has ended.
     fn end_sent(&mut self, row: &Row, now: UnixMillis, ending: Ending, last: Step) -> Result<(), StoreError> {
         let key = keys::sent(&row.sender, &row.nonce);
-        let Some(bytes) = self.get(&key)? else { return Ok(()) };
-        let mut sent: SentRecord = match entry::decode(&bytes) {
-            Ok(sent) => sent,
-            Err(error) => {
+        let mut sent: SentRecord = match self
+            .recall(&key)
+            .and_then(|bytes| bytes.map(|bytes| Ok(entry::decode(&bytes)?)).transpose())
+        {
+            Ok(Some(sent)) => sent,
+            Ok(None) => return Ok(()),
+            Err(StoreError::Unreadable(error)) => {
                 // The row must move on all the same: an attempt that never ends is made again and again.
-                tracing::error!(nonce = %row.nonce, %error, "store: what a sender can ask for cannot be read");
+                tracing::error!(nonce = %row.nonce, error, "store: what a sender can ask for cannot be read");
                 return Ok(());
             }
+            Err(error) => return Err(error),
         };
         sent.updated = now;
         if let Some(recipient) = sent.recipients.iter_mut().find(|recipient| recipient.row == Some(row.id)) {

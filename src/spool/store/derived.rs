@@ -40,7 +40,7 @@ impl Reader {
     pub(super) fn sent_by_derived(
         &self,
         nonce: &Nonce,
-        packed: Option<&Identities>,
+        packed: &Identities,
     ) -> Result<Option<SentRecord>, StoreError> {
         let Some(digits) = nonce.derived_digits() else { return Ok(None) };
         let Some(key) = self.disk.get(&keys::derived(&digits))? else { return Ok(None) };

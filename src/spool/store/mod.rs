@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
@@ -32,6 +33,7 @@ mod committer;
 mod deliver;
 mod derived;
 mod group;
+mod keep_open;
 mod operate;
 mod pack;
 mod queue;
@@ -47,6 +49,8 @@ mod warm;
 const MAX_WAITING_JOBS: usize = 4096;
 /// Most jobs that share one sync.
 const MAX_GROUP: usize = 512;
+/// A group that takes so long to sync is worth a line in the log.
+const SLOW_SYNC: Duration = Duration::from_millis(100);
 /// Numbers reserved on disk at a time; a restart skips what is left of them.
 const NUMBER_BLOCK: u64 = 4096;
 /// The schema this program reads and writes.
@@ -103,8 +107,8 @@ struct Writer {
     disk: Arc<dyn Disk>,
     /// What is remembered and has been packed.
     identities: Arc<Identities>,
-    /// Keys of identities to pack, in the order in which they ended; bounded.
-    ended: Vec<Key>,
+    /// Keys of identities to pack, in the order in which that was found; bounded.
+    to_pack: Vec<Key>,
     /// What the current job has written so far.
     batch: Vec<Write>,
     /// By how much the current job has changed stored counts.
@@ -158,7 +162,7 @@ fn open_with(
     let writer = Writer {
         disk: Arc::new(GroupedDisk::new(Arc::clone(&disk))),
         identities: Arc::clone(&identities),
-        ended: Vec::new(),
+        to_pack: Vec::new(),
         batch: Vec::new(),
         counts: BTreeMap::new(),
         running,
@@ -290,7 +294,12 @@ impl Writer {
             let started = Instant::now();
             self.disk.sync().map_err(|error| self.fail(error))?;
             self.dirty = false;
-            tracing::debug!(jobs, micros = micros_since(started), "synced");
+            let micros = micros_since(started);
+            if started.elapsed() >= SLOW_SYNC {
+                tracing::warn!(jobs, micros, "the disk is slow: everybody waited for it to write this down");
+            } else {
+                tracing::debug!(jobs, micros, "synced");
+            }
         }
         Ok(())
     }

@@ -20,7 +20,7 @@ impl Writer {
         after: Option<RowId>,
         dry_run: bool,
     ) -> Result<ActionPage, StoreError> {
-        let page = self.reader().page(filter, after, PAGE)?;
+        let page = self.reader().page(filter, after, PAGE, &self.identities)?;
         let mut outcome = ActionPage { next: page.next, ..ActionPage::default() };
         for row in page.rows {
             if self.is_under_way(&row, step.at) {

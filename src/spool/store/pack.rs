@@ -1,4 +1,4 @@
-//! Packing: what will not change any more leaves the disk for a segment, in steps that hold nobody up.
+//! Packing: what will not change any more, or not soon, leaves the disk for a segment, in steps that hold nobody up.
 //!
 //! A pass collects records through the committer (so that all it sees has been synced), writes them to a file off
 //! its thread, has the committer list the file, and only then deletes what is still as it was collected. Cut off
@@ -17,7 +17,7 @@ use crate::spool::contract::StoreError;
 use crate::spool::entry;
 use crate::spool::identities::block::{self, Entry};
 use crate::spool::identities::build::Builder;
-use crate::spool::identities::expiry::Expiry;
+use crate::spool::identities::expiry::Standing;
 use crate::spool::identities::manifest::{self, Record};
 use crate::spool::identities::segment::Segment;
 use crate::spool::identities::{Identities, Packer, file_name, merge};
@@ -33,17 +33,17 @@ impl Writer {
     /// Remembers an identity. `ended`: nothing about it will change, so it can be packed.
     pub(super) fn remember(&mut self, key: Vec<u8>, record: Vec<u8>, ended: bool) {
         if ended {
-            self.note_ended(&key);
+            self.note_to_pack(&key);
         }
         self.put(key, record);
     }
 
     /// Notes an identity as one to pack. Those for which there is no room are found again by the sweep.
-    pub(super) fn note_ended(&mut self, key: &[u8]) {
+    pub(super) fn note_to_pack(&mut self, key: &[u8]) {
         let limits = &self.identities.limits;
-        if self.ended.len() < limits.noted {
-            self.ended.extend(Key::parse(key));
-            if self.ended.len() == limits.pack_entries {
+        if self.to_pack.len() < limits.noted {
+            self.to_pack.extend(Key::parse(key));
+            if self.to_pack.len() == limits.pack_entries {
                 self.identities.enough.notify_one();
             }
         }
@@ -51,17 +51,20 @@ impl Writer {
 
     /// What is remembered under a key, packed or not. `None`: nothing.
     pub(super) fn recall(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        self.reader().recall(key, Some(&self.identities))
+        self.reader().recall(key, &self.identities)
     }
 
-    /// The records of these keys that are live and have ended. What cannot be read stays where it is.
-    fn collect(&self, keys: &[Key]) -> Result<(Vec<u8>, u64), StoreError> {
+    /// The records of these keys that are live. What cannot be read stays where it is.
+    fn collect(&self, keys: &[Key], now: Moment) -> Result<(Vec<u8>, u64), StoreError> {
         let (mut collected, mut count) = (Vec::new(), 0);
         for key in keys {
             let Some(record) = self.get(key.as_bytes())? else { continue };
-            if let Ok(Some(expiry)) = Expiry::of(key.as_bytes(), &record)
-                && (Entry { key: *key, expiry, record: &record }).append(&mut collected)
-            {
+            let expiry = match Standing::of(key.as_bytes(), &record) {
+                Ok(Standing::Ended(expiry)) => expiry,
+                Ok(Standing::Open(expiry)) => expiry.or_after(now),
+                Err(_) => continue,
+            };
+            if (Entry { key: *key, expiry, record: &record }).append(&mut collected) {
                 count += 1;
             }
         }
@@ -88,7 +91,7 @@ impl Writer {
 }
 
 impl SpoolStore {
-    /// One pass: drops segments that have expired, packs what has ended, and merges segments that have become
+    /// One pass: drops segments that have expired, packs what has been noted, and merges segments that have become
     /// many. `true`: there is already enough for the next one.
     pub(super) async fn pack(&self, now: Moment) -> Result<bool, StoreError> {
         let mut packer = self.identities.packer.lock().await;
@@ -99,7 +102,7 @@ impl SpoolStore {
             packer.next_number = packer.next_number.max(next);
         }
         self.drop_expired(now).await?;
-        let is_more = self.pack_ended(&mut packer).await?;
+        let is_more = self.pack_noted(now, &mut packer).await?;
         self.merge_many(now, &mut packer).await?;
         packer.unsure = false;
         Ok(is_more)
@@ -107,11 +110,11 @@ impl SpoolStore {
 
     async fn drop_expired(&self, now: Moment) -> Result<(), StoreError> {
         let segments = self.identities.segments();
-        let expired: Vec<u64> = segments
-            .iter()
-            .filter(|segment| segment.expiry.has_passed(now))
-            .map(|segment| segment.number)
-            .collect();
+        let mut expired = Vec::new();
+        for segment in segments.iter().filter(|segment| segment.expiry.has_passed(now)) {
+            self.keep_open(segment).await?;
+            expired.push(segment.number);
+        }
         if expired.is_empty() {
             return Ok(());
         }
@@ -119,9 +122,9 @@ impl SpoolStore {
         self.install(expired, None).await
     }
 
-    async fn pack_ended(&self, packer: &mut Packer) -> Result<bool, StoreError> {
+    async fn pack_noted(&self, now: Moment, packer: &mut Packer) -> Result<bool, StoreError> {
         let started = Instant::now();
-        let (collected, count) = self.collect_ended().await?;
+        let (collected, count) = self.collect_noted(now).await?;
         if count == 0 {
             return Ok(false);
         }
@@ -140,15 +143,15 @@ impl SpoolStore {
         }
         tracing::debug!(identities = count, micros = micros_since(started), "packed");
         let enough = self.identities.limits.pack_entries;
-        self.commit(move |writer| Ok(writer.ended.len() >= enough)).await
+        self.commit(move |writer| Ok(writer.to_pack.len() >= enough)).await
     }
 
     /// The records to pack, in the order of their keys, and how many. What is too much for one segment is noted
     /// for the next.
-    async fn collect_ended(&self) -> Result<(Vec<Collected>, u64), StoreError> {
+    async fn collect_noted(&self, now: Moment) -> Result<(Vec<Collected>, u64), StoreError> {
         let enough = self.identities.limits.pack_entries;
         let take =
-            move |writer: &mut Writer| Ok(writer.ended.drain(..enough.min(writer.ended.len())).collect());
+            move |writer: &mut Writer| Ok(writer.to_pack.drain(..enough.min(writer.to_pack.len())).collect());
         let mut noted: Vec<Key> = self.commit(take).await?;
         noted.sort_unstable();
         noted.dedup();
@@ -157,13 +160,13 @@ impl SpoolStore {
             let keys = keys.to_vec();
             if bytes >= self.identities.limits.pack_bytes {
                 self.commit(move |writer| {
-                    keys.iter().for_each(|key| writer.note_ended(key.as_bytes()));
+                    keys.iter().for_each(|key| writer.note_to_pack(key.as_bytes()));
                     Ok(())
                 })
                 .await?;
                 continue;
             }
-            let (collected, more) = self.commit(move |writer| writer.collect(&keys)).await?;
+            let (collected, more) = self.commit(move |writer| writer.collect(&keys, now)).await?;
             bytes += collected.len();
             count += more;
             all.push(Arc::new(collected));
@@ -225,7 +228,7 @@ impl SpoolStore {
 
     /// Does what blocks where it holds up neither a worker nor the committer. It is told to stop when nobody waits
     /// for it any more.
-    async fn aside<T: Send + 'static>(
+    pub(super) async fn aside<T: Send + 'static>(
         &self,
         work: impl FnOnce(&AtomicBool) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {

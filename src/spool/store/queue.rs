@@ -10,6 +10,7 @@ use crate::spool::contract::{
     Destination, DuePlace, DueRows, Head, RowFilter, RowPage, RowStateName, StoreError,
 };
 use crate::spool::entry::{self, DestinationRecord, Row, RowId};
+use crate::spool::identities::Identities;
 use crate::spool::keys::{self, Place};
 use crate::spool::state::State;
 
@@ -185,13 +186,14 @@ impl Reader {
         filter: &RowFilter,
         after: Option<RowId>,
         limit: usize,
+        packed: &Identities,
     ) -> Result<RowPage, StoreError> {
         if let Some(id) = filter.row {
             let row = self.row(id)?.filter(|row| row.id.entry <= self.visible && filter.matches(row));
             return Ok(RowPage { rows: row.into_iter().collect(), next: None });
         }
         if let Some(nonce) = &filter.nonce {
-            return self.page_of_message(nonce, filter);
+            return self.page_of_message(nonce, filter, packed);
         }
         let looked_at = MAX_LOOKED_AT;
         let behind = |key: Vec<u8>| [&key[..], &[0]].concat();
@@ -214,8 +216,9 @@ impl Reader {
         &self,
         nonce: &crate::proto::nonce::Nonce,
         filter: &RowFilter,
+        packed: &Identities,
     ) -> Result<RowPage, StoreError> {
-        let trace = self.trace(nonce, None)?;
+        let trace = self.trace(nonce, packed)?;
         let rows = trace.sent.into_iter().flat_map(|(_, rows)| rows);
         Ok(RowPage { rows: rows.filter(|row| filter.matches(row)).collect(), next: None })
     }

@@ -76,9 +76,9 @@ impl Reader {
     }
 
     /// As [`Reader::touch`], for what the end of an attempt of a row may change.
-    pub(super) fn touch_ending(&self, id: RowId) -> Result<(), StoreError> {
+    pub(super) fn touch_ending(&self, id: RowId, packed: &Identities) -> Result<(), StoreError> {
         match self.row(id)? {
-            Some(row) => self.touch(&keys::sent(&row.sender, &row.nonce)),
+            Some(row) => self.recall(&keys::sent(&row.sender, &row.nonce), packed).map(drop),
             None => Ok(()),
         }
     }
@@ -145,8 +145,8 @@ impl Reader {
         Ok(Mail { cursor, arrival: record.arrival, restore: record.restore, message })
     }
 
-    /// Everything known under a nonce. `packed` `None`: only what is not packed, as everything that is open.
-    pub(super) fn trace(&self, nonce: &Nonce, packed: Option<&Identities>) -> Result<Trace, StoreError> {
+    /// Everything known under a nonce.
+    pub(super) fn trace(&self, nonce: &Nonce, packed: &Identities) -> Result<Trace, StoreError> {
         let sent: Vec<SentRecord> = self.remembered(&keys::sent_by_nonce(nonce), packed)?;
         let received: Vec<ReceivedIdentity> = self.remembered(&keys::received_by_nonce(nonce), packed)?;
         let mut trace = Trace { sent: Vec::new(), received };
@@ -164,9 +164,9 @@ impl Reader {
         nonce: &Nonce,
         packed: &Identities,
     ) -> Result<Option<(SentRecord, Vec<Row>)>, StoreError> {
-        let record = match self.recall(&keys::sent(from, nonce), Some(packed))? {
+        let record = match self.recall(&keys::sent(from, nonce), packed)? {
             Some(bytes) => Some(entry::decode(&bytes)?),
-            None => self.sent_by_derived(nonce, Some(packed))?.filter(|record| record.from == *from),
+            None => self.sent_by_derived(nonce, packed)?.filter(|record| record.from == *from),
         };
         record.map(|record| self.with_rows(record)).transpose()
     }
@@ -180,15 +180,11 @@ impl Reader {
         Ok((record, rows))
     }
 
-    /// What is remembered under a key, packed or not. `packed` `None`: only what is not packed.
-    pub(super) fn recall(
-        &self,
-        key: &[u8],
-        packed: Option<&Identities>,
-    ) -> Result<Option<Vec<u8>>, StoreError> {
-        match (self.disk.get(key)?, packed) {
-            (None, Some(packed)) => packed.get(key),
-            (live, _) => Ok(live),
+    /// What is remembered under a key, packed or not.
+    pub(super) fn recall(&self, key: &[u8], packed: &Identities) -> Result<Option<Vec<u8>>, StoreError> {
+        match self.disk.get(key)? {
+            None => packed.get(key),
+            live => Ok(live),
         }
     }
 
@@ -196,14 +192,12 @@ impl Reader {
     fn remembered<T: DeserializeOwned>(
         &self,
         prefix: &[u8],
-        packed: Option<&Identities>,
+        packed: &Identities,
     ) -> Result<Vec<T>, StoreError> {
         let mut found = BTreeMap::new();
-        if let Some(packed) = packed {
-            packed.by_nonce(prefix, MAX_TRACE, &mut |key, record| {
-                found.insert(key.as_bytes().to_vec(), record.to_vec());
-            })?;
-        }
+        packed.by_nonce(prefix, MAX_TRACE, &mut |key, record| {
+            found.insert(key.as_bytes().to_vec(), record.to_vec());
+        })?;
         let live = self.list(prefix, prefix, MAX_TRACE, |key, record| Ok((key.to_vec(), record.to_vec())))?;
         found.extend(live);
         found.values().take(MAX_TRACE).map(|record| Ok(entry::decode(record)?)).collect()

@@ -9,7 +9,7 @@ use super::{SpoolStore, Writer};
 use crate::proto::time::Moment;
 use crate::spool::contract::StoreError;
 use crate::spool::entry::{self, MailRecord};
-use crate::spool::identities::expiry::Expiry;
+use crate::spool::identities::expiry::Standing;
 use crate::spool::keys;
 
 /// Records looked at in one step, so that nobody waits long for the committer.
@@ -17,8 +17,8 @@ const MAX_STEP: usize = 500;
 
 /// A page of identities that are not packed.
 struct Identities {
-    /// Those of which nothing is open any more.
-    ended: Vec<Vec<u8>>,
+    /// Those that can be read.
+    readable: Vec<Vec<u8>>,
     /// Where the next page begins. `None`: this was the last of its kind.
     next: Option<Vec<u8>>,
 }
@@ -51,9 +51,9 @@ impl SpoolStore {
     async fn sweep_identities(&self, from: Vec<u8>, now: Moment) -> Result<Vec<u8>, StoreError> {
         let prefix = if from.starts_with(keys::SENT) { keys::SENT } else { keys::RECEIVED };
         // Read beside the committer: most are of rows that are open, as many as the queue is long.
-        let page = self.read(move |reader| reader.ended_identities(prefix, &from)).await?;
-        if !page.ended.is_empty() {
-            self.commit(move |writer| writer.forget_ended(&page.ended, now)).await?;
+        let page = self.read(move |reader| reader.live_identities(prefix, &from)).await?;
+        if !page.readable.is_empty() {
+            self.commit(move |writer| writer.forget_expired(&page.readable, now)).await?;
         }
         let next_kind = if prefix == keys::RECEIVED { keys::SENT } else { keys::DERIVED };
         Ok(page.next.unwrap_or_else(|| next_kind.to_vec()))
@@ -61,31 +61,30 @@ impl SpoolStore {
 }
 
 impl Reader {
-    fn ended_identities(&self, prefix: &[u8], from: &[u8]) -> Result<Identities, StoreError> {
+    fn live_identities(&self, prefix: &[u8], from: &[u8]) -> Result<Identities, StoreError> {
         let seen = self.list(prefix, from, MAX_STEP, |key, value| {
             // What is damaged stays, and must not keep the others from being forgotten.
-            let expiry = Expiry::of(key, value).unwrap_or_else(|error| {
+            let standing = Standing::of(key, value);
+            if let Err(error) = &standing {
                 tracing::error!(%error, "store: an identity cannot be read and is kept");
-                None
-            });
-            Ok((key.to_vec(), expiry.is_some()))
+            }
+            Ok((key.to_vec(), standing.is_ok()))
         })?;
         let next = seen.last().filter(|_| seen.len() == MAX_STEP).map(|(key, _)| [&key[..], &[0]].concat());
-        let ended = seen.into_iter().filter_map(|(key, has_ended)| has_ended.then_some(key)).collect();
-        Ok(Identities { ended, next })
+        let readable = seen.into_iter().filter_map(|(key, is_readable)| is_readable.then_some(key)).collect();
+        Ok(Identities { readable, next })
     }
 }
 
 impl Writer {
-    fn forget_ended(&mut self, ended: &[Vec<u8>], now: Moment) -> Result<(), StoreError> {
-        for key in ended {
+    fn forget_expired(&mut self, keys: &[Vec<u8>], now: Moment) -> Result<(), StoreError> {
+        for key in keys {
             // It may have been packed since it was read.
             let Some(record) = self.get(key)? else { continue };
-            match Expiry::of(key, &record)? {
-                Some(expiry) if expiry.has_passed(now) => self.delete(key.clone()),
+            match Standing::of(key, &record)? {
+                Standing::Ended(expiry) if expiry.has_passed(now) => self.delete(key.clone()),
                 // Left over from before a restart, or there was no room for it.
-                Some(_) => self.note_ended(key),
-                None => {}
+                Standing::Ended(_) | Standing::Open(_) => self.note_to_pack(key),
             }
         }
         Ok(())

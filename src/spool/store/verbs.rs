@@ -68,8 +68,9 @@ impl Store for SpoolStore {
     }
 
     fn settle(&self, id: RowId, now: UnixMillis, settlement: Settlement) -> Answer<'_, ()> {
+        let packed = Arc::clone(&self.identities);
         Box::pin(self.commit_fetched(
-            move |reader| reader.touch_ending(id),
+            move |reader| reader.touch_ending(id, &packed),
             move |writer| writer.settle(id, now, settlement),
         ))
     }
@@ -129,7 +130,8 @@ impl Store for SpoolStore {
     }
 
     fn list(&self, filter: RowFilter, after: Option<RowId>, limit: usize) -> Answer<'_, RowPage> {
-        Box::pin(self.read(move |reader| reader.page(&filter, after, limit)))
+        let packed = Arc::clone(&self.identities);
+        Box::pin(self.read(move |reader| reader.page(&filter, after, limit, &packed)))
     }
 
     fn due(&self, now: UnixMillis, after: Option<DuePlace>, limit: usize) -> Answer<'_, DueRows> {
@@ -168,7 +170,7 @@ impl Store for SpoolStore {
 
     fn trace(&self, nonce: Nonce) -> Answer<'_, Trace> {
         // Through the committer, so that nothing is shown before it is on disk.
-        Box::pin(self.commit(move |writer| writer.reader().trace(&nonce, Some(&writer.identities))))
+        Box::pin(self.commit(move |writer| writer.reader().trace(&nonce, &writer.identities)))
     }
 
     fn register(&self, address: Address, password_hash: Option<String>, now: UnixMillis) -> Answer<'_, bool> {

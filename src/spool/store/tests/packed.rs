@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::env::files::Files;
+use crate::spool::contract::RowFilter;
 use crate::spool::entry::RowId;
 use crate::spool::identities::{Identities, Limits, manifest};
 use crate::spool::store::open_with;
@@ -88,7 +89,7 @@ async fn assert_submitted(store: &SpoolStore, nonce: &str) {
 }
 
 #[tokio::test]
-async fn what_has_ended_is_packed_and_what_is_open_is_not() {
+async fn what_is_packed_while_it_is_open_is_found_as_it_ended() {
     let place = Place::default();
     let store = place.open();
     store.register(address("bob@a.test"), Some("hash".into()), T0).await.unwrap();
@@ -103,11 +104,11 @@ async fn what_has_ended_is_packed_and_what_is_open_is_not() {
     store.settle(done.id, T0, bounced.clone()).await.unwrap();
     store.packable().await;
     // There is room for three at a time; the sweep finds the others.
-    for _ in 0..5 {
+    for _ in 0..6 {
         pack(&store, at(0)).await.unwrap();
         sweep(&store, at(0)).await.unwrap();
     }
-    assert_eq!((place.live(), place.is_tidy()), (1, true));
+    assert_eq!((place.live(), place.is_tidy()), (0, true));
 
     let place = place.crash();
     let store = place.open();
@@ -118,10 +119,49 @@ async fn what_has_ended_is_packed_and_what_is_open_is_not() {
     assert_submitted(&store, "open").await;
     let told = store.trace(Nonce::parse("done").unwrap()).await.unwrap().sent.remove(0).0;
     assert_eq!(told.recipients[0].last, Some(step("550 5.1.1")), "the text of a failure is packed with it");
+    let filter = RowFilter { nonce: Some(Nonce::parse("open").unwrap()), ..RowFilter::default() };
+    assert_eq!(store.list(filter, None, 9).await.unwrap().rows.len(), 1, "the operator finds its row");
     store.settle(open.id, T0, bounced).await.unwrap();
+    for live in [1, 0] {
+        assert_eq!(place.live(), live);
+        assert_submitted(&store, "open").await;
+        let told = store.trace(Nonce::parse("open").unwrap()).await.unwrap().sent.remove(0).0;
+        assert_eq!(told.recipients[0].ending, Some(Ending::Bounced));
+        pack(&store, at(0)).await.unwrap();
+    }
+}
+
+/// Longer than anything is remembered that has ended.
+const WEEKS: u64 = 100 * 24 * 3600;
+
+#[tokio::test]
+async fn what_is_open_is_remembered_however_old_it_is() {
+    let place = Place::default();
+    let store = place.open();
+    let open =
+        rows(store.accept(submission("open", b"{}", &[("x@b.test", Fate::Remote)])).await.unwrap()).remove(0);
+    store.settle(open.id, T0, retry(T0.plus(Duration::from_secs(9)))).await.unwrap();
     pack(&store, at(0)).await.unwrap();
-    assert_eq!(place.live(), 0);
-    assert_submitted(&store, "open").await;
+    assert_eq!(place.live(), 0, "what is put back is packed");
+    for round in 1..4 {
+        pack(&store, at(round * WEEKS)).await.unwrap();
+        assert_eq!(place.live(), 1, "its segment has expired");
+        sweep(&store, at(round * WEEKS)).await.unwrap();
+        assert_submitted(&store, "open").await;
+        pack(&store, at(round * WEEKS)).await.unwrap();
+        assert_eq!(place.live(), 0);
+        assert_submitted(&store, "open").await;
+    }
+    let place = place.crash();
+    let store = place.open();
+    let bounced = Settlement::Bounced { step: step("550 5.1.1"), bounce: None };
+    store.settle(open.id, T0, bounced).await.unwrap();
+    pack(&store, at(3 * WEEKS)).await.unwrap();
+    for _ in 0..2 {
+        pack(&store, at(9 * WEEKS)).await.unwrap();
+        sweep(&store, at(9 * WEEKS)).await.unwrap();
+    }
+    assert_eq!((place.live(), place.files.names().len()), (0, 0), "and forgotten once it has ended");
 }
 
 #[tokio::test]
