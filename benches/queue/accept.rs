@@ -27,6 +27,9 @@ const TO_SUSPEND: usize = 32;
 const SUSPENDED_AFTER: Duration = Duration::from_secs(2);
 /// Longest wait until the destinations that work have everything.
 const DRAINED_AFTER: Duration = Duration::from_secs(20);
+/// Retries after which the server has met every destination of the full store, and the longest wait for them.
+const RETRIES_BEFORE: u64 = 4 * fill::DESTINATIONS as u64;
+const WARM_UP: Duration = Duration::from_secs(60);
 const POLL_PAUSE: Duration = Duration::from_millis(20);
 
 /// Where to submit to.
@@ -71,6 +74,9 @@ async fn one(options: &Options, world: &World, place: &Place, name: &str) -> Vec
     let mut authors = Vec::new();
     for number in 0..CONNECTIONS {
         authors.push(Author::connect(server.address, number).await);
+    }
+    if place.is_full() {
+        warmed_up(world).await;
     }
     // Numbers that no run before has used in this store.
     let run = std::process::id();
@@ -144,6 +150,14 @@ async fn submit(
         all.extend(answered);
     }
     (back, begun.elapsed(), Figures::of(all))
+}
+
+/// So that the server is as one that has been running: with connections to those it retries.
+async fn warmed_up(world: &World) {
+    let begun = Instant::now();
+    while world.tally.refused() < RETRIES_BEFORE && begun.elapsed() < WARM_UP {
+        sleep(POLL_PAUSE).await;
+    }
 }
 
 /// So that what was submitted does not weigh on what is measured next.

@@ -46,7 +46,7 @@ const PACK_AFTER: usize = 100_000;
 /// Identities packed at a time.
 const PER_SEGMENT: usize = 2_000_000;
 /// Says that a store is complete, and when it was.
-const COMPLETE: &str = "complete";
+pub const COMPLETE: &str = "complete";
 
 /// The place of the full store, filled unless it has been.
 pub async fn full(options: &Options) -> Place {

@@ -10,6 +10,8 @@ use atp::config::home::Home;
 use atp::proto::address::Domain;
 use tokio::time::{Instant, sleep};
 
+use crate::fill;
+
 /// The domain of the sending server.
 pub const DOMAIN: &str = "bench.local";
 /// Longest wait for a server to listen.
@@ -42,6 +44,11 @@ impl Place {
     pub fn at(directory: PathBuf) -> Place {
         fs::create_dir_all(&directory).expect("a directory for a server");
         Place { directory: fs::canonicalize(directory).expect("its path") }
+    }
+
+    /// Whether it has a store that was filled.
+    pub fn is_full(&self) -> bool {
+        self.directory.join(fill::COMPLETE).exists()
     }
 
     /// Removes whatever was there.
