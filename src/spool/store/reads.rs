@@ -10,6 +10,7 @@ use super::Writer;
 use crate::env::disk::Disk;
 use crate::proto::address::Address;
 use crate::proto::nonce::Nonce;
+use crate::proto::time::UnixMillis;
 use crate::spool::contract::{Counts, Head, Mail, Page, StoreError, Trace};
 use crate::spool::entry::{self, Body, MailRecord, ReceivedIdentity, Row, RowId, SentRecord};
 use crate::spool::identities::Identities;
@@ -75,11 +76,35 @@ impl Reader {
         Ok(())
     }
 
-    /// As [`Reader::touch`], for what the end of an attempt of a row may change.
-    pub(super) fn touch_ending(&self, id: RowId, packed: &Identities) -> Result<(), StoreError> {
-        match self.row(id)? {
-            Some(row) => self.recall(&keys::sent(&row.sender, &row.nonce), packed).map(drop),
-            None => Ok(()),
+    /// As [`Reader::touch`], for a row and the places it moves between when it becomes due at another time.
+    pub(super) fn touch_row(
+        &self,
+        id: RowId,
+        due_next: Option<UnixMillis>,
+    ) -> Result<Option<Row>, StoreError> {
+        let Some(row) = self.row(id)? else { return Ok(None) };
+        if let Some(due) = row.state.due() {
+            self.touch(&keys::due(due, id))?;
+            self.touch(&keys::waiting(&Place::of(&row.sender, &row.recipient), due, id))?;
+        }
+        if let Some(due) = due_next {
+            self.touch(&keys::due(due, id))?;
+        }
+        Ok(Some(row))
+    }
+
+    /// As [`Reader::touch_row`], for the end of an attempt. `due_next` `None`: the row ends.
+    pub(super) fn touch_ending(
+        &self,
+        id: RowId,
+        due_next: Option<UnixMillis>,
+        packed: &Identities,
+    ) -> Result<(), StoreError> {
+        match self.touch_row(id, due_next)? {
+            Some(row) if due_next.is_none() => {
+                self.recall(&keys::sent(&row.sender, &row.nonce), packed).map(drop)
+            }
+            _ => Ok(()),
         }
     }
 

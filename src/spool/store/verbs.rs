@@ -46,12 +46,16 @@ impl Store for SpoolStore {
     }
 
     fn lease(&self, id: RowId, now: UnixMillis, schedule: Arc<Schedule>) -> Answer<'_, Option<Row>> {
-        let fetch = move |reader: &Reader| reader.row(id).map(drop);
+        let steps = Arc::clone(&schedule);
+        let fetch = move |reader: &Reader| {
+            let attempt = reader.row(id)?.map_or(1, |row| row.attempt());
+            reader.touch_row(id, Some(now.plus(steps.wait_after(attempt)))).map(drop)
+        };
         Box::pin(self.commit_fetched(fetch, move |writer| writer.lease(id, now, &schedule)))
     }
 
     fn lease_first(&self, id: RowId, now: UnixMillis, schedule: Arc<Schedule>) -> Answer<'_, Option<Row>> {
-        let fetch = move |reader: &Reader| reader.row(id).map(drop);
+        let fetch = move |reader: &Reader| reader.touch_row(id, None).map(drop);
         Box::pin(self.commit_fetched(fetch, move |writer| writer.lease_first(id, now, &schedule)))
     }
 
@@ -68,15 +72,15 @@ impl Store for SpoolStore {
     }
 
     fn settle(&self, id: RowId, now: UnixMillis, settlement: Settlement) -> Answer<'_, ()> {
-        let packed = Arc::clone(&self.identities);
+        let (packed, due) = (Arc::clone(&self.identities), settlement.due());
         Box::pin(self.commit_fetched(
-            move |reader| reader.touch_ending(id, &packed),
+            move |reader| reader.touch_ending(id, due, &packed),
             move |writer| writer.settle(id, now, settlement),
         ))
     }
 
     fn park(&self, id: RowId, now: UnixMillis, waited: bool) -> Answer<'_, bool> {
-        let fetch = move |reader: &Reader| reader.row(id).map(drop);
+        let fetch = move |reader: &Reader| reader.touch_row(id, None).map(drop);
         Box::pin(self.commit_fetched(fetch, move |writer| writer.park(id, now, waited)))
     }
 
