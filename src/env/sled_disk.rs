@@ -142,6 +142,7 @@ impl Slot {
 
 impl Handle {
     fn open(directory: &Path, in_use: Sender<()>) -> Result<Handle, DiskError> {
+        files::remove_unfinished_snapshots(directory).map_err(from_io)?;
         let db = sled::Config::new()
             .path(directory)
             .cache_capacity(CACHE_BYTES)

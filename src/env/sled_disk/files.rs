@@ -1,6 +1,6 @@
 //! The files of a sled database, as far as sled leaves them to us: their modes, and what it does not sync.
 
-use std::fs::{File, Permissions};
+use std::fs::{File, Permissions, TryLockError};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -38,6 +38,30 @@ impl Blobs {
         }
         Ok(())
     }
+}
+
+/// sled takes a snapshot that was being written when the process was killed for one, and refuses to open: what is not
+/// complete has not replaced the one before, and is removed. Where another process has the store nothing is touched.
+pub(super) fn remove_unfinished_snapshots(directory: &Path) -> io::Result<()> {
+    let log = match File::open(directory.join("db")) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        log => log?,
+    };
+    match log.try_lock() {
+        Ok(()) => {}
+        // sled says so.
+        Err(TryLockError::WouldBlock) => return Ok(()),
+        Err(TryLockError::Error(error)) => return Err(error),
+    }
+    for entry in std::fs::read_dir(directory)? {
+        let path = entry?.path();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        if name.starts_with("snap.") && name.ends_with(".generating") {
+            tracing::info!(file = %path.display(), "removing a snapshot that was not finished");
+            std::fs::remove_file(&path)?;
+        }
+    }
+    Ok(())
 }
 
 /// sled makes its files as the process's mask has it, but mail is nobody else's business. What appears later

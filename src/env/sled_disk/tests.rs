@@ -18,6 +18,24 @@ fn what_was_synced_is_there_after_reopening_and_more_can_be_written() {
     }
 }
 
+/// As a kill leaves it that comes while the store is being opened.
+#[test]
+fn a_snapshot_that_was_not_finished_does_not_keep_the_store_from_opening() {
+    for content in [&b""[..], b"half a snapshot"] {
+        let directory = tempfile::tempdir().unwrap();
+        let disk = SledDisk::open(directory.path()).unwrap();
+        put(&disk, b"a", b"1");
+        let unfinished = directory.path().join("snap.00000000FFFFFFFF.generating");
+        std::fs::write(&unfinished, content).unwrap();
+        assert!(matches!(SledDisk::open(directory.path()), Err(DiskError::Locked)));
+        assert!(unfinished.exists(), "another process may be writing it");
+        drop(disk);
+        let disk = SledDisk::open_in_time(directory.path()).unwrap();
+        assert_eq!(disk.get(b"a").unwrap(), Some(b"1".to_vec()));
+        assert!(!unfinished.exists());
+    }
+}
+
 #[test]
 fn reopening_waits_for_whoever_still_reads() {
     let directory = tempfile::tempdir().unwrap();
