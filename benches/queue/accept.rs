@@ -27,9 +27,8 @@ const TO_SUSPEND: usize = 32;
 const SUSPENDED_AFTER: Duration = Duration::from_secs(2);
 /// Longest wait until the destinations that work have everything.
 const DRAINED_AFTER: Duration = Duration::from_secs(20);
-/// Retries after which the server has met every destination of the full store, and the longest wait for them.
+/// Retries after which the server has met every destination of the full store.
 const RETRIES_BEFORE: u64 = 4 * fill::DESTINATIONS as u64;
-const WARM_UP: Duration = Duration::from_secs(60);
 const POLL_PAUSE: Duration = Duration::from_millis(20);
 
 /// Where to submit to.
@@ -76,7 +75,7 @@ async fn one(options: &Options, world: &World, place: &Place, name: &str) -> Vec
         authors.push(Author::connect(server.address, number).await);
     }
     if place.is_full() {
-        warmed_up(world).await;
+        warmed_up(world, options.seconds).await;
     }
     // Numbers that no run before has used in this store.
     let run = std::process::id();
@@ -153,9 +152,9 @@ async fn submit(
 }
 
 /// So that the server is as one that has been running: with connections to those it retries.
-async fn warmed_up(world: &World) {
+async fn warmed_up(world: &World, longest: Duration) {
     let begun = Instant::now();
-    while world.tally.refused() < RETRIES_BEFORE && begun.elapsed() < WARM_UP {
+    while world.tally.refused() < RETRIES_BEFORE && begun.elapsed() < longest {
         sleep(POLL_PAUSE).await;
     }
 }
