@@ -42,8 +42,9 @@ pub fn ratio(one: Duration, other: Duration) -> f64 {
     if other.is_zero() { 0.0 } else { one.as_secs_f64() / other.as_secs_f64() }
 }
 
-/// The middle one.
+/// The middle one, or what lies half way between the two in the middle.
 pub fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or_default()
+    let middle = |index: usize| values.get(index).copied().unwrap_or_default();
+    f64::midpoint(middle(values.len().saturating_sub(1) / 2), middle(values.len() / 2))
 }

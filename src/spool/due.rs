@@ -16,7 +16,6 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{self, JoinSet};
 use tokio::time::Instant;
-use tracing::Instrument;
 
 use super::contract::{DuePlace, Store, StoreError, UnderWay};
 use super::entry::{DestinationRecord, Row, RowId, Step};
@@ -27,6 +26,7 @@ use crate::proto::address::Domain;
 use crate::proto::status::Contact;
 use crate::proto::time::UnixMillis;
 
+mod attempts;
 mod found;
 mod handover;
 mod lane;
@@ -37,11 +37,11 @@ pub mod trouble;
 mod turns;
 pub mod window;
 
+use attempts::{Ended, Task};
 use handover::{Command, Fresh, MAX_COMMANDS, Shared};
 pub use handover::{Handover, LaneView, MAX_HANDED_OVER};
 use lane::{Candidate, Lane};
-use trouble::Standing;
-use turns::{Turn, Turns};
+use turns::Turns;
 
 /// Rows that may wait in memory for room at their destinations.
 const MAX_HEADS: usize = 8192;
@@ -167,23 +167,6 @@ pub struct Runner<A> {
 struct Survey {
     /// The last one seen. `None`: it is about to begin.
     after: Option<Domain>,
-}
-
-struct Task {
-    id: RowId,
-    domain: Domain,
-    quick: bool,
-}
-
-/// How a task of an attempt ended.
-enum Ended {
-    Attempted(Attempted),
-    /// The row needs no attempt now.
-    NotDue,
-    /// The store failed, and nothing was attempted.
-    NotLeased,
-    /// The row cannot be read.
-    Unreadable,
 }
 
 /// Makes a runner and the way to hand rows to it.
@@ -341,150 +324,5 @@ where
         } else if !self.active.contains(&fresh.row.id) {
             self.shared.spill();
         }
-    }
-
-    /// Starts attempts, one per destination in turn, as far as the bounds allow.
-    fn start_attempts(&mut self) {
-        let limit_of_failing = self.parts.bounds.max_attempts / 4 * 3;
-        // Each lane that has to stand back is looked at once.
-        let ready = self.ready.len() + self.ready_again.len();
-        for _ in 0..ready.saturating_mul(2).saturating_add(MAX_QUICK) {
-            if self.attempts.len() >= self.parts.bounds.max_attempts || self.quick_count >= MAX_QUICK {
-                return;
-            }
-            let Some((domain, turn)) = self.next_ready() else { return };
-            let Some(lane) = self.lanes.get_mut(&domain) else { continue };
-            if lane.failing && self.attempts.len() >= limit_of_failing {
-                // Places are kept for those that may work.
-                match turn {
-                    Some(turn) => {
-                        turn.unused();
-                        self.ready_again.push_back(domain);
-                    }
-                    None => self.ready.push_back(domain),
-                }
-                continue;
-            }
-            lane.listed = false;
-            let Some(candidate) = lane.pop() else { continue };
-            self.waiting -= 1;
-            self.put_back -= usize::from(candidate.was_put_back());
-            lane.under_way += 1;
-            if lane.trouble.standing(self.parts.env.clock.now()) == Standing::Probed {
-                lane.probe = Some(candidate.id());
-            }
-            self.start(domain.clone(), candidate, turn);
-            self.list(&domain);
-        }
-    }
-
-    /// The lane whose turn it is, with the turn to lease its row if that was put back.
-    fn next_ready(&mut self) -> Option<(Domain, Option<Turn>)> {
-        if !self.ready_again.is_empty()
-            && let Some(turn) = self.turns.take(self.parts.store.taken_in())
-        {
-            return self.ready_again.pop_front().map(|domain| (domain, Some(turn)));
-        }
-        self.ready.pop_front().map(|domain| (domain, None))
-    }
-
-    fn start(&mut self, domain: Domain, candidate: Candidate, turn: Option<Turn>) {
-        let id = candidate.id();
-        self.under_way.insert(id);
-        let task = match candidate {
-            Candidate::Fresh(fresh) if fresh.holds(self.parts.env.clock.now()) => {
-                // Called in the task, so that not even its panic reaches the runner.
-                let attempt = Arc::clone(&self.parts.attempt);
-                self.attempts
-                    .spawn(async move { Ended::Attempted(attempt(fresh.row).await) }.in_current_span())
-            }
-            Candidate::Fresh(_) | Candidate::Waited(_) => self.start_stored(id, UnixMillis(0), true, turn),
-            Candidate::Stored(_, due) => self.start_stored(id, due, false, turn),
-        };
-        self.quick.push_back((Instant::now(), task.id()));
-        self.quick_count += 1;
-        self.tasks.insert(task.id(), Task { id, domain, quick: true });
-    }
-
-    /// The time of the attempt after this one is stored before this one begins.
-    fn start_stored(
-        &mut self,
-        id: RowId,
-        due: UnixMillis,
-        waited: bool,
-        turn: Option<Turn>,
-    ) -> task::AbortHandle {
-        let (store, schedule) = (Arc::clone(&self.parts.store), Arc::clone(&self.parts.schedule));
-        let attempt = Arc::clone(&self.parts.attempt);
-        // A wall clock that was set back makes nobody wait who was due before.
-        let now = self.parts.env.clock.now().max(due);
-        let task = async move {
-            let lease =
-                if waited { store.lease_first(id, now, schedule) } else { store.lease(id, now, schedule) };
-            let leased = lease.await;
-            drop(turn);
-            match leased {
-                Ok(Some(row)) => Ended::Attempted(attempt(row).await),
-                Ok(None) => Ended::NotDue,
-                Err(StoreError::Unreadable(error)) => {
-                    tracing::error!(?id, error, "queue: a row cannot be read and is left where it is");
-                    Ended::Unreadable
-                }
-                Err(error) => {
-                    tracing::warn!(?id, %error, "queue: a row cannot be leased");
-                    // Not again at once: it might fail as quickly as before.
-                    tokio::time::sleep(STORE_PAUSE).await;
-                    Ended::NotLeased
-                }
-            }
-        };
-        self.attempts.spawn(task.in_current_span())
-    }
-
-    /// Gives an attempt's place free. Says when its row is due again; `None`: it is not.
-    fn ended(&mut self, ended: Result<(task::Id, Ended), task::JoinError>) -> Option<UnixMillis> {
-        let (task, ended) = match ended {
-            Ok(ended) => ended,
-            Err(error) => {
-                tracing::error!(%error, "queue: an attempt panicked; its row comes back when its lease ends");
-                // When that is, the disk knows; it may never have been put back before.
-                self.shared.lost_sight();
-                let due = Some(self.parts.env.clock.now());
-                (error.id(), Ended::Attempted(Attempted::unknown(due)))
-            }
-        };
-        let Task { id, domain, quick } = self.tasks.remove(&task)?;
-        self.quick_count -= usize::from(quick);
-        self.under_way.remove(id);
-        let attempted = match ended {
-            Ended::Attempted(attempted) => attempted,
-            Ended::NotLeased | Ended::NotDue => {
-                if matches!(ended, Ended::NotLeased) {
-                    // It may never have been put back: then only a search finds it.
-                    self.shared.lost_sight();
-                }
-                // When it is, the disk knows.
-                Attempted { settled: true, ..Attempted::unknown(Some(self.parts.env.clock.now())) }
-            }
-            Ended::Unreadable => {
-                self.left(&domain, id, quick);
-                // It stays among the active: nobody takes it up again before the next start. Others wait behind it.
-                self.list(&domain);
-                return None;
-            }
-        };
-        if !attempted.settled {
-            self.vanished.insert(id);
-            self.shared.lost_sight();
-        }
-        if attempted.due.is_some_and(|due| self.due_seen.is_some_and(|(seen, _)| due <= seen)) {
-            // The wall clock was set back.
-            self.shared.rewind();
-        }
-        self.active.remove(&id);
-        self.left(&domain, id, quick);
-        self.heard(&domain, attempted.contact, attempted.trouble);
-        self.list(&domain);
-        attempted.due
     }
 }

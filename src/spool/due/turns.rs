@@ -46,8 +46,11 @@ impl Turns {
     /// to ask again.
     pub(super) fn take(&mut self, taken_in: u64) -> Option<Turn> {
         let (begun, before) = self.window;
-        if begun.elapsed() >= WINDOW {
-            self.under_load = taken_in.saturating_sub(before) >= LOAD;
+        let elapsed = begun.elapsed();
+        if elapsed >= WINDOW {
+            // Nobody may have asked for long.
+            let new = u128::from(taken_in.saturating_sub(before));
+            self.under_load = new * WINDOW.as_millis() >= u128::from(LOAD) * elapsed.as_millis();
             self.window = (Instant::now(), taken_in);
         }
         let limit = if self.under_load { FEW } else { MANY };
@@ -100,5 +103,9 @@ mod tests {
         tokio::time::advance(WINDOW).await;
         let rest: Vec<Turn> = std::iter::from_fn(|| turns.take(LOAD + 1)).collect();
         assert_eq!(rest.len(), MANY - FEW, "a message now and then is no load");
+        drop((few, rest));
+        tokio::time::advance(100 * WINDOW).await;
+        let many: Vec<Turn> = std::iter::from_fn(|| turns.take(10 * LOAD)).collect();
+        assert_eq!(many.len(), MANY, "nor are many in a long time");
     }
 }

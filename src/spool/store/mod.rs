@@ -13,9 +13,9 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
+use self::fetch::Slowness;
 use self::group::GroupedDisk;
 use self::running::Running;
-use self::warm::Slowness;
 use super::contract::{StoreError, UnderWay};
 use super::entry::RecordError;
 use super::identities::{Identities, Limits, manifest};
@@ -32,6 +32,7 @@ mod bodies;
 mod committer;
 mod deliver;
 mod derived;
+mod fetch;
 mod group;
 mod keep_open;
 mod operate;
@@ -43,7 +44,6 @@ mod sweep;
 #[cfg(test)]
 mod tests;
 mod verbs;
-mod warm;
 
 /// Jobs that may wait for the committer; more wait outside.
 const MAX_WAITING_JOBS: usize = 4096;
