@@ -125,6 +125,17 @@ impl World {
         })
     }
 
+    /// Runs it until the sender is dropped or says so.
+    fn start<A>(&self, attempt: A) -> (Handover, watch::Sender<bool>)
+    where
+        A: Fn(Row) -> Attempt + Send + Sync + 'static,
+    {
+        let (runner, handover) = self.runner(attempt);
+        let (stop, stopping) = watch::channel(false);
+        tokio::spawn(runner.run(stopping));
+        (handover, stop)
+    }
+
     fn seconds(&self) -> Vec<u64> {
         self.attempts.lock().unwrap().iter().map(|(_, second)| *second).collect()
     }
@@ -139,9 +150,7 @@ fn schedule() -> Arc<Schedule> {
 #[tokio::test(start_paused = true)]
 async fn a_row_is_attempted_at_once_and_then_on_schedule() {
     let world = World::new();
-    let (runner, handover) = world.runner(world.attempt(9));
-    let (_stop, stopping) = watch::channel(false);
-    tokio::spawn(runner.run(stopping));
+    let (handover, _stop) = world.start(world.attempt(9));
     // Past the first look at the disk, which would find the row by itself.
     sleep(Duration::from_secs(1)).await;
     handover.rows(vec![world.accept(1, "b.test").await]);
@@ -155,9 +164,7 @@ async fn what_a_restart_left_behind_is_found_but_not_before_its_lease_has_ended(
     let world = World::new();
     let row = world.accept(1, "b.test").await;
     let world = World::on(Arc::new(world.disk.crash()));
-    let (runner, _handover) = world.runner(world.attempt(2));
-    let (_stop, stopping) = watch::channel(false);
-    tokio::spawn(runner.run(stopping));
+    let (_handover, _stop) = world.start(world.attempt(2));
     sleep(Duration::from_secs(60)).await;
     assert_eq!(*world.attempts.lock().unwrap(), [(row.id, 2)]);
 }
@@ -181,9 +188,7 @@ async fn a_row_that_ended_while_it_was_handed_over_is_not_attempted_again() {
 #[tokio::test(start_paused = true)]
 async fn a_row_handed_over_too_late_is_found_on_disk() {
     let world = World::new();
-    let (runner, handover) = world.runner(world.attempt(1));
-    let (_stop, stopping) = watch::channel(false);
-    tokio::spawn(runner.run(stopping));
+    let (handover, _stop) = world.start(world.attempt(1));
     sleep(Duration::from_secs(1)).await;
     let row = world.accept(1, "b.test").await;
     sleep(Duration::from_secs(3)).await;
@@ -204,9 +209,7 @@ async fn a_row_that_cannot_be_read_does_not_hold_up_the_others() {
         world.disk.apply(vec![Write::Put(key, vec![200])]).unwrap();
     }
     let well = world.accept(1, "b.test").await;
-    let (runner, _handover) = world.runner(world.attempt(1));
-    let (_stop, stopping) = watch::channel(false);
-    tokio::spawn(runner.run(stopping));
+    let (_handover, _stop) = world.start(world.attempt(1));
     sleep(Duration::from_secs(60)).await;
     assert_eq!(*world.attempts.lock().unwrap(), [(well.id, 2)]);
 }
@@ -223,9 +226,7 @@ async fn many_rows_that_cannot_be_read_do_not_stop_their_destination() {
         }
         last = Some(row.id);
     }
-    let (runner, _handover) = world.runner(world.attempt(1));
-    let (_stop, stopping) = watch::channel(false);
-    tokio::spawn(runner.run(stopping));
+    let (_handover, _stop) = world.start(world.attempt(1));
     sleep(Duration::from_secs(60)).await;
     let attempted: Vec<RowId> = world.attempts.lock().unwrap().iter().map(|(id, _)| *id).collect();
     assert_eq!(attempted, [last.unwrap()]);
@@ -245,9 +246,7 @@ async fn the_first_of_a_long_queue_does_not_wait_for_the_last_to_be_leased() {
         let _ = first.compare_exchange(0, so_far, Ordering::SeqCst, Ordering::SeqCst);
         well(row)
     };
-    let (runner, _handover) = world.runner(attempt);
-    let (_stop, stopping) = watch::channel(false);
-    tokio::spawn(runner.run(stopping));
+    let (_handover, _stop) = world.start(attempt);
     sleep(Duration::from_secs(60)).await;
     assert_eq!(world.seconds().len(), 2000);
     assert!(syncs.load(Ordering::SeqCst) < 20, "{syncs:?} syncs before the first attempt");
@@ -293,9 +292,7 @@ async fn a_row_due_before_the_place_that_was_reached_is_found() {
     put_back(first.id, 100).await.unwrap();
     put_back(second.id, 5000).await.unwrap();
     put_back(third.id, 5000).await.unwrap();
-    let (runner, handover) = world.runner(world.attempt(1));
-    let (_stop, stopping) = watch::channel(false);
-    tokio::spawn(runner.run(stopping));
+    let (handover, _stop) = world.start(world.attempt(1));
     sleep(Duration::from_millis(200_500)).await;
     assert_eq!(world.seconds(), [100]);
     due_since(second.id, 50).await.unwrap();
@@ -325,9 +322,7 @@ async fn a_slow_destination_gets_its_share_and_no_more() {
             settle.await
         })
     };
-    let (runner, handover) = world.runner(attempt);
-    let (_stop, stopping) = watch::channel(false);
-    tokio::spawn(runner.run(stopping));
+    let (handover, _stop) = world.start(attempt);
     for index in 0..1000 {
         handover.rows(vec![world.accept(index, "slow.test").await]);
     }
@@ -349,9 +344,7 @@ async fn a_panic_costs_neither_the_runner_nor_the_row() {
         }
         well(row)
     };
-    let (runner, handover) = world.runner(attempt);
-    let (_stop, stopping) = watch::channel(false);
-    tokio::spawn(runner.run(stopping));
+    let (handover, _stop) = world.start(attempt);
     // Past the first look at the disk, which would find the row by itself.
     sleep(Duration::from_secs(1)).await;
     handover.rows(vec![world.accept(1, "b.test").await]);

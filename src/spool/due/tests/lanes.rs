@@ -68,10 +68,8 @@ impl World {
 async fn a_dead_destination_is_probed_by_one_message_and_uses_up_no_attempts() {
     let world = World::new();
     // Back after 20 minutes.
-    let (runner, handover) =
-        world.runner(world.scripted(|_, second| if second < 1200 { Deed::Fail } else { Deed::Take }));
-    let (_stop, stopping) = watch::channel(false);
-    tokio::spawn(runner.run(stopping));
+    let (handover, _stop) =
+        world.start(world.scripted(|_, second| if second < 1200 { Deed::Fail } else { Deed::Take }));
     for index in 0..200 {
         handover.rows(vec![world.accept(index, "dead.test").await]);
     }
@@ -111,9 +109,7 @@ async fn a_suspension_survives_a_restart() {
     let now = world.env.clock.now();
     let later = TokioClock::at(now.plus(Duration::from_secs(301)));
     let world = World { env: Env { clock: Arc::new(later), ..world.env.clone() }, ..world };
-    let (runner, _handover) = world.runner(world.scripted(|_, _| Deed::Fail));
-    let (_stop, stopping) = watch::channel(false);
-    tokio::spawn(runner.run(stopping));
+    let (_handover, _stop) = world.start(world.scripted(|_, _| Deed::Fail));
     sleep(Duration::from_secs(60)).await;
     let made = world.seconds().len();
     assert!(made <= 2, "{made} attempts in the first minute after the restart, for 50 messages");
@@ -122,10 +118,8 @@ async fn a_suspension_survives_a_restart() {
 #[tokio::test(start_paused = true)]
 async fn word_from_a_destination_ends_its_suspension() {
     let world = World::new();
-    let (runner, handover) =
-        world.runner(world.scripted(|_, second| if second < 1000 { Deed::Fail } else { Deed::Take }));
-    let (_stop, stopping) = watch::channel(false);
-    tokio::spawn(runner.run(stopping));
+    let (handover, _stop) =
+        world.start(world.scripted(|_, second| if second < 1000 { Deed::Fail } else { Deed::Take }));
     for index in 0..50 {
         handover.rows(vec![world.accept(index, "dead.test").await]);
     }
@@ -144,9 +138,7 @@ async fn word_from_a_destination_ends_its_suspension() {
 #[tokio::test(start_paused = true)]
 async fn the_operator_stops_a_destination_and_lets_it_go_on() {
     let world = World::new();
-    let (runner, handover) = world.runner(world.scripted(|_, _| Deed::Take));
-    let (_stop, stopping) = watch::channel(false);
-    tokio::spawn(runner.run(stopping));
+    let (handover, _stop) = world.start(world.scripted(|_, _| Deed::Take));
     let there = Domain::parse("there.test").unwrap();
     let note = Step::note(world.env.clock.now(), "suspended by the operator");
     handover.suspend(there.clone(), note).await;
@@ -172,11 +164,9 @@ async fn the_operator_stops_a_destination_and_lets_it_go_on() {
 async fn peers_that_never_answer_hold_nobody_up() {
     let world = World::new();
     let hang = Duration::from_secs(60);
-    let (runner, handover) = world.runner(world.scripted(move |row, _| {
+    let (handover, _stop) = world.start(world.scripted(move |row, _| {
         if row.recipient.domain().as_str().starts_with("dead") { Deed::FailAfter(hang) } else { Deed::Take }
     }));
-    let (_stop, stopping) = watch::channel(false);
-    tokio::spawn(runner.run(stopping));
     sleep(Duration::from_secs(1)).await;
     for index in 0..4000 {
         handover.rows(vec![world.accept(index, &format!("dead{}.test", index % 400)).await]);
@@ -202,12 +192,10 @@ async fn a_long_queue_of_one_sender_does_not_hold_up_another() {
     let slow = Duration::from_secs(1);
     let done: Arc<Mutex<HashMap<String, u64>>> = Arc::default();
     let (seen, started) = (done.clone(), world.started);
-    let (runner, handover) = world.runner(world.scripted(move |row, _| {
+    let (handover, _stop) = world.start(world.scripted(move |row, _| {
         seen.lock().unwrap().insert(row.nonce.to_string(), started.elapsed().as_secs());
         Deed::TakeAfter(slow)
     }));
-    let (_stop, stopping) = watch::channel(false);
-    tokio::spawn(runner.run(stopping));
     for index in 0..6000 {
         handover.rows(vec![world.accept_from("eager", index, "slow.test").await]);
     }
@@ -259,9 +247,7 @@ async fn a_restart_finds_backlogs_of_destinations_that_are_well() {
         assert!(world.store.park(row.id, world.env.clock.now(), true).await.unwrap());
     }
     let world = World::on(Arc::new(world.disk.crash()));
-    let (runner, _handover) = world.runner(world.scripted(|_, _| Deed::Take));
-    let (_stop, stopping) = watch::channel(false);
-    tokio::spawn(runner.run(stopping));
+    let (_handover, _stop) = world.start(world.scripted(|_, _| Deed::Take));
     sleep(Duration::from_secs(5)).await;
     assert_eq!(world.open_rows().await, 0);
 }

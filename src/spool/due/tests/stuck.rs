@@ -22,9 +22,7 @@ async fn rows_that_cannot_be_read_do_not_hold_up_those_behind_them() {
             world.disk.apply(vec![Write::Put(keys::queued(row.id), vec![200])]).unwrap();
         }
     }
-    let (runner, _handover) = world.runner(world.attempt(1));
-    let (_stop, stopping) = watch::channel(false);
-    tokio::spawn(runner.run(stopping));
+    let (_handover, _stop) = world.start(world.attempt(1));
     sleep(Duration::from_secs(60)).await;
     assert_eq!(world.seconds().len(), 1, "the one that can be read");
 }
@@ -47,10 +45,8 @@ fn slow(world: &World) -> impl Fn(Row) -> Attempt + Send + Sync + use<> {
 #[tokio::test(start_paused = true)]
 async fn a_few_slow_destinations_do_not_fill_memory() {
     let world = World::new();
-    let (runner, handover) = world.runner(slow(&world));
-    let (_stop, stopping) = watch::channel(false);
+    let (handover, _stop) = world.start(slow(&world));
     let there = domain("there.test");
-    tokio::spawn(runner.run(stopping));
     handover.suspend(there.clone(), Step::note(UnixMillis(0), "suspended by the operator")).await;
     for index in 0..5 {
         handover.rows(vec![world.accept(index, "there.test").await]);
@@ -80,9 +76,7 @@ async fn many_pauses_that_end_together_hold_up_no_backlog() {
     world.store.keep_destination(domain("z.test"), Some(record)).await.unwrap();
     let row = world.accept(1, "z.test").await;
     assert!(world.store.park(row.id, world.env.clock.now(), true).await.unwrap());
-    let (runner, _handover) = world.runner(world.attempt(1));
-    let (_stop, stopping) = watch::channel(false);
-    tokio::spawn(runner.run(stopping));
+    let (_handover, _stop) = world.start(world.attempt(1));
     sleep(Duration::from_secs(100)).await;
     assert_eq!(world.seconds().len(), 1);
 }
@@ -95,9 +89,7 @@ async fn a_destination_that_failed_once_is_forgotten() {
         let attempt = well(row);
         Box::pin(async move { Attempted { contact: Contact::Failed, ..attempt.await } })
     };
-    let (runner, handover) = world.runner(attempt);
-    let (_stop, stopping) = watch::channel(false);
-    tokio::spawn(runner.run(stopping));
+    let (handover, _stop) = world.start(attempt);
     handover.rows(vec![world.accept(1, "b.test").await]);
     sleep(Duration::from_secs(10)).await;
     assert_eq!(handover.lanes().await.len(), 1);
@@ -115,9 +107,7 @@ async fn an_attempt_that_cannot_even_begin_costs_the_runner_nothing() {
         }
         well(row)
     };
-    let (runner, handover) = world.runner(attempt);
-    let (_stop, stopping) = watch::channel(false);
-    tokio::spawn(runner.run(stopping));
+    let (handover, _stop) = world.start(attempt);
     sleep(Duration::from_secs(1)).await;
     handover.rows(vec![world.accept(1, "b.test").await]);
     sleep(Duration::from_secs(20)).await;
@@ -127,9 +117,7 @@ async fn an_attempt_that_cannot_even_begin_costs_the_runner_nothing() {
 #[tokio::test(start_paused = true)]
 async fn a_suspension_during_a_failure_of_the_disk_is_written_down_after_it() {
     let world = World::new();
-    let (runner, handover) = world.runner(world.attempt(1));
-    let (_stop, stopping) = watch::channel(false);
-    tokio::spawn(runner.run(stopping));
+    let (handover, _stop) = world.start(world.attempt(1));
     sleep(Duration::from_secs(1)).await;
     world.disk.fail_once_after(0);
     handover.suspend(domain("b.test"), Step::note(UnixMillis(0), "suspended by the operator")).await;
@@ -142,9 +130,7 @@ async fn an_attempt_that_vanished_is_remembered_while_its_row_waits() {
     let world = World::new();
     let row = world.accept(1, "b.test").await;
     let world = World::on(Arc::new(world.disk.crash()));
-    let (runner, handover) = world.runner(world.attempt(1));
-    let (_stop, stopping) = watch::channel(false);
-    tokio::spawn(runner.run(stopping));
+    let (handover, _stop) = world.start(world.attempt(1));
     handover.suspend(domain("b.test"), Step::note(UnixMillis(0), "suspended by the operator")).await;
     sleep(Duration::from_secs(60)).await;
     let now = world.env.clock.now();
