@@ -8,6 +8,8 @@
 //! [`pipeline`] alone knows that order; [`daemon`] alone puts real parts together. [`proto`] is the protocol itself,
 //! pure; [`mod@env`] is the outside world as traits. [`server`] is the door, [`agents`] who may use it, [`config`] what the
 //! operator decides, [`guard`] when intake has to wait, [`observe`] what the log says, [`cli`] the command line.
+//!
+//! Beside that way lies [`mailbox`]: what agents do with the messages that have been delivered.
 
 pub mod agents;
 pub mod cli;
@@ -22,6 +24,7 @@ pub mod dns_records;
 pub mod env;
 pub mod error;
 pub mod guard;
+pub mod mailbox;
 pub mod observe;
 pub mod pipeline;
 pub mod proto;

@@ -1,4 +1,4 @@
-//! Stage 7: a verified message into its recipient's mailbox, and what its readers see.
+//! Stage 7: a verified message into its recipient's mailbox.
 //!
 //! Only [`Verified`] gets in here, so unverified mail cannot reach a mailbox. Entry and identity are one
 //! write; a repeat of what is there is accepted and changes nothing (`docs/protocol.md` §10, "Once").
@@ -18,7 +18,6 @@ use crate::spool::entry::{Arrival, ReceivedIdentity};
 use crate::verify::Verified;
 
 pub mod bounce;
-pub mod mailbox;
 
 /// What became of a message that was not refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -10,7 +10,6 @@ use tokio::time::sleep;
 
 use super::{Accepted, Pipeline, families::Families};
 use crate::counters::Counters;
-use crate::deliver::mailbox;
 use crate::discover::Discovery;
 use crate::env::Env;
 use crate::env::disk::{Disk, Write};
@@ -19,6 +18,7 @@ use crate::env::dns::Kind;
 use crate::env::local::LocalDirectory;
 use crate::env::peers::Peers;
 use crate::env::rng::SystemRng;
+use crate::mailbox;
 use crate::proto::address::{Address, Domain};
 use crate::proto::message::Message;
 use crate::proto::nonce::Nonce;
@@ -138,7 +138,7 @@ impl World {
     async fn bounces(&self) -> Vec<Value> {
         let me = address("me@a.example");
         let page = self.pipeline.store.mailbox(me.clone(), 0, 1000, 1 << 20).await.unwrap().unwrap();
-        mailbox::page(&page, &me, 0).unwrap()["messages"].as_array().unwrap().clone()
+        mailbox::page::page(&page, &me, 0).unwrap()["messages"].as_array().unwrap().clone()
     }
 }
 

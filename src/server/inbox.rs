@@ -7,8 +7,8 @@ use axum::http::{HeaderMap, StatusCode};
 
 use super::answer::{Answer, json_answer};
 use super::state::{App, Parameters};
-use crate::deliver::mailbox;
 use crate::error::Fault;
+use crate::mailbox;
 use crate::proto::address::Address;
 use crate::proto::limits::{DEFAULT_PAGE, MAX_PAGE, MAX_PAGE_BYTES};
 use crate::proto::status::Reason;
@@ -54,7 +54,7 @@ async fn page(app: &App, agent: Address, parameters: &Parameters) -> Answer {
     let page = page.ok_or_else(|| Fault::new(Reason::UnknownAgent, "There is no such agent here."))?;
     tracing::debug!(%agent, messages = page.mail.len(), "read");
     // Megabytes of JSON: nothing for a thread that others wait for.
-    let answer = tokio::task::spawn_blocking(move || mailbox::page(&page, &agent, after));
+    let answer = tokio::task::spawn_blocking(move || mailbox::page::page(&page, &agent, after));
     json_answer(StatusCode::OK, answer.await.map_err(Fault::internal)??)
 }
 

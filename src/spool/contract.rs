@@ -21,11 +21,23 @@ use crate::proto::nonce::Nonce;
 use crate::proto::status::Reason;
 use crate::proto::time::{Moment, UnixMillis};
 
+mod arrivals;
+pub mod keeping;
 mod queue;
+pub mod receipts;
+pub mod tokens;
+pub mod webhooks;
+pub mod work;
 
+pub use arrivals::{Arrivals, Watch};
+pub use keeping::KeepStore;
 pub use queue::{
     ActionPage, Destination, DuePlace, DueRows, Head, RowAction, RowFilter, RowPage, RowStateName, UnderWay,
 };
+pub use receipts::ReceiptStore;
+pub use tokens::TokenStore;
+pub use webhooks::WebhookStore;
+pub use work::WorkStore;
 
 /// Why a verb did not happen. Temporary as far as anyone outside is concerned.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -253,8 +265,11 @@ pub struct Counts {
     pub deferred_rows: u64,
 }
 
-/// The durable half of the daemon.
-pub trait Store: Send + Sync {
+/// The durable half of the daemon: the way of a message, and what agents do with what has been delivered.
+pub trait Store: TokenStore + WorkStore + WebhookStore + ReceiptStore + KeepStore + Send + Sync {
+    /// Where to wait for something to happen to a mailbox.
+    fn arrivals(&self) -> Arrivals;
+
     /// The time by both clocks: by the wall clock it is `wall`.
     fn moment(&self, wall: UnixMillis) -> Moment;
 

@@ -13,6 +13,12 @@ use crate::proto::nonce::Nonce;
 use crate::proto::routing::CopyNonce;
 use crate::proto::time::{Moment, UnixMillis};
 
+pub mod keeping;
+pub mod receipts;
+pub mod tokens;
+pub mod webhooks;
+pub mod work;
+
 /// The version of every record this program writes.
 pub const RECORD_VERSION: u8 = 2;
 /// Steps of a row's story that are kept; the oldest but the first make room.
@@ -89,6 +95,16 @@ pub enum Body {
         /// Bytes in all.
         length: u32,
     },
+}
+
+impl Body {
+    /// Bytes of the message.
+    pub fn length(&self) -> usize {
+        match self {
+            Body::Inline(bytes) => bytes.len(),
+            Body::Chunks { length, .. } => *length as usize,
+        }
+    }
 }
 
 mod serde_bytes_vec {

@@ -8,6 +8,12 @@ use crate::proto::address::{Address, Domain};
 use crate::proto::nonce::{DerivedDigits, Nonce};
 use crate::proto::time::UnixMillis;
 
+pub mod keeping;
+pub mod receipts;
+pub mod tokens;
+pub mod webhooks;
+pub mod work;
+
 /// The store's schema version.
 pub const SCHEMA: &[u8] = b"v";
 /// The upper end of the numbers handed out so far.
@@ -20,14 +26,23 @@ pub const CHUNKS: &[u8] = b"b";
 pub const SHARES: &[u8] = b"c";
 /// Rows by due time: `d` due, row. The value is [`Place`].
 pub const DUE: &[u8] = b"d";
+/// Acknowledged mail by the time when it may go: `e` due, mailbox, cursor.
+pub const EXPIRING: &[u8] = b"e";
+/// Mail to hand out to a worker again, by the time from when on: `f` mailbox, due, cursor.
+pub const CLAIMABLE: &[u8] = b"f";
 /// Which submission a derived nonce stands for: `h` digits of the nonce.
 pub const DERIVED: &[u8] = b"h";
 /// Identities received: `i` hash of nonce, hash of identity.
 pub const RECEIVED: &[u8] = b"i";
 /// Mailboxes whose owner is gone and whose entries are still to be removed: `g` mailbox.
 pub const GARBAGE: &[u8] = b"g";
-/// How many rows have been put back and not ended: `k`, `k` `s` sender, `k` `d` destination.
+/// Mail that was handed out too often: `j` mailbox, cursor.
+pub const DEAD_LETTERS: &[u8] = b"j";
+/// How many rows have been put back and not ended: `k`, `k` `s` sender, `k` `d` destination; how many bytes a
+/// mailbox holds: `k` `m` mailbox.
 pub const COUNTS: &[u8] = b"k";
+/// What workers have done with mail: `l` mailbox, cursor.
+pub const WORK: &[u8] = b"l";
 /// Mailboxes: `m` mailbox, cursor.
 pub const MAIL: &[u8] = b"m";
 /// Rows whose first attempt has not failed yet: `n` row.
@@ -40,12 +55,24 @@ pub const SEGMENTS: &[u8] = b"p";
 pub const QUEUED: &[u8] = b"q";
 /// How long the daemon has been running altogether, in milliseconds.
 pub const RUNNING: &[u8] = b"r";
+/// Tokens of agents: `t` hash.
+pub const TOKENS: &[u8] = b"t";
+/// What else belongs to a mailbox: `u` mailbox, a letter for each kind.
+pub const OF_MAILBOX: &[u8] = b"u";
 /// Rows that are due and wait for their destination: `w` destination, NUL, hash of sender, due, row.
 pub const BACKLOG: &[u8] = b"w";
 /// Destinations in trouble: `x` destination.
 pub const DESTINATIONS: &[u8] = b"x";
 /// Written and removed to see whether a reopened disk takes anything: `y` index.
 pub const TRIAL: &[u8] = b"y";
+/// Names of removed agents, which nobody may have for a while: `z` address.
+pub const RESERVED: &[u8] = b"z";
+/// Receipts that a submission asked for: `R` identity of the submission.
+pub const RECEIPTS: &[u8] = b"R";
+/// Mail that could not be pushed yet: `V` mailbox, cursor.
+pub const PUSHES: &[u8] = b"V";
+/// The same by due time: `W` due, mailbox, cursor.
+pub const PUSHES_DUE: &[u8] = b"W";
 
 /// Bytes of the nonce's hash that lead the keys of identities.
 const NONCE_HASH_BYTES: usize = 8;
@@ -120,6 +147,11 @@ pub fn mailbox(mailbox: u64) -> Vec<u8> {
 /// The key of a mailbox entry.
 pub fn mail(mailbox: u64, cursor: u64) -> Vec<u8> {
     join(&[MAIL, &mailbox.to_be_bytes(), &cursor.to_be_bytes()])
+}
+
+/// The prefix of what else belongs to a mailbox.
+pub fn of_mailbox(mailbox: u64) -> Vec<u8> {
+    join(&[OF_MAILBOX, &mailbox.to_be_bytes()])
 }
 
 /// The key that marks a mailbox as garbage.

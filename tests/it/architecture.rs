@@ -27,6 +27,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("transfer", &["config", "env", "error", "proto", "discover::Target", "sign::Signed"]),
     ("verify", &["config", "env", "error", "proto"]),
     ("deliver", &["config", "env", "error", "proto", "spool::contract", "spool::entry", "verify::Verified"]),
+    ("mailbox", &["env", "error", "proto", "secret", "spool::contract", "spool::entry"]),
     (
         "pipeline",
         &[
@@ -48,8 +49,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "secret",
             // Why it fails.
             "spool::contract::StoreError",
+            "mailbox",
             // What readers and the operator are shown.
-            "deliver::mailbox",
             "spool::contract::Trace",
             "spool::contract::ActionPage",
             "spool::contract::Destination",
@@ -79,6 +80,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "pipeline",
             "proto",
             "secret",
+            "mailbox",
             "server",
             "submit",
             "spool",

@@ -103,9 +103,7 @@ impl Writer {
     }
 
     fn put_local_mail(&mut self, mailbox: u64, at: UnixMillis, body: Body) -> Result<(), StoreError> {
-        let cursor = self.number();
-        let record = MailRecord { arrival: Arrival::local(at), restore: false, body };
-        self.put(keys::mail(mailbox, cursor), entry::encode(&record)?);
+        self.put_mail(mailbox, &MailRecord { arrival: Arrival::local(at), restore: false, body })?;
         Ok(())
     }
 

@@ -97,7 +97,9 @@ impl Committer {
         let result = self.writer.sync(replies.len());
         if result.is_ok() {
             self.visible.store(self.writer.next_number - 1, Ordering::Release);
+            self.arrivals.wake(&self.writer.woken);
         }
+        self.writer.woken.clear();
         self.report();
         for reply in replies {
             reply(result.clone());

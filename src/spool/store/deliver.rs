@@ -18,9 +18,8 @@ impl Writer {
             return Ok(DeliveryOutcome::UnknownAgent);
         };
         let body = self.store_body(&delivery.message, 1)?;
-        let cursor = self.number();
         let record = MailRecord { arrival: delivery.arrival, restore: delivery.restore, body };
-        self.put(keys::mail(account.mailbox, cursor), entry::encode(&record)?);
+        let cursor = self.put_mail(account.mailbox, &record)?;
         self.remember(key, entry::encode(identity)?, true);
         Ok(DeliveryOutcome::Delivered { cursor })
     }

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use self::fetch::Slowness;
 use self::group::GroupedDisk;
 use self::running::Running;
-use super::contract::{StoreError, UnderWay};
+use super::contract::{Arrivals, StoreError, UnderWay};
 use super::entry::RecordError;
 use super::identities::{Identities, Limits, manifest};
 use super::keys::{self, Key};
@@ -35,15 +35,20 @@ mod derived;
 mod fetch;
 mod group;
 mod keep_open;
+mod keeping;
 mod operate;
 mod pack;
 mod queue;
 mod reads;
+mod receipts;
 mod running;
 mod sweep;
 #[cfg(test)]
 mod tests;
+mod tokens;
 mod verbs;
+mod webhooks;
+mod work;
 
 /// Jobs that may wait for the committer; more wait outside.
 const MAX_WAITING_JOBS: usize = 4096;
@@ -89,6 +94,7 @@ pub struct SpoolStore {
     under_way: UnderWay,
     slowness: Arc<Slowness>,
     taken_in: Arc<AtomicU64>,
+    arrivals: Arrivals,
     /// Where the sweep of expired identities goes on.
     sweep_from: Arc<Mutex<Vec<u8>>>,
 }
@@ -98,6 +104,7 @@ pub struct Committer {
     jobs: mpsc::Receiver<Job>,
     writer: Writer,
     visible: Arc<AtomicU64>,
+    arrivals: Arrivals,
     health: watch::Sender<Option<StoreError>>,
 }
 
@@ -111,6 +118,8 @@ struct Writer {
     to_pack: Vec<Key>,
     /// What the current job has written so far.
     batch: Vec<Write>,
+    /// Mailboxes to which something has happened since the last sync.
+    woken: Vec<u64>,
     /// By how much the current job has changed stored counts.
     counts: BTreeMap<Vec<u8>, i64>,
     running: Running,
@@ -158,12 +167,14 @@ fn open_with(
     let identities = Arc::new(open_identities(&*disk, identities)?);
     let visible = Arc::new(AtomicU64::new(reserved - 1));
     let (sender, receiver) = mpsc::channel(MAX_WAITING_JOBS);
+    let arrivals = Arrivals::default();
     let (health, health_seen) = watch::channel(None);
     let writer = Writer {
         disk: Arc::new(GroupedDisk::new(Arc::clone(&disk))),
         identities: Arc::clone(&identities),
         to_pack: Vec::new(),
         batch: Vec::new(),
+        woken: Vec::new(),
         counts: BTreeMap::new(),
         running,
         running_written: running.total(),
@@ -184,9 +195,10 @@ fn open_with(
         under_way,
         slowness,
         taken_in: Arc::default(),
+        arrivals: arrivals.clone(),
         sweep_from: Arc::default(),
     };
-    Ok((store, Committer { jobs: receiver, writer, visible, health }, health_seen))
+    Ok((store, Committer { jobs: receiver, writer, visible, arrivals, health }, health_seen))
 }
 
 /// Opens what the disk lists, but for what the operator has given up.

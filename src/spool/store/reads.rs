@@ -12,7 +12,7 @@ use crate::proto::address::Address;
 use crate::proto::nonce::Nonce;
 use crate::proto::time::UnixMillis;
 use crate::spool::contract::{Counts, Head, Mail, Page, StoreError, Trace};
-use crate::spool::entry::{self, Body, MailRecord, ReceivedIdentity, Row, RowId, SentRecord};
+use crate::spool::entry::{self, MailRecord, ReceivedIdentity, Row, RowId, SentRecord};
 use crate::spool::identities::Identities;
 use crate::spool::keys::{self, Place};
 
@@ -241,15 +241,5 @@ impl Reader {
             if count < MAX_COUNTED { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         })?;
         Ok(count)
-    }
-}
-
-impl Body {
-    /// Bytes of the message.
-    fn length(&self) -> usize {
-        match self {
-            Body::Inline(bytes) => bytes.len(),
-            Body::Chunks { length, .. } => *length as usize,
-        }
     }
 }

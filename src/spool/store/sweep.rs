@@ -15,6 +15,10 @@ use crate::spool::keys;
 /// Records looked at in one step, so that nobody waits long for the committer.
 const MAX_STEP: usize = 500;
 
+/// Kinds of records whose keys go on with the mailbox that they belong to.
+const BESIDE_MAIL: [&[u8]; 5] =
+    [keys::WORK, keys::CLAIMABLE, keys::DEAD_LETTERS, keys::PUSHES, keys::OF_MAILBOX];
+
 /// A page of identities that are not packed.
 struct Identities {
     /// Those that can be read.
@@ -90,21 +94,35 @@ impl Writer {
         Ok(())
     }
 
-    /// Removes entries of one mailbox whose owner has gone. `true`: it did something.
+    /// Removes what belongs to one mailbox whose owner has gone. `true`: it did something.
     fn sweep_garbage(&mut self) -> Result<bool, StoreError> {
         let marks = self.reader().list(keys::GARBAGE, keys::GARBAGE, 1, |key, _| Ok(keys::number_of(key)))?;
         let Some(mailbox) = marks.into_iter().flatten().next() else { return Ok(false) };
         let prefix = keys::mailbox(mailbox);
         let mail = self.reader().list(&prefix, &prefix, MAX_STEP, |key, value| {
-            Ok((key.to_vec(), entry::decode::<MailRecord>(value)?))
+            Ok((keys::number_of(key), entry::decode::<MailRecord>(value)?))
         })?;
-        if mail.is_empty() {
+        if mail.is_empty() && !self.sweep_beside_mail(mailbox)? {
+            self.delete(keys::keeping::bytes_of_mailbox(mailbox));
             self.delete(keys::garbage(mailbox));
         }
-        for (key, record) in mail {
-            self.delete(key);
-            self.release_body(&record.body)?;
+        for (cursor, record) in mail {
+            let damaged = || StoreError::Unreadable("a mailbox entry's key is damaged".into());
+            self.drop_mail(mailbox, cursor.ok_or_else(damaged)?, &record)?;
         }
         Ok(true)
+    }
+
+    /// Removes a page of what lies beside a mailbox's mail. `true`: there was something.
+    fn sweep_beside_mail(&mut self, mailbox: u64) -> Result<bool, StoreError> {
+        for kind in BESIDE_MAIL {
+            let prefix = [kind, &mailbox.to_be_bytes()].concat();
+            let keys = self.reader().list(&prefix, &prefix, MAX_STEP, |key, _| Ok(key.to_vec()))?;
+            if !keys.is_empty() {
+                keys.into_iter().for_each(|key| self.delete(key));
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 }

@@ -176,8 +176,8 @@ async fn a_large_body_is_stored_once_and_goes_with_its_last_holder() {
     let recipients = [("bob@a.test", Fate::Own), ("x@b.test", Fate::Remote), ("y@c.test", Fate::Remote)];
     let rows = rows(store.accept(submission("n1", &large, &recipients)).await.unwrap());
     let chunks = 100_000_usize.div_ceil(8 * 1024);
-    // Chunks, their share count, a mailbox entry, two rows, the identity.
-    assert_eq!(disk.keys() - before, chunks + 5);
+    // Chunks, their share count, a mailbox entry, the bytes of that mailbox, two rows, the identity.
+    assert_eq!(disk.keys() - before, chunks + 6);
     for row in &rows {
         assert_eq!(store.body(row.body.clone()).await.unwrap().len(), 100_000);
         let delivered = Settlement::Delivered { ending: Ending::Delivered, step: step("250 2.0.0") };

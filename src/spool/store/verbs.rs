@@ -12,14 +12,19 @@ use crate::proto::address::{Address, Domain};
 use crate::proto::nonce::Nonce;
 use crate::proto::time::{Moment, UnixMillis};
 use crate::spool::contract::{
-    Acceptance, ActionPage, Answer, Counts, DeliveryOutcome, Destination, DuePlace, DueRows, Head, Mail,
-    NewDelivery, NewSubmission, Page, RowAction, RowFilter, RowPage, Settlement, Store, Trace, UnderWay,
+    Acceptance, ActionPage, Answer, Arrivals, Counts, DeliveryOutcome, Destination, DuePlace, DueRows, Head,
+    Mail, NewDelivery, NewSubmission, Page, RowAction, RowFilter, RowPage, Settlement, Store, Trace,
+    UnderWay,
 };
 use crate::spool::entry::{AccountRecord, Body, DestinationRecord, Row, RowId, SentRecord, Step, Unanswered};
 use crate::spool::keys;
 use crate::spool::retry::Schedule;
 
 impl Store for SpoolStore {
+    fn arrivals(&self) -> Arrivals {
+        self.arrivals.clone()
+    }
+
     fn moment(&self, wall: UnixMillis) -> Moment {
         self.running.moment(wall)
     }

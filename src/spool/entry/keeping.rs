@@ -1,0 +1,1 @@
+//! Records: how long and how much a mailbox keeps.

@@ -1,0 +1,1 @@
+//! Records: what became of a message at its recipients, as their servers say.

@@ -1,0 +1,1 @@
+//! Keys: where an agent's messages are pushed to, and how far that has come.
