@@ -2,49 +2,75 @@
 
 use std::sync::Arc;
 
+use axum::Json;
 use axum::extract::{Query, State};
-use axum::http::{HeaderMap, StatusCode};
-use serde_json::json;
+use axum::http::HeaderMap;
+use serde::Serialize;
+use utoipa::ToSchema;
 
-use super::answer::{Answer, json_answer};
-use super::state::{App, Parameters};
+use super::state::{App, DomainMeant, Parameters};
 
 /// What this server speaks (`docs/protocol.md` §4).
 pub const CAPABILITIES: [&str; 3] = ["message", "rcpt", "fields"];
 
-/// Says what this server speaks, and its limits.
-///
-/// # Errors
-/// None.
+/// What a server speaks, and its limits.
+#[derive(Serialize, ToSchema)]
+pub struct Capabilities {
+    /// Version of the protocol.
+    version: &'static str,
+    /// What it understands beside the rest.
+    #[schema(value_type = Vec<String>)]
+    capabilities: [&'static str; CAPABILITIES.len()],
+    #[schema(value_type = Vec<String>)]
+    protocols: [&'static str; 1],
+    /// Largest transfer, in bytes.
+    max_payload_size: usize,
+    /// How old a message may be, in seconds.
+    max_message_age: i64,
+    /// The domain meant.
+    domain: String,
+}
+
+/// That a server lives.
+#[derive(Serialize, ToSchema)]
+pub struct Health {
+    #[schema(example = "healthy")]
+    status: &'static str,
+    /// The domain meant; it completes short names.
+    domain: String,
+    /// Version of the program.
+    version: &'static str,
+}
+
+/// What this server speaks, and its limits.
+#[utoipa::path(get, path = "/capabilities", tag = "server", params(DomainMeant),
+    responses((status = 200, body = Capabilities)))]
 pub async fn capabilities(
     State(app): State<Arc<App>>,
     Query(parameters): Query<Parameters>,
     headers: HeaderMap,
-) -> Answer {
-    let body = json!({
-        "version": "1.0",
-        "capabilities": CAPABILITIES,
-        "protocols": ["atp/1"],
-        "max_payload_size": app.max_transfer_bytes,
-        "max_message_age": app.pipeline.limits.max_message_age_seconds,
-        "domain": app.domain(&headers, &parameters).as_str(),
-    });
-    json_answer(StatusCode::OK, body)
+) -> Json<Capabilities> {
+    Json(Capabilities {
+        version: "1.0",
+        capabilities: CAPABILITIES,
+        protocols: ["atp/1"],
+        max_payload_size: app.max_transfer_bytes,
+        max_message_age: app.pipeline.limits.max_message_age_seconds,
+        domain: app.domain(&headers, &parameters).to_string(),
+    })
 }
 
-/// Says that the server lives, and for which domain.
-///
-/// # Errors
-/// None.
+/// That this server lives, and for which domain.
+#[utoipa::path(get, path = "/health", tag = "server", params(DomainMeant),
+    responses((status = 200, body = Health)))]
 pub async fn health(
     State(app): State<Arc<App>>,
     Query(parameters): Query<Parameters>,
     headers: HeaderMap,
-) -> Answer {
-    let body = json!({
-        "status": "healthy",
-        "domain": app.domain(&headers, &parameters).as_str(),
-        "version": env!("CARGO_PKG_VERSION"),
-    });
-    json_answer(StatusCode::OK, body)
+) -> Json<Health> {
+    Json(Health {
+        status: "healthy",
+        domain: app.domain(&headers, &parameters).to_string(),
+        version: env!("CARGO_PKG_VERSION"),
+    })
 }

@@ -18,6 +18,8 @@ use crate::proto::status::Reason;
 ///
 /// # Errors
 /// [`Reason::BadCredential`] for anyone but the operator.
+#[utoipa::path(get, path = "/stats", tag = "operator", security(("operator" = [])),
+    responses((status = 200, body = Object)))]
 pub async fn stats(
     State(app): State<Arc<App>>,
     operator: Option<Extension<Operator>>,
@@ -67,6 +69,8 @@ pub async fn stats(
 ///
 /// # Errors
 /// [`Reason::BadCredential`] for anyone but the operator.
+#[utoipa::path(get, path = "/agents", tag = "operator", security(("operator" = [])),
+    responses((status = 200, body = Object)))]
 pub async fn agents(
     State(app): State<Arc<App>>,
     operator: Option<Extension<Operator>>,

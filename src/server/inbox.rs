@@ -6,7 +6,7 @@ use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode};
 
 use super::answer::{Answer, json_answer};
-use super::state::{App, Parameters};
+use super::state::{App, DomainMeant, Parameters};
 use crate::error::Fault;
 use crate::mailbox;
 use crate::proto::address::Address;
@@ -17,6 +17,8 @@ use crate::proto::status::Reason;
 ///
 /// # Errors
 /// [`Reason::BadCredential`]; [`Reason::Malformed`] for parameters that are no numbers.
+#[utoipa::path(get, path = "/messages", tag = "messages", security(("password" = []), ("token" = [])),
+    params(DomainMeant), responses((status = 200, body = Object)))]
 pub async fn agent(
     State(app): State<Arc<App>>,
     Query(parameters): Query<Parameters>,

@@ -22,6 +22,8 @@ use crate::spool::state::{Ending, State as RowState};
 /// # Errors
 /// [`Reason::BadCredential`] for anyone but the operator, [`Reason::Malformed`] for what is no nonce,
 /// [`Reason::NoSuchPath`] if nothing is known under it.
+#[utoipa::path(get, path = "/inspect", tag = "operator", security(("operator" = [])),
+    params(("nonce" = String, Query)), responses((status = 200, body = Object)))]
 pub async fn operator(
     State(app): State<Arc<App>>,
     operator: Option<Extension<Operator>>,
@@ -43,6 +45,8 @@ pub async fn operator(
 /// # Errors
 /// [`Reason::BadCredential`]; [`Reason::Malformed`] for what is no nonce; [`Reason::NoSuchPath`] if the caller has
 /// sent nothing under it, or that is forgotten.
+#[utoipa::path(get, path = "/me/sent/{nonce}", tag = "messages", security(("password" = []), ("token" = [])),
+    params(("nonce" = String, Path)), responses((status = 200, body = Object)))]
 pub async fn agent(
     State(app): State<Arc<App>>,
     Query(parameters): Query<Parameters>,

@@ -8,9 +8,11 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use serde_json::json;
 use tracing::Instrument;
+use utoipa::ToSchema;
 
 use super::answer::{Answer, json_answer};
 use super::body;
+use super::openapi::Refusal;
 use super::state::{App, Ends};
 use crate::error::Fault;
 use crate::pipeline::Accepted;
@@ -18,12 +20,32 @@ use crate::proto::message::Message;
 use crate::proto::status::Reason;
 use crate::verify::Received;
 
+/// That a message is on disk.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "described here, written by post()")]
+struct Taken {
+    /// `accepted`, or `already_accepted` if the same was accepted before.
+    status: String,
+    nonce: String,
+    /// When, in Unix seconds.
+    timestamp: i64,
+}
+
 /// Takes a message in. 202 is said only when it is on disk.
 ///
 /// Who submits is told by `from`: an agent in a domain of ours, or else it is a transfer.
 ///
 /// # Errors
 /// Every row of `docs/protocol.md` §9 that a message can earn.
+#[utoipa::path(post, path = "/message", tag = "messages",
+    security((), ("password" = []), ("token" = [])),
+    request_body(content = Object, content_type = "application/atp+json", description = "A message."),
+    responses(
+        (status = 202, body = Taken),
+        (status = 404, description = "There is no such agent here.", body = Refusal),
+        (status = 409, description = "Another message has this sender and nonce.", body = Refusal),
+        (status = 451, description = "ATS or ATK could not be looked up now.", body = Refusal),
+    ))]
 pub async fn post(
     State(app): State<Arc<App>>,
     ends: Option<Extension<Ends>>,

@@ -4,6 +4,7 @@
 //! - [`tls`]: the certificate shown
 //! - [`routes`]: paths to calls ([`message`], [`inbox`], [`inspect`], [`register`], [`about`], [`admin`])
 //! - [`control`]: the same calls and the operator's own ([`queue`], [`destinations`]) over a Unix socket
+//! - [`openapi`]: the description of the public ones, made from them
 //! - [`body`] reads requests within bounds, [`answer`] turns a [`Fault`](crate::error::Fault) into a response
 
 pub mod about;
@@ -18,6 +19,7 @@ pub mod inbox;
 pub mod inspect;
 pub mod listen;
 pub mod message;
+pub mod openapi;
 pub mod queue;
 pub mod ready;
 pub mod register;

@@ -8,6 +8,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use serde_json::json;
 use tokio::sync::watch;
+use utoipa::ToSchema;
 
 use super::answer::{json_answer, retry_later};
 use super::state::App;
@@ -52,7 +53,31 @@ impl Readiness {
     }
 }
 
-/// Says whether messages are taken in.
+/// That messages are taken in.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "described here, written by ready()")]
+struct Ready {
+    #[schema(example = "ready")]
+    status: String,
+}
+
+/// That no messages are taken in, and why.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "described here, written by ready()")]
+struct NotReady {
+    #[schema(example = "not_ready")]
+    status: String,
+    /// In a few fixed words.
+    reason: String,
+    /// One sentence for people.
+    error: String,
+    /// A basic and an enhanced code (RFC 3463).
+    error_code: String,
+}
+
+/// Whether messages are taken in.
+#[utoipa::path(get, path = "/ready", tag = "server",
+    responses((status = 200, body = Ready), (status = 503, description = "They are not.", body = NotReady)))]
 pub async fn ready(State(app): State<Arc<App>>) -> Response {
     let Some((reason, fault)) = app.readiness.trouble() else {
         return json_answer(StatusCode::OK, json!({ "status": "ready" })).into_response();

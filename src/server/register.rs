@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::answer::{Answer, json_answer};
 use super::body;
-use super::state::{App, Ends, Operator, Parameters};
+use super::state::{App, DomainMeant, Ends, Operator, Parameters};
 use crate::agents::register::{Caller, Rules, is_proxied};
 use crate::error::Fault;
 use crate::proto::json;
@@ -24,6 +24,8 @@ const MAX_BYTES: usize = 16 * 1024;
 ///
 /// # Errors
 /// As `docs/protocol.md` §9, rows "register" and "content type".
+#[utoipa::path(post, path = "/register", tag = "agents", request_body = Object,
+    params(DomainMeant), responses((status = 201, body = Object)))]
 pub async fn post(
     State(app): State<Arc<App>>,
     Query(parameters): Query<Parameters>,

@@ -7,48 +7,57 @@ use axum::extract::{Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use super::answer::{Refusal, log_refusals};
 use super::state::App;
-use super::{about, admin, destinations, inbox, inspect, message, queue, ready, register};
+use super::{about, admin, destinations, inbox, inspect, message, openapi, queue, ready, register};
 use crate::error::Fault;
 use crate::proto::status::Reason;
 
+/// What every path begins with.
+const PREFIX: &str = "/.well-known/atp/v1";
 /// Answers in its own way while the server stops.
 const READY: &str = "/.well-known/atp/v1/ready";
 
 /// What everybody can reach.
 pub fn public(app: Arc<App>) -> Router {
-    finish(calls(), app)
+    let (calls, _) = calls().split_for_parts();
+    finish(calls, app)
 }
 
 /// What the operator can reach over the control socket.
 pub fn control(app: Arc<App>) -> Router {
-    let calls = calls()
-        .route("/.well-known/atp/v1/admin/messages", get(inbox::operator))
-        .route("/.well-known/atp/v1/admin/agents/{address}", delete(admin::remove_agent))
-        .route("/.well-known/atp/v1/admin/queue", get(queue::list))
-        .route("/.well-known/atp/v1/admin/queue/message", get(queue::show))
-        .route("/.well-known/atp/v1/admin/queue/act", post(queue::act))
-        .route("/.well-known/atp/v1/admin/queue/bounce", post(queue::bounce))
-        .route("/.well-known/atp/v1/admin/queue/destinations", get(destinations::list))
-        .route("/.well-known/atp/v1/admin/queue/suspend", post(destinations::suspend))
-        .route("/.well-known/atp/v1/admin/queue/resume", post(destinations::resume));
-    finish(calls, app)
+    let (calls, _) = calls().split_for_parts();
+    let operators = Router::new()
+        .route("/messages", get(inbox::operator))
+        .route("/agents/{address}", delete(admin::remove_agent))
+        .route("/queue", get(queue::list))
+        .route("/queue/message", get(queue::show))
+        .route("/queue/act", post(queue::act))
+        .route("/queue/bounce", post(queue::bounce))
+        .route("/queue/destinations", get(destinations::list))
+        .route("/queue/suspend", post(destinations::suspend))
+        .route("/queue/resume", post(destinations::resume));
+    finish(calls.nest("/.well-known/atp/v1/admin", operators), app)
 }
 
-fn calls() -> Router<Arc<App>> {
-    Router::new()
-        .route("/.well-known/atp/v1/message", post(message::post))
-        .route("/.well-known/atp/v1/messages", get(inbox::agent))
-        .route("/.well-known/atp/v1/me/sent/{nonce}", get(inspect::agent))
-        .route("/.well-known/atp/v1/register", post(register::post))
-        .route("/.well-known/atp/v1/capabilities", get(about::capabilities))
-        .route("/.well-known/atp/v1/health", get(about::health))
-        .route(READY, get(ready::ready))
-        .route("/.well-known/atp/v1/stats", get(admin::stats))
-        .route("/.well-known/atp/v1/inspect", get(inspect::operator))
-        .route("/.well-known/atp/v1/agents", get(admin::agents))
+/// The calls of the public listener, and their description.
+pub(super) fn calls() -> OpenApiRouter<Arc<App>> {
+    let calls = OpenApiRouter::new()
+        .routes(routes!(message::post))
+        .routes(routes!(inbox::agent))
+        .routes(routes!(inspect::agent))
+        .routes(routes!(register::post))
+        .routes(routes!(about::capabilities))
+        .routes(routes!(about::health))
+        .routes(routes!(ready::ready))
+        .routes(routes!(admin::stats))
+        .routes(routes!(inspect::operator))
+        .routes(routes!(admin::agents))
+        .routes(routes!(openapi::get));
+    OpenApiRouter::with_openapi(openapi::head()).nest(PREFIX, calls)
 }
 
 fn finish(calls: Router<Arc<App>>, app: Arc<App>) -> Router {

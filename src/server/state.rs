@@ -65,6 +65,15 @@ impl fmt::Display for Operator {
     }
 }
 
+/// Which domain a request means.
+#[derive(utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[allow(dead_code, reason = "described here, read by App::domain")]
+pub struct DomainMeant {
+    /// The domain meant. Without it: the one in Host, or the server's first.
+    domain: Option<String>,
+}
+
 /// Query parameters.
 pub type Parameters = HashMap<String, String>;
 

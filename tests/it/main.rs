@@ -10,5 +10,6 @@ mod fuzz_seeds;
 mod malformed;
 #[cfg(feature = "demo")]
 mod mutations;
+mod openapi;
 #[cfg(feature = "demo")]
 mod support;

@@ -1,0 +1,123 @@
+//! The description of every public call, made from the routes themselves: `GET openapi.json`.
+
+use std::sync::OnceLock;
+
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use serde_json::Value;
+use utoipa::openapi::path::Operation;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{Content, Ref, RefOr, Response as Described, ResponseBuilder};
+use utoipa::{OpenApi as _, ToSchema};
+
+use super::routes;
+
+/// Agents that show a credential, as operations name it.
+const AGENT: [&str; 2] = ["password", "token"];
+/// The operator's token, as operations name it.
+const OPERATOR: &str = "operator";
+
+/// What goes before the calls.
+#[derive(utoipa::OpenApi)]
+#[openapi(
+    info(
+        title = "atp",
+        description = "What a server of ATP answers: agents send, read and work on messages, peers transfer them. \
+            The protocol itself is described in docs/protocol.md.",
+        license(name = "MIT", identifier = "MIT"),
+    ),
+    components(schemas(Refusal))
+)]
+struct Head;
+
+/// Every refusal (`docs/protocol.md` §9).
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "described here, written by answer.rs")]
+pub(super) struct Refusal {
+    /// One sentence for people.
+    error: String,
+    /// A basic and an enhanced code (RFC 3463) for programs.
+    #[schema(pattern = "^[45][0-9]{2} [45]\\.[0-9]\\.[0-9]{1,2}$", example = "550 5.1.1")]
+    error_code: String,
+}
+
+/// The description without calls.
+pub(super) fn head() -> utoipa::openapi::OpenApi {
+    Head::openapi()
+}
+
+/// Adds to the description of the calls what all of them have in common.
+pub(super) fn complete(mut api: utoipa::openapi::OpenApi) -> utoipa::openapi::OpenApi {
+    let components = api.components.get_or_insert_default();
+    let basic = HttpBuilder::new().scheme(HttpAuthScheme::Basic);
+    let bearer = || HttpBuilder::new().scheme(HttpAuthScheme::Bearer);
+    let schemes = [
+        (AGENT[0], basic.description(Some("An agent's address or short name, and its password or a token."))),
+        (AGENT[1], bearer().description(Some("An agent's token."))),
+        (OPERATOR, bearer().description(Some("The operator's token."))),
+    ];
+    for (name, scheme) in schemes {
+        components.security_schemes.insert(name.into(), RefOr::T(SecurityScheme::Http(scheme.build())));
+    }
+    for item in api.paths.paths.values_mut() {
+        let operations =
+            [&mut item.get, &mut item.put, &mut item.post, &mut item.delete].into_iter().flatten();
+        operations.for_each(finish);
+    }
+    api
+}
+
+/// Refusals that any call can earn.
+const ANY: [(&str, &str); 2] = [
+    ("500", "A fault of the server."),
+    ("503", "The server is shutting down, or cannot store anything now. Retry-After says when to come back."),
+];
+/// Refusals of calls that need a credential.
+const WITH_CREDENTIAL: [(&str, &str); 3] = [
+    ("401", "No credential, or a wrong one."),
+    ("403", "The credential does not allow this."),
+    ("429", "Too many credentials are being checked. Retry-After says when to come back."),
+];
+/// Refusals of calls that have a body.
+const WITH_BODY: [(&str, &str); 3] = [
+    ("400", "The body, or a parameter, is malformed."),
+    ("408", "The body broke off, or took too long."),
+    ("413", "The body is too large."),
+];
+
+fn finish(operation: &mut Operation) {
+    // What the handlers' documentation says to us; the answers say it to clients.
+    if let Some((told, _)) = operation.description.as_deref().and_then(|text| text.split_once("# Errors")) {
+        let told = told.trim().to_owned();
+        operation.description = Some(told).filter(|told| !told.is_empty());
+    }
+    let common = ANY
+        .iter()
+        .chain(operation.security.iter().flat_map(|_| &WITH_CREDENTIAL))
+        .chain(operation.request_body.iter().flat_map(|_| &WITH_BODY));
+    for (status, text) in common {
+        let answers = &mut operation.responses.responses;
+        answers.entry((*status).into()).or_insert_with(|| RefOr::T(refusal(text)));
+    }
+}
+
+fn refusal(text: &str) -> Described {
+    let content = Content::new(Some(Ref::from_schema_name("Refusal")));
+    ResponseBuilder::new().description(text).content("application/json", content).build()
+}
+
+/// This description.
+#[utoipa::path(get, path = "/openapi.json", tag = "server",
+    responses((status = 200, description = "OpenAPI 3.1.", body = Object)))]
+pub async fn get() -> Response {
+    static DOCUMENT: OnceLock<Bytes> = OnceLock::new();
+    let document = DOCUMENT.get_or_init(|| Bytes::from(document().to_string()));
+    ([(header::CONTENT_TYPE, "application/json")], document.clone()).into_response()
+}
+
+/// The description.
+pub fn document() -> Value {
+    let (_, api) = routes::calls().split_for_parts();
+    serde_json::to_value(complete(api)).unwrap_or_default()
+}
