@@ -1,7 +1,9 @@
 //! The accounts of a daemon's domains: make one, prove one, list and remove them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use super::authenticated::Authenticated;
 use super::credential::{self, Credential};
 use super::passwords::Passwords;
 use super::register::{self, Caller, Rules};
@@ -10,16 +12,20 @@ use crate::error::Fault;
 use crate::proto::address::{Address, Domain, OPERATOR_MAILBOXES};
 use crate::proto::status::Reason;
 use crate::secret::Secret;
-use crate::spool::contract::Store;
+use crate::spool::contract::tokens::Proof;
+use crate::spool::contract::{Registration, Removal, Store};
+use crate::spool::entry::tokens::TokenHash;
 
 /// Agents listed at most.
 const MAX_LISTED: usize = 100_000;
+/// How long the name of a removed agent is kept from others: mail for it may still be on its way.
+const RESERVED_FOR: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// The accounts of a daemon.
 pub struct Accounts {
-    store: Arc<dyn Store>,
+    pub(super) store: Arc<dyn Store>,
     passwords: Passwords,
-    env: Env,
+    pub(super) env: Env,
 }
 
 impl Accounts {
@@ -31,7 +37,8 @@ impl Accounts {
     /// Registers an agent by short name or address (`docs/protocol.md` §8).
     ///
     /// # Errors
-    /// As [`register::permit`] and [`Passwords::hash`]; [`Reason::NameTaken`] if somebody has the name.
+    /// As [`register::permit`] and [`Passwords::hash`]; [`Reason::NameTaken`] if somebody has the name, or had it a
+    /// short while ago.
     pub async fn register(
         &self,
         name: &str,
@@ -46,8 +53,11 @@ impl Accounts {
         }
         let password_hash = self.passwords.hash(password).await?;
         let now = self.env.clock.now();
-        let registered = self.store.register(address.clone(), Some(password_hash), now).await?;
-        if registered { Ok(address) } else { Err(taken()) }
+        match self.store.register(address.clone(), Some(password_hash), now).await? {
+            Registration::Registered => Ok(address),
+            Registration::Taken => Err(taken()),
+            Registration::Reserved => Err(reserved()),
+        }
     }
 
     /// Who shows this credential.
@@ -55,17 +65,51 @@ impl Accounts {
     /// # Errors
     /// [`Reason::BadCredential`], with the same text after the same work for an unknown agent and for a wrong
     /// password; [`Reason::RateLimited`] if too many others are being checked.
-    pub async fn authenticate(&self, credential: &Credential) -> Result<Address, Fault> {
-        let Credential::Password { address, password } = credential else {
-            return Err(credential::wrong());
-        };
+    pub async fn authenticate(&self, credential: &Credential) -> Result<Authenticated, Fault> {
+        match credential {
+            Credential::Password { address, password } => self.by_password(address, password).await,
+            Credential::Token { token, agent } => self.by_token(token, agent.as_ref()).await,
+        }
+    }
+
+    async fn by_password(&self, address: &Address, password: &Secret) -> Result<Authenticated, Fault> {
         let account = self.store.account(address.clone()).await?;
         let stored = account.as_ref().and_then(|account| account.password_hash.as_deref());
-        if self.passwords.verify(address, stored, password).await? {
-            Ok(address.clone())
-        } else {
-            Err(credential::wrong())
+        let fits = self.passwords.verify(address, stored, password).await?;
+        match (&account, stored) {
+            (Some(account), Some(hash)) if fits => {
+                Ok(Authenticated::by_password(address.clone(), account.mailbox, account.created_at, hash))
+            }
+            _ => Err(credential::wrong()),
         }
+    }
+
+    /// Found by its hash, a token needs no dear check: nobody guesses 256 bits.
+    async fn by_token(&self, token: &Secret, agent: Option<&Address>) -> Result<Authenticated, Fault> {
+        let hash = TokenHash::of(token.expose());
+        let record = self.store.token(hash).await?;
+        let record = record.filter(|record| agent.is_none_or(|agent| *agent == record.agent));
+        let record = record.ok_or_else(credential::wrong_token)?;
+        let account = self.store.account(record.agent.clone()).await?;
+        let account = account.filter(|account| account.mailbox == record.mailbox);
+        let live = account.filter(|_| !record.has_expired(self.env.clock.now()));
+        let account = live.ok_or_else(credential::wrong_token)?;
+        Ok(Authenticated::by_token(record, account.created_at, Proof::Token(hash)))
+    }
+
+    /// Whether the same credential would be accepted again. Cheap: whoever keeps a stream open asks each time its
+    /// mailbox is woken.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn still_holds(&self, authenticated: &Authenticated) -> Result<bool, Fault> {
+        Ok(self.store.holds(&authenticated.holder(), self.env.clock.now()).await?)
+    }
+
+    /// How long a credential can hold at most from now on. `None`: it does not end by itself.
+    pub fn holds_for(&self, authenticated: &Authenticated) -> Option<Duration> {
+        let end = authenticated.token.as_ref()?.expires_at?;
+        Some(end.since(self.env.clock.now()))
     }
 
     /// Gives memory back that has not been needed for a while. To be called now and then.
@@ -95,18 +139,31 @@ impl Accounts {
         Ok(())
     }
 
-    /// Removes an account.
+    /// Removes an account with everything that belongs to it, and keeps its name from others for 30 days. With
+    /// `release` anyone may have the name at once, also if the account was removed before.
     ///
     /// # Errors
     /// [`Reason::UnknownAgent`] if there is none.
-    pub async fn remove(&self, address: &Address) -> Result<(), Fault> {
-        let removable = !address.is_operator_mailbox();
-        if removable && self.store.remove_account(address.clone()).await? {
-            Ok(())
+    pub async fn remove(&self, address: &Address, release: bool) -> Result<Removal, Fault> {
+        let now = self.store.moment(self.env.clock.now());
+        let reserved_until = (!release).then(|| now.plus(RESERVED_FOR));
+        let removal = if address.is_operator_mailbox() {
+            Removal::Unknown
         } else {
-            Err(Fault::new(Reason::UnknownAgent, "There is no such agent here."))
+            self.store.remove_account(address.clone(), reserved_until).await?
+        };
+        match removal {
+            Removal::Unknown => Err(Fault::new(Reason::UnknownAgent, "There is no such agent here.")),
+            done => Ok(done),
         }
     }
+}
+
+fn reserved() -> Fault {
+    Fault::new(
+        Reason::NameTaken,
+        "This name was another agent's until lately and is kept free for 30 days; the operator can release it.",
+    )
 }
 
 fn taken() -> Fault {
@@ -114,77 +171,4 @@ fn taken() -> Fault {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::agents::passwords::Cost;
-    use crate::env::BoxFuture;
-    use crate::env::clock::SystemClock;
-    use crate::env::dial::{Connection, Dial, DialError, Endpoint};
-    use crate::env::dns::{Answer, DnsTrouble, Kind, Resolver};
-    use crate::env::rng::SystemRng;
-    use crate::spool::store;
-    use crate::testing::disk::MemoryDisk;
-    use crate::testing::files::MemoryFiles;
-
-    struct Nothing;
-    impl Resolver for Nothing {
-        fn lookup<'a>(&'a self, _: &'a str, _: Kind) -> BoxFuture<'a, Result<Answer, DnsTrouble>> {
-            Box::pin(async { Err(DnsTrouble::Unusable) })
-        }
-    }
-    impl Dial for Nothing {
-        fn dial<'a>(&'a self, _: &'a Endpoint) -> BoxFuture<'a, Result<Connection, DialError>> {
-            Box::pin(async { Err(DialError::TimedOut("testing")) })
-        }
-    }
-
-    fn accounts() -> Accounts {
-        let rng: Arc<SystemRng> = Arc::new(SystemRng);
-        let env = Env {
-            clock: Arc::new(SystemClock),
-            dns: Arc::new(Nothing),
-            dial: Arc::new(Nothing),
-            rng: rng.clone(),
-        };
-        let (store, committer, _health) =
-            store::open(Arc::new(MemoryDisk::default()), Arc::new(MemoryFiles::default())).unwrap();
-        tokio::spawn(committer.run());
-        Accounts::new(Arc::new(store), Passwords::new(Cost::cheap(), rng), env)
-    }
-
-    async fn register(accounts: &Accounts, name: &str, password: &str) -> Result<Address, Fault> {
-        let domains = [Domain::parse("a.test").unwrap()];
-        let rules = Rules { domains: &domains, short_names_in: &domains[0], mode: None };
-        let far = "192.0.2.1".parse().unwrap();
-        let caller = Caller { peer: far, local: far, proxied: false, operator: false };
-        accounts.register(name, &Secret::from(password), &caller, &rules).await
-    }
-
-    fn login(id: &str, password: &str) -> Credential {
-        Credential::Password { address: Address::parse(id).unwrap(), password: Secret::from(password) }
-    }
-
-    #[tokio::test]
-    async fn register_prove_list_remove() {
-        let accounts = accounts();
-        let bot = register(&accounts, "Bot", "pw").await.unwrap();
-        assert_eq!(bot.to_string(), "bot@a.test");
-        assert_eq!(register(&accounts, "bot@a.test", "x").await.unwrap_err().reason, Reason::NameTaken);
-        assert_eq!(register(&accounts, "b", "").await.unwrap_err().reason, Reason::NameMalformed);
-        assert_eq!(accounts.authenticate(&login("bot@a.test", "pw")).await.unwrap(), bot);
-        assert_eq!(accounts.list().await.unwrap(), vec![bot.clone()]);
-        accounts.remove(&bot).await.unwrap();
-        assert_eq!(accounts.remove(&bot).await.unwrap_err().reason, Reason::UnknownAgent);
-        assert!(accounts.authenticate(&login("bot@a.test", "pw")).await.is_err());
-    }
-
-    #[tokio::test]
-    async fn an_unknown_agent_and_a_wrong_password_read_the_same() {
-        let accounts = accounts();
-        register(&accounts, "bot", "pw").await.unwrap();
-        let wrong = accounts.authenticate(&login("bot@a.test", "pw2")).await.unwrap_err();
-        let unknown = accounts.authenticate(&login("none@a.test", "pw")).await.unwrap_err();
-        assert_eq!((wrong.reason, unknown.reason), (Reason::BadCredential, Reason::BadCredential));
-        assert_eq!((wrong.public, wrong.private), (unknown.public, unknown.private));
-    }
-}
+mod tests;

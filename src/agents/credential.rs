@@ -4,6 +4,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use zeroize::Zeroizing;
 
+use super::tokens;
 use crate::error::Fault;
 use crate::proto::address::{Address, Domain};
 use crate::proto::status::Reason;
@@ -22,8 +23,13 @@ pub enum Credential {
         /// What it says is its password.
         password: Secret,
     },
-    /// `Bearer`: an agent's or the operator's token.
-    Token(Secret),
+    /// `Bearer`: an agent's or the operator's token. Or `Basic` with an agent's token where the password would be.
+    Token {
+        /// What it says is its token.
+        token: Secret,
+        /// Whose it must be. `None`: the token alone says that.
+        agent: Option<Address>,
+    },
 }
 
 impl Credential {
@@ -54,17 +60,28 @@ fn basic(encoded: &str, short_names_in: &Domain) -> Result<Credential, Fault> {
         if id.contains('@') { Address::parse(id) } else { Address::new(id, short_names_in.clone()) };
     // Same words as for a wrong password: an id that cannot exist is no agent either.
     let address = address.map_err(|_| wrong())?;
-    Ok(Credential::Password { address, password: Secret::from(password) })
+    let secret = Secret::from(password);
+    Ok(if password.starts_with(tokens::PREFIX) {
+        Credential::Token { token: secret, agent: Some(address) }
+    } else {
+        Credential::Password { address, password: secret }
+    })
 }
 
 fn bearer(token: &str) -> Result<Credential, Fault> {
     let readable = !token.is_empty() && token.bytes().all(|b| b.is_ascii_graphic());
-    if readable { Ok(Credential::Token(Secret::from(token))) } else { Err(unreadable()) }
+    let token = || Credential::Token { token: Secret::from(token), agent: None };
+    if readable { Ok(token()) } else { Err(unreadable()) }
 }
 
 /// The one answer to an unknown agent and to a wrong password.
 pub(super) fn wrong() -> Fault {
     Fault::new(Reason::BadCredential, "No such agent, or not its password.")
+}
+
+/// The one answer to a token that never was, is another agent's, has expired or was revoked.
+pub(super) fn wrong_token() -> Fault {
+    Fault::new(Reason::BadCredential, "No such token, or it has expired or was revoked.")
 }
 
 fn unreadable() -> Fault {
@@ -99,7 +116,12 @@ mod tests {
             assert_eq!((a.to_string().as_str(), p.expose()), (address, password));
         }
         assert!(matches!(parse("bASIC Ym90OnB3"), Ok(Credential::Password { .. })));
-        assert!(matches!(parse("bearer atpa_x"), Ok(Credential::Token(t)) if t.expose() == "atpa_x"));
+        let Ok(Credential::Token { token, agent: None }) = parse("bearer atpa_x") else { panic!("bearer") };
+        assert_eq!(token.expose(), "atpa_x");
+        let Ok(Credential::Token { token, agent: Some(agent) }) = basic_of(b"bot:atpa_x") else {
+            panic!("basic");
+        };
+        assert_eq!((agent.to_string().as_str(), token.expose()), ("bot@a.test", "atpa_x"));
     }
 
     #[test]

@@ -3,11 +3,14 @@
 //! This side meets the way of a message only at submission and delivery.
 
 pub mod accounts;
+pub mod authenticated;
 pub mod credential;
 mod hasher;
 pub mod passwords;
 pub mod register;
 mod remembered;
+pub mod tokens;
 
 pub use accounts::Accounts;
+pub use authenticated::{Authenticated, Need};
 pub use credential::Credential;

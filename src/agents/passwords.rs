@@ -9,6 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::hasher::Hasher;
 use super::remembered::Remembered;
+use super::tokens;
 use crate::env::rng::Rng;
 use crate::error::Fault;
 use crate::proto::address::Address;
@@ -75,14 +76,20 @@ impl Passwords {
     /// Hashes a new password; the result is a PHC string.
     ///
     /// # Errors
-    /// [`Reason::NameMalformed`] for an empty or overlong password, [`Reason::RateLimited`] if too many others
-    /// are being hashed.
+    /// [`Reason::NameMalformed`] for a password that is empty, overlong or would be taken for a token,
+    /// [`Reason::RateLimited`] if too many others are being hashed.
     pub async fn hash(&self, password: &Secret) -> Result<String, Fault> {
         if password.is_empty() {
             return Err(Fault::new(Reason::NameMalformed, "The password is empty."));
         }
         if password.expose().len() > MAX_PASSWORD_BYTES {
             return Err(Fault::new(Reason::NameMalformed, "The password is longer than 1024 bytes."));
+        }
+        if password.expose().starts_with(tokens::PREFIX) {
+            return Err(Fault::new(
+                Reason::NameMalformed,
+                "A password must not begin with atpa_, as tokens do.",
+            ));
         }
         let mut salt = [0; SALT_BYTES];
         self.rng.fill(&mut salt);
@@ -219,11 +226,16 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn silly_lengths_are_refused() {
+    async fn passwords_that_cannot_be_are_refused() {
         let passwords = service();
         let long = Secret::new("x".repeat(MAX_PASSWORD_BYTES + 1));
         assert_eq!(passwords.hash(&long).await.unwrap_err().reason, Reason::NameMalformed);
-        assert_eq!(passwords.hash(&Secret::from("")).await.unwrap_err().reason, Reason::NameMalformed);
+        for refused in ["", "atpa_x"] {
+            assert_eq!(
+                passwords.hash(&Secret::from(refused)).await.unwrap_err().reason,
+                Reason::NameMalformed
+            );
+        }
         assert!(!passwords.verify(&bot(), None, &long).await.unwrap());
     }
 

@@ -1,5 +1,6 @@
 //! `atp agent register`, `list` and `remove`
 
+use clap::builder::FalseyValueParser;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
@@ -50,6 +51,9 @@ pub(super) struct List {
 pub(super) struct Remove {
     /// The agent: NAME@DOMAIN, or a name if this machine serves one domain
     name: String,
+    /// Let anyone have the name at once, instead of after 30 days; also after it was removed
+    #[arg(long, env = "ATP_RELEASE", value_parser = FalseyValueParser::new())]
+    release: bool,
     #[command(flatten)]
     home: HomeOptions,
 }
@@ -105,11 +109,15 @@ impl Remove {
         let home = self.home.home()?;
         let agent = control::address(&home, &self.name)?;
         let mut client = control::client(&home, agent.domain())?;
-        let path = format!("admin/agents/{}", encoded(&agent.to_string()));
-        let reply = client.call(Request::delete(&path)).await?.success()?;
+        let mut request = Request::delete(&format!("admin/agents/{}", encoded(&agent.to_string())));
+        if self.release {
+            request = request.query("release", "true");
+        }
+        let reply = client.call(request).await?.success()?;
         if output.is_json() {
             return output::print_json(&reply);
         }
-        output::print(&format!("Agent removed: {agent}"))
+        let released = reply.get("status").and_then(Value::as_str) == Some("released");
+        output::print(&format!("{}: {agent}", if released { "Name released" } else { "Agent removed" }))
     }
 }

@@ -48,6 +48,7 @@ fn known_commands_are_understood() {
         "atp agent register agent --server 127.0.0.1:7443 --no-verify -p alice_pass",
         "atp agent list --server example.com --admin-token t",
         "atp agent remove mybot@example.com",
+        "atp agent remove mybot@example.com --release",
         "atp send agent@remote.org --from mybot --password mypassword --server example.com --body Hello!",
         "atp send agent@remote.org --from mybot -P pw --server a --payload - --cc a@b.c --cc d --in-reply-to n",
         "atp recv --agent-id agent --password bob_pass --server 127.0.0.1:7444 --no-verify",

@@ -20,6 +20,8 @@ pub const MAX_LABEL_BYTES: usize = 63;
 pub const MAX_NONCE_BYTES: usize = 128;
 /// Most addresses in `cc`.
 pub const MAX_CC: usize = 100;
+/// Longest name of an agent's token, in bytes.
+pub const MAX_TOKEN_NAME_BYTES: usize = 64;
 /// How far ahead of our clock a timestamp may be, in seconds.
 pub const MAX_AHEAD_SECONDS: i64 = 300;
 /// How old a timestamp may be by default, in seconds; advertised as `max_message_age`.

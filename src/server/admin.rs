@@ -4,15 +4,16 @@ use std::sync::Arc;
 
 use axum::Extension;
 use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use serde_json::json;
 
 use super::answer::{Answer, json_answer};
-use super::state::{App, Operator};
+use super::state::{App, Operator, Parameters};
 use crate::error::Fault;
 use crate::proto::address::Address;
 use crate::proto::status::Reason;
+use crate::spool::contract::Removal;
 
 /// What has happened since the start, and how much is queued.
 ///
@@ -84,19 +85,25 @@ pub async fn agents(
     )
 }
 
-/// Removes an agent and its mailbox. Only on the control socket.
+/// Removes an agent and everything that belongs to it. Its name is kept from others for 30 days, unless `release=true`,
+/// which also lets go of a name that is kept so. Only on the control socket.
 ///
 /// # Errors
 /// [`Reason::UnknownAgent`] if there is none.
 pub async fn remove_agent(
     State(app): State<Arc<App>>,
+    Query(parameters): Query<Parameters>,
     address: Result<Path<String>, PathRejection>,
 ) -> Answer {
     let malformed = |text: String| Fault::new(Reason::NameMalformed, text);
     let Path(address) = address.map_err(|_| malformed("The path is not UTF-8.".into()))?;
     let address =
         Address::parse(&address).map_err(|error| malformed(format!("This is no address: {error}.")))?;
-    app.accounts.remove(&address).await?;
-    tracing::info!(agent = %address, "removed");
-    json_answer(StatusCode::OK, json!({ "status": "removed", "agent_id": address.to_string() }))
+    let release = parameters.get("release").is_some_and(|value| value == "true");
+    let status = match app.accounts.remove(&address, release).await? {
+        Removal::Released => "released",
+        Removal::Removed | Removal::Unknown => "removed",
+    };
+    tracing::info!(agent = %address, release, status, "removed");
+    json_answer(StatusCode::OK, json!({ "status": status, "agent_id": address.to_string() }))
 }

@@ -7,6 +7,7 @@ use axum::http::{HeaderMap, StatusCode};
 
 use super::answer::{Answer, json_answer};
 use super::state::{App, DomainMeant, Parameters};
+use crate::agents::Need;
 use crate::error::Fault;
 use crate::mailbox;
 use crate::proto::address::Address;
@@ -16,7 +17,8 @@ use crate::proto::status::Reason;
 /// A page of the caller's own mailbox.
 ///
 /// # Errors
-/// [`Reason::BadCredential`]; [`Reason::Malformed`] for parameters that are no numbers.
+/// [`Reason::BadCredential`]; [`Reason::Forbidden`] for a token that is for sending only; [`Reason::Malformed`] for
+/// parameters that are no numbers.
 #[utoipa::path(get, path = "/messages", tag = "messages", security(("password" = []), ("token" = [])),
     params(DomainMeant), responses((status = 200, body = Object)))]
 pub async fn agent(
@@ -25,7 +27,7 @@ pub async fn agent(
     headers: HeaderMap,
 ) -> Answer {
     let domain = app.domain(&headers, &parameters);
-    let agent = app.agent(&headers, domain).await?;
+    let agent = app.agent(&headers, domain, Need::Receive).await?.agent;
     page(&app, agent, &parameters).await
 }
 

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::answer::{Answer, json_answer};
 use super::state::{App, Operator, Parameters};
+use crate::agents::{Authenticated, Need};
 use crate::error::Fault;
 use crate::proto::nonce::Nonce;
 use crate::proto::status::Reason;
@@ -43,8 +44,8 @@ pub async fn operator(
 /// What became of a message of the caller's own.
 ///
 /// # Errors
-/// [`Reason::BadCredential`]; [`Reason::Malformed`] for what is no nonce; [`Reason::NoSuchPath`] if the caller has
-/// sent nothing under it, or that is forgotten.
+/// [`Reason::BadCredential`]; [`Reason::Forbidden`] for a token that is for receiving only; [`Reason::Malformed`] for
+/// what is no nonce; [`Reason::NoSuchPath`] if the caller has sent nothing under it, or that is forgotten.
 #[utoipa::path(get, path = "/me/sent/{nonce}", tag = "messages", security(("password" = []), ("token" = [])),
     params(("nonce" = String, Path)), responses((status = 200, body = Object)))]
 pub async fn agent(
@@ -54,14 +55,12 @@ pub async fn agent(
     headers: HeaderMap,
 ) -> Answer {
     let domain = app.domain(&headers, &parameters);
-    let agent = app.agent(&headers, domain).await?;
+    let Authenticated { agent, registered_at, .. } = app.agent(&headers, domain, Need::Send).await?;
     let nonce = nonce.ok().and_then(|Path(text)| Nonce::parse(&text).ok());
     let nonce = nonce.ok_or_else(|| Fault::new(Reason::Malformed, "The path must end in a nonce."))?;
-    let store = &app.pipeline.store;
-    let account = store.account(agent.clone()).await?.ok_or_else(unknown)?;
-    let found = store.sent(agent, nonce).await?;
+    let found = app.pipeline.store.sent(agent, nonce).await?;
     // Whoever had the name before is somebody else.
-    let own = found.filter(|(record, _)| record.at >= account.created_at);
+    let own = found.filter(|(record, _)| record.at >= registered_at);
     let (record, rows) = own.ok_or_else(unknown)?;
     json_answer(StatusCode::OK, sent(&record, &rows))
 }

@@ -14,6 +14,7 @@ use super::answer::{Answer, json_answer};
 use super::body;
 use super::openapi::Refusal;
 use super::state::{App, Ends};
+use crate::agents::Need;
 use crate::error::Fault;
 use crate::pipeline::Accepted;
 use crate::proto::message::Message;
@@ -66,7 +67,7 @@ pub async fn post(
             if bytes.len() > app.pipeline.limits.max_bytes {
                 return Err(Fault::new(Reason::TooLarge, "The message is larger than this server forwards."));
             }
-            let author = app.agent(&headers, &domain).await?;
+            let author = app.agent(&headers, &domain, Need::Send).await?.agent;
             return app.pipeline.submit(message, &author).await;
         }
         // Agents and peers come by TLS; nobody transfers over the control socket.

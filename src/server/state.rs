@@ -9,13 +9,13 @@ use axum::http::{HeaderMap, header};
 use tokio::time::Instant;
 
 use super::ready::Readiness;
-use crate::agents::{Accounts, Credential};
+use crate::agents::{Accounts, Authenticated, Credential, Need};
 use crate::config::checked::RegistrationMode;
 use crate::counters::Counters;
 use crate::env::clock::micros_since;
 use crate::error::Fault;
 use crate::pipeline::Pipeline;
-use crate::proto::address::{Address, Domain};
+use crate::proto::address::Domain;
 use crate::proto::status::Reason;
 use crate::secret::Secret;
 
@@ -91,11 +91,17 @@ impl App {
             .unwrap_or(&domains[0])
     }
 
-    /// Which agent of ours a request comes from.
+    /// Which agent of ours a request comes from, if its credential allows what is needed.
     ///
     /// # Errors
-    /// [`Reason::BadCredential`] without a valid credential.
-    pub async fn agent(&self, headers: &HeaderMap, short_names_in: &Domain) -> Result<Address, Fault> {
+    /// [`Reason::BadCredential`] without a valid credential, [`Reason::Forbidden`] if it is a token that is not good
+    /// for this.
+    pub async fn agent(
+        &self,
+        headers: &HeaderMap,
+        short_names_in: &Domain,
+        need: Need,
+    ) -> Result<Authenticated, Fault> {
         let started = Instant::now();
         let result = match headers.get(header::AUTHORIZATION) {
             None => Err(Fault::new(Reason::BadCredential, "This call needs an agent's credential.")),
@@ -105,20 +111,23 @@ impl App {
             },
         };
         match &result {
-            Ok(agent) => {
-                tracing::debug!(%agent, micros = micros_since(started), "authenticated");
+            Ok(Authenticated { agent, token, .. }) => {
+                let token = token.as_ref().map(|token| token.name.as_str());
+                tracing::debug!(%agent, token, micros = micros_since(started), "authenticated");
                 self.counters.credentials_accepted.add();
             }
             Err(_) => self.counters.credentials_refused.add(),
         }
-        result
+        let authenticated = result?;
+        authenticated.may(need)?;
+        Ok(authenticated)
     }
 
     /// Whether a request carries the operator's token.
     pub fn has_admin_token(&self, headers: &HeaderMap) -> bool {
         let value = headers.get(header::AUTHORIZATION).map(|value| value.as_bytes());
         match value.map(|value| Credential::parse(value, &self.pipeline.domains[0])) {
-            Some(Ok(Credential::Token(token))) => token.matches(&self.admin_token),
+            Some(Ok(Credential::Token { token, agent: None })) => token.matches(&self.admin_token),
             _ => false,
         }
     }

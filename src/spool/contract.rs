@@ -35,7 +35,7 @@ pub use queue::{
     ActionPage, Destination, DuePlace, DueRows, Head, RowAction, RowFilter, RowPage, RowStateName, UnderWay,
 };
 pub use receipts::ReceiptStore;
-pub use tokens::TokenStore;
+pub use tokens::{Registration, Removal, TokenStore};
 pub use webhooks::WebhookStore;
 pub use work::WorkStore;
 
@@ -385,9 +385,13 @@ pub trait Store: TokenStore + WorkStore + WebhookStore + ReceiptStore + KeepStor
     /// Everything known under a nonce, which may be one that was derived for a copy.
     fn trace(&self, nonce: Nonce) -> Answer<'_, Trace>;
 
-    /// Creates an account with its mailbox. `false`: the name is taken.
-    /// `password_hash` `None`: a mailbox of the operator.
-    fn register(&self, address: Address, password_hash: Option<String>, now: UnixMillis) -> Answer<'_, bool>;
+    /// Creates an account with its mailbox. `password_hash` `None`: a mailbox of the operator.
+    fn register(
+        &self,
+        address: Address,
+        password_hash: Option<String>,
+        now: UnixMillis,
+    ) -> Answer<'_, Registration>;
 
     /// Looks an account up.
     fn account(&self, address: Address) -> Answer<'_, Option<AccountRecord>>;
@@ -395,10 +399,12 @@ pub trait Store: TokenStore + WorkStore + WebhookStore + ReceiptStore + KeepStor
     /// The accounts of agents, in order of their addresses, behind `after`, at most `limit`.
     fn accounts(&self, after: Option<Address>, limit: usize) -> Answer<'_, Vec<(Address, AccountRecord)>>;
 
-    /// Removes an account and its mailbox. `false`: there is none.
-    fn remove_account(&self, address: Address) -> Answer<'_, bool>;
+    /// Removes an account, its mailbox and whatever belongs to it, and keeps the name from others until
+    /// `reserved_until`. `None`: anyone may have it at once, also if it was kept from others before.
+    fn remove_account(&self, address: Address, reserved_until: Option<Moment>) -> Answer<'_, Removal>;
 
-    /// Drops identities not packed that have expired and entries of removed mailboxes, a bounded number at a time.
+    /// Drops identities not packed that have expired, what belonged to removed mailboxes, and names that were kept from
+    /// others for long enough, a bounded number at a time.
     /// `true`: there may be more to drop at once.
     fn forget(&self, now: Moment) -> Answer<'_, bool>;
 

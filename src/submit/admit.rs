@@ -97,8 +97,11 @@ impl Admission<'_> {
     /// What would be refused now may have been accepted before, when its recipient was still there.
     async fn repeated(&self, submission: &Submission, refusal: Fault) -> Result<Admitted, Fault> {
         let message = submission.message();
+        let since = self.store.account(message.from().clone()).await?.map(|account| account.created_at);
         match self.store.sent(message.from().clone(), message.nonce().clone()).await? {
             Some((known, _)) if known.nonce != *message.nonce() => Err(refusal),
+            // Sent by somebody who had the name before.
+            Some((known, _)) if since.is_some_and(|since| known.at < since) => Err(conflict()),
             Some((known, _)) if known.digest == submission.digest() => Ok(Admitted::Before),
             Some(_) => Err(conflict()),
             None => Err(refusal),

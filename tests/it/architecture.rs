@@ -18,7 +18,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("guard", &["env", "error", "proto"]),
     ("config", &["proto", "secret"]),
     ("observe", &["config"]),
-    ("agents", &["config", "env", "error", "proto", "secret", "spool::contract::Store"]),
+    ("agents", &["config", "env", "error", "proto", "secret", "spool::contract", "spool::entry"]),
     ("dns_records", &["config", "env", "proto"]),
     ("submit", &["config", "env", "error", "proto", "spool::contract", "spool::entry"]),
     ("spool", &["config", "env", "error", "proto"]),
@@ -59,7 +59,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "spool::entry",
             "spool::retry",
             "spool::state",
-            // What the operator wants done to which rows.
+            // What the operator wants done to which rows, and to which agent.
+            "spool::contract::Removal",
             "spool::contract::RowAction",
             "spool::contract::RowFilter",
             "spool::contract::RowStateName",

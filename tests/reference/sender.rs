@@ -27,7 +27,7 @@ use atp::proto::nonce::Nonce;
 use atp::proto::signature::KeyId;
 use atp::proto::time::UnixMillis;
 use atp::sign::{Key, Signer};
-use atp::spool::contract::Store;
+use atp::spool::contract::{Registration, Store};
 use atp::spool::entry::{Row, SentRecipient};
 use atp::spool::retry::Schedule;
 use atp::spool::store;
@@ -141,7 +141,8 @@ impl Moved {
         let pipeline = pipeline(ours, Arc::new(store), clocks.clone(), peers, signer);
         for name in [ALICE, "postmaster@ours.test"] {
             let registered = pipeline.store.register(address(name), None, clocks.now());
-            assert!(runtime.block_on(registered).expect("a store at work"));
+            let registered = runtime.block_on(registered).expect("a store at work");
+            assert_eq!(registered, Registration::Registered);
         }
         Moved { clocks, wire, theirs, reference, port, pipeline, runtime, _dir: dir }
     }

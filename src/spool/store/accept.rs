@@ -15,7 +15,7 @@ impl Writer {
         let sent_key = keys::sent(&submission.from, &submission.nonce);
         if let Some(known) = self.recall(&sent_key)? {
             let known: SentRecord = entry::decode(&known)?;
-            let same = known.digest == submission.digest;
+            let same = known.digest == submission.digest && !self.is_predecessors(&known)?;
             return Ok(if same { Acceptance::Already } else { Acceptance::Conflict });
         }
         if self.queue_is_full(&submission)? {
@@ -75,6 +75,13 @@ impl Writer {
         record.keep_if_ended(submission.at);
         self.remember(sent_key, entry::encode(&record)?, record.is_ended());
         Ok(Acceptance::Accepted { rows })
+    }
+
+    /// Whether it was sent by somebody who had the name before: its nonces are no longer free, but nothing that its
+    /// successor sends has been accepted.
+    fn is_predecessors(&self, known: &SentRecord) -> Result<bool, StoreError> {
+        let account = self.reader().account(&known.from)?;
+        Ok(account.is_some_and(|account| known.at < account.created_at))
     }
 
     /// Whether so much of the sender's mail waits after trouble that no more remote recipients are taken.

@@ -3,8 +3,9 @@
 use super::Writer;
 use super::reads::Reader;
 use crate::proto::address::Address;
-use crate::proto::time::UnixMillis;
+use crate::proto::time::{Moment, UnixMillis};
 use crate::spool::contract::StoreError;
+use crate::spool::contract::tokens::{Registration, Removal};
 use crate::spool::entry::{self, AccountRecord};
 use crate::spool::keys;
 
@@ -14,22 +15,40 @@ impl Writer {
         address: &Address,
         password_hash: Option<String>,
         now: UnixMillis,
-    ) -> Result<bool, StoreError> {
-        let key = keys::account(address);
+    ) -> Result<Registration, StoreError> {
+        let (key, name) = (keys::account(address), keys::tokens::reserved(address));
         if self.get(&key)?.is_some() {
-            return Ok(false);
+            return Ok(Registration::Taken);
+        }
+        if self.is_reserved(&name, self.running.moment(now))? {
+            return Ok(Registration::Reserved);
         }
         let record = AccountRecord { password_hash, created_at: now, mailbox: self.number() };
         self.put(key, entry::encode(&record)?);
-        Ok(true)
+        self.delete(name);
+        Ok(Registration::Registered)
     }
 
-    /// The mailbox goes with the account at once; its entries are swept away later.
-    pub(super) fn remove_account(&mut self, address: &Address) -> Result<bool, StoreError> {
-        let Some(account) = self.reader().account(address)? else { return Ok(false) };
+    /// Mailbox, tokens and whatever else belongs to the mailbox go with the account at once; their records are swept
+    /// away later.
+    pub(super) fn remove_account(
+        &mut self,
+        address: &Address,
+        reserved_until: Option<Moment>,
+    ) -> Result<Removal, StoreError> {
+        let name = keys::tokens::reserved(address);
+        let Some(account) = self.reader().account(address)? else {
+            let released = reserved_until.is_none() && self.get(&name)?.is_some();
+            if released {
+                self.delete(name);
+            }
+            return Ok(if released { Removal::Released } else { Removal::Unknown });
+        };
         self.delete(keys::account(address));
         self.put(keys::garbage(account.mailbox), Vec::new());
-        Ok(true)
+        self.reserve(name, reserved_until)?;
+        self.wake(account.mailbox);
+        Ok(Removal::Removed)
     }
 }
 

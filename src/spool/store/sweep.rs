@@ -1,5 +1,5 @@
-//! Forgetting: identities past their time that are not packed, nonces that stand for what is forgotten, and the
-//! mail of removed mailboxes, a bounded number at a time.
+//! Forgetting: identities past their time that are not packed, nonces that stand for what is forgotten, names that
+//! were kept from others for long enough, and what belonged to removed mailboxes, a bounded number at a time.
 
 use std::mem;
 use std::sync::PoisonError;
@@ -34,8 +34,11 @@ impl SpoolStore {
         }
         // Whatever goes wrong, the next sweep begins at the first.
         let from = mem::take(&mut *self.sweep_from.lock().unwrap_or_else(PoisonError::into_inner));
-        let next = if from.starts_with(keys::DERIVED) {
-            self.commit(move |writer| writer.sweep_derived(&from, MAX_STEP)).await?
+        let next = if from.starts_with(keys::RESERVED) {
+            self.commit(move |writer| writer.sweep_reserved(&from, now, MAX_STEP)).await?
+        } else if from.starts_with(keys::DERIVED) {
+            let next = self.commit(move |writer| writer.sweep_derived(&from, MAX_STEP)).await?;
+            Some(next.unwrap_or_else(|| keys::RESERVED.to_vec()))
         } else {
             Some(self.sweep_identities(from, now).await?)
         };
@@ -115,6 +118,9 @@ impl Writer {
 
     /// Removes a page of what lies beside a mailbox's mail. `true`: there was something.
     fn sweep_beside_mail(&mut self, mailbox: u64) -> Result<bool, StoreError> {
+        if self.sweep_tokens(mailbox, MAX_STEP)? {
+            return Ok(true);
+        }
         for kind in BESIDE_MAIL {
             let prefix = [kind, &mailbox.to_be_bytes()].concat();
             let keys = self.reader().list(&prefix, &prefix, MAX_STEP, |key, _| Ok(key.to_vec()))?;

@@ -12,7 +12,7 @@ use crate::proto::address::Address;
 use crate::proto::nonce::Nonce;
 use crate::proto::time::{Moment, RunningMillis, UnixMillis};
 use crate::spool::contract::{
-    Acceptance, DeliveryOutcome, Fate, NewDelivery, NewRecipient, NewSubmission, Settlement, Store,
+    Acceptance, DeliveryOutcome, Fate, NewDelivery, NewRecipient, NewSubmission, Removal, Settlement, Store,
     StoreError,
 };
 use crate::spool::entry::{Arrival, ReceivedIdentity, Row, Step};
@@ -27,6 +27,7 @@ mod disk;
 mod every_step;
 mod operate;
 mod packed;
+mod tokens;
 
 const T0: UnixMillis = UnixMillis(1_000_000);
 
@@ -184,7 +185,7 @@ async fn a_large_body_is_stored_once_and_goes_with_its_last_holder() {
         store.settle(row.id, T0, delivered).await.unwrap();
     }
     assert_eq!(mailbox(&store, "bob@a.test").await, [large]);
-    store.remove_account(address("bob@a.test")).await.unwrap();
+    store.remove_account(address("bob@a.test"), None).await.unwrap();
     while store.forget(EVER).await.unwrap() {}
     assert_eq!(disk.keys(), 3, "the schema, the counter and the running time");
 }
@@ -244,7 +245,7 @@ async fn a_bounce_does_not_reach_whoever_has_the_senders_name_now() {
     store.register(address("me@a.test"), Some("hash".into()), T0).await.unwrap();
     let row =
         rows(store.accept(submission("n1", b"{}", &[("x@b.test", Fate::Remote)])).await.unwrap()).remove(0);
-    store.remove_account(address("me@a.test")).await.unwrap();
+    store.remove_account(address("me@a.test"), None).await.unwrap();
     store.register(address("me@a.test"), Some("other".into()), T0).await.unwrap();
     let bounce = Some(Bytes::from_static(b"{\"bounce\":1}"));
     store.settle(row.id, T0, Settlement::Bounced { step: step("550 5.1.1"), bounce }).await.unwrap();
@@ -328,8 +329,8 @@ async fn a_name_registered_anew_gets_an_empty_mailbox() {
     let (store, _) = fresh_store();
     store.register(address("bob@a.test"), Some("old".into()), T0).await.unwrap();
     store.deliver(delivery("r1", "bob@a.test", 1)).await.unwrap();
-    assert!(store.remove_account(address("bob@a.test")).await.unwrap());
-    assert!(!store.remove_account(address("bob@a.test")).await.unwrap());
+    assert_eq!(store.remove_account(address("bob@a.test"), None).await.unwrap(), Removal::Removed);
+    assert_eq!(store.remove_account(address("bob@a.test"), None).await.unwrap(), Removal::Unknown);
     assert!(store.mailbox(address("bob@a.test"), 0, 1, 1).await.unwrap().is_none());
     store.register(address("bob@a.test"), Some("new".into()), T0).await.unwrap();
     assert!(mailbox(&store, "bob@a.test").await.is_empty());

@@ -13,8 +13,8 @@ use crate::proto::nonce::Nonce;
 use crate::proto::time::{Moment, UnixMillis};
 use crate::spool::contract::{
     Acceptance, ActionPage, Answer, Arrivals, Counts, DeliveryOutcome, Destination, DuePlace, DueRows, Head,
-    Mail, NewDelivery, NewSubmission, Page, RowAction, RowFilter, RowPage, Settlement, Store, Trace,
-    UnderWay,
+    Mail, NewDelivery, NewSubmission, Page, Registration, Removal, RowAction, RowFilter, RowPage, Settlement,
+    Store, Trace, UnderWay,
 };
 use crate::spool::entry::{AccountRecord, Body, DestinationRecord, Row, RowId, SentRecord, Step, Unanswered};
 use crate::spool::keys;
@@ -182,13 +182,18 @@ impl Store for SpoolStore {
         Box::pin(self.commit(move |writer| writer.reader().trace(&nonce, &writer.identities)))
     }
 
-    fn register(&self, address: Address, password_hash: Option<String>, now: UnixMillis) -> Answer<'_, bool> {
+    fn register(
+        &self,
+        address: Address,
+        password_hash: Option<String>,
+        now: UnixMillis,
+    ) -> Answer<'_, Registration> {
         Box::pin(self.commit(move |writer| writer.register(&address, password_hash, now)))
     }
 
     fn account(&self, address: Address) -> Answer<'_, Option<AccountRecord>> {
         // One read of a key that is mostly cached: not worth a trip to another thread.
-        let found = Reader { disk: Arc::clone(&self.disk), visible: u64::MAX }.account(&address);
+        let found = self.latest().account(&address);
         Box::pin(std::future::ready(found))
     }
 
@@ -196,8 +201,8 @@ impl Store for SpoolStore {
         Box::pin(self.read(move |reader| reader.accounts(after.as_ref(), limit)))
     }
 
-    fn remove_account(&self, address: Address) -> Answer<'_, bool> {
-        Box::pin(self.commit(move |writer| writer.remove_account(&address)))
+    fn remove_account(&self, address: Address, reserved_until: Option<Moment>) -> Answer<'_, Removal> {
+        Box::pin(self.commit(move |writer| writer.remove_account(&address, reserved_until)))
     }
 
     fn forget(&self, now: Moment) -> Answer<'_, bool> {

@@ -75,9 +75,12 @@ async fn whoever_takes_the_name_later_is_told_nothing_of_it() {
     let sent = message(ALICE, BOB);
     node.submit("alice", &sent).await.accepts("first", "accepted");
     let control = node.control().await;
-    assert_eq!(control.send(Call::new("DELETE", &format!("admin/agents/{ALICE}"))).await.status, 200);
+    let remove = Call::new("DELETE", &format!("admin/agents/{ALICE}?release=true"));
+    assert_eq!(control.send(remove).await.status, 200);
     node.register("alice").await;
     asked(&node, "alice", &sent["nonce"]).await.refuses("its namesake", 404, "550 5.5.1");
+    // Nor is anything of its own taken for a repeat.
+    node.submit("alice", &sent).await.refuses("the same by its namesake", 409, "550 5.6.0");
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! What a power cut, a failing disk and a slow one leave of what was asked for.
 
+use crate::spool::contract::Registration;
 use tokio::time::Instant;
 
 use super::*;
@@ -9,7 +10,8 @@ use crate::env::disk::{DiskError, Visit};
 async fn an_answer_survives_a_power_cut() {
     let (store, disk) = fresh_store();
     for name in ["bob@a.test", "me@a.test"] {
-        assert!(store.register(address(name), Some("hash".into()), T0).await.unwrap());
+        let registered = store.register(address(name), Some("hash".into()), T0).await.unwrap();
+        assert_eq!(registered, Registration::Registered);
     }
     let accepted = store
         .accept(submission("n1", b"{\"x\":1}", &[("bob@a.test", Fate::Own), ("you@b.test", Fate::Remote)]))
@@ -161,7 +163,8 @@ async fn a_disk_that_cannot_be_opened_for_now_is_tried_again() {
     assert!(matches!(&*health.borrow(), Some(StoreError::Failed(text)) if text.contains("read-only")));
     disk.mend();
     assert!(health.wait_for(Option::is_none).await.is_ok());
-    assert!(store.register(address("bob@a.test"), Some("hash".into()), T0).await.unwrap());
+    let registered = store.register(address("bob@a.test"), Some("hash".into()), T0).await.unwrap();
+    assert_eq!(registered, Registration::Registered);
 }
 
 /// Holds every sync up until it is let go.

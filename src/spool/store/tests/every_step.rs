@@ -135,7 +135,11 @@ async fn play(daemon: &mut Daemon) -> Told {
     let there = address("x@b.test").domain().clone();
     daemon.ask(async |store| store.keep_destination(there.clone(), Some(trouble.clone())).await).await;
 
-    assert!(daemon.ask(async |store| store.remove_account(address("gone@a.test")).await.map(|_| true)).await);
+    assert!(
+        daemon
+            .ask(async |store| store.remove_account(address("gone@a.test"), None).await.map(|_| true))
+            .await
+    );
     while daemon.ask(async |store| store.forget(at(0)).await).await {}
     told
 }
