@@ -5,7 +5,8 @@ use axum::extract::{MatchedPath, Request};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::json;
 
 use super::state::Ends;
 use crate::error::Fault;
@@ -75,6 +76,6 @@ pub async fn log_refusals(request: Request, next: Next) -> Response {
 }
 
 /// A JSON answer.
-pub fn json_answer(status: StatusCode, body: Value) -> Answer {
+pub fn json_answer(status: StatusCode, body: impl Serialize) -> Answer {
     Ok((status, Json(body)).into_response())
 }

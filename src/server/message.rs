@@ -6,13 +6,13 @@ use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
-use serde_json::json;
+use serde::Serialize;
 use tracing::Instrument;
 use utoipa::ToSchema;
 
 use super::answer::{Answer, json_answer};
 use super::body;
-use super::openapi::Refusal;
+use super::openapi::{self, Refusal};
 use super::state::{App, Ends};
 use crate::agents::Need;
 use crate::error::Fault;
@@ -22,11 +22,10 @@ use crate::proto::status::Reason;
 use crate::verify::Received;
 
 /// That a message is on disk.
-#[derive(ToSchema)]
-#[allow(dead_code, reason = "described here, written by post()")]
-struct Taken {
+#[derive(Serialize, ToSchema)]
+pub struct Taken {
     /// `accepted`, or `already_accepted` if the same was accepted before.
-    status: String,
+    status: &'static str,
     nonce: String,
     /// When, in Unix seconds.
     timestamp: i64,
@@ -40,7 +39,7 @@ struct Taken {
 /// Every row of `docs/protocol.md` §9 that a message can earn.
 #[utoipa::path(post, path = "/message", tag = "messages",
     security((), ("password" = []), ("token" = [])),
-    request_body(content = Object, content_type = "application/atp+json", description = "A message."),
+    request_body(content = openapi::Message, content_type = "application/atp+json"),
     responses(
         (status = 202, body = Taken),
         (status = 404, description = "There is no such agent here.", body = Refusal),
@@ -84,8 +83,5 @@ pub async fn post(
         Accepted::Before => "already_accepted",
     };
     let timestamp = app.pipeline.env.clock.now().seconds();
-    json_answer(
-        StatusCode::ACCEPTED,
-        json!({ "status": status, "nonce": nonce.as_str(), "timestamp": timestamp }),
-    )
+    json_answer(StatusCode::ACCEPTED, Taken { status, nonce: nonce.to_string(), timestamp })
 }

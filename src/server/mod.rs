@@ -25,4 +25,5 @@ pub mod ready;
 pub mod register;
 pub mod routes;
 pub mod state;
+pub mod stats;
 pub mod tls;

@@ -6,12 +6,16 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use serde_json::Value;
+use utoipa::OpenApi as _;
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{Content, Ref, RefOr, Response as Described, ResponseBuilder};
-use utoipa::{OpenApi as _, ToSchema};
 
 use super::routes;
+
+mod shapes;
+
+pub(super) use shapes::{Message, Refusal};
 
 /// Agents that show a credential, as operations name it.
 const AGENT: [&str; 2] = ["password", "token"];
@@ -30,17 +34,6 @@ const OPERATOR: &str = "operator";
     components(schemas(Refusal))
 )]
 struct Head;
-
-/// Every refusal (`docs/protocol.md` §9).
-#[derive(ToSchema)]
-#[allow(dead_code, reason = "described here, written by answer.rs")]
-pub(super) struct Refusal {
-    /// One sentence for people.
-    error: String,
-    /// A basic and an enhanced code (RFC 3463) for programs.
-    #[schema(pattern = "^[45][0-9]{2} [45]\\.[0-9]\\.[0-9]{1,2}$", example = "550 5.1.1")]
-    error_code: String,
-}
 
 /// The description without calls.
 pub(super) fn head() -> utoipa::openapi::OpenApi {

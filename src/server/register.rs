@@ -6,10 +6,13 @@ use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
 
 use super::answer::{Answer, json_answer};
 use super::body;
+use super::openapi::Refusal;
 use super::state::{App, DomainMeant, Ends, Operator, Parameters};
 use crate::agents::register::{Caller, Rules, is_proxied};
 use crate::error::Fault;
@@ -20,12 +23,37 @@ use crate::secret::Secret;
 /// Largest request, in bytes.
 const MAX_BYTES: usize = 16 * 1024;
 
+/// Who wants to be an agent.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "described here, read by parse()")]
+struct Registration {
+    /// An address of this server, or only its local part.
+    #[schema(pattern = "^[A-Za-z0-9._+-]{1,64}(@[A-Za-z0-9.-]{1,253})?$", example = "bob")]
+    agent_id: String,
+    #[schema(min_length = 1, max_length = 1024, example = "correct horse")]
+    password: String,
+}
+
+/// Who is an agent now.
+#[derive(Serialize, ToSchema)]
+pub struct Registered {
+    #[schema(example = "registered")]
+    status: &'static str,
+    /// The agent's address.
+    agent_id: String,
+}
+
 /// Registers an agent.
 ///
 /// # Errors
 /// As `docs/protocol.md` §9, rows "register" and "content type".
-#[utoipa::path(post, path = "/register", tag = "agents", request_body = Object,
-    params(DomainMeant), responses((status = 201, body = Object)))]
+#[utoipa::path(post, path = "/register", tag = "agents", request_body = Registration, params(DomainMeant),
+    security((), ("operator" = [])),
+    responses(
+        (status = 201, body = Registered),
+        (status = 409, description = "The name is taken.", body = Refusal),
+        (status = 415, description = "It is not JSON.", body = Refusal),
+    ))]
 pub async fn post(
     State(app): State<Arc<App>>,
     Query(parameters): Query<Parameters>,
@@ -52,7 +80,7 @@ pub async fn post(
     };
     let address = app.accounts.register(&name, &password, &caller, &rules).await?;
     tracing::info!(agent = %address, peer = %caller.peer, "registered");
-    json_answer(StatusCode::CREATED, json!({ "status": "registered", "agent_id": address.to_string() }))
+    json_answer(StatusCode::CREATED, Registered { status: "registered", agent_id: address.to_string() })
 }
 
 /// A form on a web page can send anything but JSON without asking us first: so JSON it must be.
