@@ -53,6 +53,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             // What readers and the operator are shown.
             "spool::contract::Trace",
             "spool::contract::ActionPage",
+            "spool::contract::Counts",
             "spool::contract::Destination",
             "spool::due::LaneView",
             "spool::due::trouble",

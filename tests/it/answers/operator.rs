@@ -58,7 +58,9 @@ async fn an_agent_is_removed_and_what_it_had_is_still_known() {
     let other = peer.sign(with(sent, json!({ "payload": {} })));
     node.transfer(&other).await.refuses("another of that name", 409, "550 5.6.0");
     node.transfer(&peer.transfer("bob@ours.example")).await.refuses("a new one", 404, "550 5.1.1");
-    // Whoever takes the name later gets nothing of it.
+    // Nobody has the name until the operator releases it, and whoever takes it then gets nothing of it.
+    node.send(Call::register("bob", "another")).await.refuses("too soon", 409, "550 5.1.0");
+    assert_eq!(control.send(remove("bob@ours.example?release=true")).await.json()["status"], "released");
     node.register("bob").await;
     assert_eq!(node.mailbox("bob").await.0.len(), 0);
 }

@@ -3,12 +3,15 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
+use std::path::Path;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use atp::config::home::{Home, NodeDir};
 use atp::config::{self, Overrides};
 use atp::daemon::{self, Daemon};
 use atp::demo::dns_server::ZoneServer;
-use atp::env::disk::Disk as _;
+use atp::env::disk::{Disk as _, DiskError};
 use atp::env::sled_disk::SledDisk;
 use atp::proto::address::Domain;
 use atp::spool::keys;
@@ -144,8 +147,19 @@ pub fn records(home: &TempDir) -> BTreeMap<u8, usize> {
         }
         ControlFlow::Continue(())
     };
-    SledDisk::open(&store).unwrap().scan(b"", b"", &mut count).unwrap();
+    unlocked(&store).scan(b"", b"", &mut count).unwrap();
     counts
+}
+
+/// Opens a store as the next server would: sled's own threads may keep it locked a moment longer than its daemon.
+fn unlocked(store: &Path) -> SledDisk {
+    let patience = Instant::now() + Duration::from_secs(10);
+    loop {
+        match SledDisk::open(store) {
+            Err(DiskError::Locked) if Instant::now() < patience => sleep(Duration::from_millis(20)),
+            opened => return opened.unwrap(),
+        }
+    }
 }
 
 fn node_dir(home: &TempDir) -> NodeDir {
