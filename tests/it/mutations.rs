@@ -167,7 +167,7 @@ async fn damaged_transfers() {
     let mut zone = Zone::new();
     let peer = Foreign::published("peer.example", &mut zone);
     let home = Node::start(&zone).await.stop().await;
-    let before = records(&home);
+    let before = records(&home).await;
 
     let node = Node::at(home, &zone, "").await;
     let outcomes = post_all(node.client(), move |number| {
@@ -197,7 +197,7 @@ async fn damaged_transfers() {
     for kind in [keys::MAIL, keys::RECEIVED] {
         *want.entry(kind[0]).or_default() += accepted.len();
     }
-    assert_eq!(records(&node.stop().await), want);
+    assert_eq!(records(&node.stop().await).await, want);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -229,7 +229,7 @@ async fn damaged_submissions() {
     assert_eq!(mailbox.len(), 0, "{:?}", mailbox.keys());
 
     // One submission is remembered for each of them, and nothing was received.
-    let records = records(&node.stop().await);
+    let records = records(&node.stop().await).await;
     assert_eq!(records.get(&keys::SENT[0]), Some(&accepted.len()));
     assert_eq!(records.get(&keys::RECEIVED[0]), None);
 }

@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::path::Path;
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use atp::config::home::{Home, NodeDir};
 use atp::config::{self, Overrides};
@@ -17,6 +16,7 @@ use atp::proto::address::Domain;
 use atp::spool::keys;
 use serde_json::Value;
 use tempfile::TempDir;
+use tokio::time::{Instant, sleep};
 
 use super::https::{Call, Client, Reply};
 use super::zone::Zone;
@@ -137,7 +137,7 @@ impl Node {
 
 /// How many records of each kind (the first byte of their keys) the store in a home holds. Its daemon must have
 /// stopped.
-pub fn records(home: &TempDir) -> BTreeMap<u8, usize> {
+pub async fn records(home: &TempDir) -> BTreeMap<u8, usize> {
     let store = node_dir(home).store();
     let mut counts = BTreeMap::new();
     let mut count = |key: &[u8], _: &[u8]| {
@@ -147,16 +147,16 @@ pub fn records(home: &TempDir) -> BTreeMap<u8, usize> {
         }
         ControlFlow::Continue(())
     };
-    unlocked(&store).scan(b"", b"", &mut count).unwrap();
+    unlocked(&store).await.scan(b"", b"", &mut count).unwrap();
     counts
 }
 
 /// Opens a store as the next server would: sled's own threads may keep it locked a moment longer than its daemon.
-fn unlocked(store: &Path) -> SledDisk {
+async fn unlocked(store: &Path) -> SledDisk {
     let patience = Instant::now() + Duration::from_secs(10);
     loop {
         match SledDisk::open(store) {
-            Err(DiskError::Locked) if Instant::now() < patience => sleep(Duration::from_millis(20)),
+            Err(DiskError::Locked) if Instant::now() < patience => sleep(Duration::from_millis(20)).await,
             opened => return opened.unwrap(),
         }
     }
