@@ -9,6 +9,7 @@ use axum::http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 
 use super::answer::{Answer, json_answer};
+use super::openapi::Refusal;
 use super::state::{App, Operator, Parameters};
 use crate::agents::{Authenticated, Need};
 use crate::error::Fault;
@@ -24,7 +25,12 @@ use crate::spool::state::{Ending, State as RowState};
 /// [`Reason::BadCredential`] for anyone but the operator, [`Reason::Malformed`] for what is no nonce,
 /// [`Reason::NoSuchPath`] if nothing is known under it.
 #[utoipa::path(get, path = "/inspect", tag = "operator", security(("operator" = [])),
-    params(("nonce" = String, Query)), responses((status = 200, body = Object)))]
+    params(("nonce" = String, Query)),
+    responses(
+        (status = 200, body = Object),
+        (status = 400, description = "That is no nonce.", body = Refusal),
+        (status = 404, description = "No message with this nonce is known.", body = Refusal),
+    ))]
 pub async fn operator(
     State(app): State<Arc<App>>,
     operator: Option<Extension<Operator>>,
@@ -47,7 +53,12 @@ pub async fn operator(
 /// [`Reason::BadCredential`]; [`Reason::Forbidden`] for a token that is for receiving only; [`Reason::Malformed`] for
 /// what is no nonce; [`Reason::NoSuchPath`] if the caller has sent nothing under it, or that is forgotten.
 #[utoipa::path(get, path = "/me/sent/{nonce}", tag = "messages", security(("password" = []), ("token" = [])),
-    params(("nonce" = String, Path)), responses((status = 200, body = Object)))]
+    params(("nonce" = String, Path)),
+    responses(
+        (status = 200, body = Object),
+        (status = 400, description = "That is no nonce.", body = Refusal),
+        (status = 404, description = "No message with this nonce is known.", body = Refusal),
+    ))]
 pub async fn agent(
     State(app): State<Arc<App>>,
     Query(parameters): Query<Parameters>,

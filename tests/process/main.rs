@@ -3,6 +3,8 @@
 //! Every test has a home directory of its own and drives the binary. Waits are in real time, bounded, and say
 //! what they waited for.
 
+#[path = "../python/environment.rs"]
+mod environment;
 mod filled;
 mod place;
 mod server;
@@ -23,6 +25,7 @@ mod flags;
 mod keys;
 mod kills;
 mod mistakes;
+mod openapi;
 mod operator;
 mod queue;
 mod quick_start;

@@ -6,6 +6,8 @@
 //! of our crate's parts.
 
 mod cli;
+#[path = "../python/environment.rs"]
+mod environment;
 mod payloads;
 mod process;
 mod python;
