@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::authenticated::Authenticated;
+use super::authenticated::{Authenticated, Need};
 use super::credential::{self, Credential};
 use super::passwords::Passwords;
 use super::register::{self, Caller, Rules};
@@ -110,6 +110,25 @@ impl Accounts {
     pub fn holds_for(&self, authenticated: &Authenticated) -> Option<Duration> {
         let end = authenticated.token.as_ref()?.expires_at?;
         Some(end.since(self.env.clock.now()))
+    }
+
+    /// Changes the password: what was held by the old one ends at once, and so do all tokens if `revoke_tokens`. How
+    /// many tokens there are afterwards.
+    ///
+    /// # Errors
+    /// As [`Passwords::hash`]; [`Reason::Forbidden`] by a token; [`Reason::BadCredential`] if the password was changed
+    /// meanwhile.
+    pub async fn change_password(
+        &self,
+        by: &Authenticated,
+        new: &Secret,
+        revoke_tokens: bool,
+    ) -> Result<usize, Fault> {
+        by.may(Need::Owner)?;
+        let hash = self.passwords.hash(new).await?;
+        let now = self.env.clock.now();
+        let tokens = self.store.change_password(by.holder(), hash, revoke_tokens, now).await?;
+        tokens.ok_or_else(credential::wrong)
     }
 
     /// Gives memory back that has not been needed for a while. To be called now and then.

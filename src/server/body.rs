@@ -6,16 +6,20 @@ use axum::body::Body;
 use axum::http::{HeaderMap, header};
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
+use serde_json::{Map, Value};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::error::Fault;
+use crate::proto::json;
 use crate::proto::status::Reason;
 
 /// How long a body may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long one that is arriving when the server is told to stop may still take.
 const STOPPING_BODY_TIMEOUT: Duration = Duration::from_secs(3);
+/// Largest small JSON object, in bytes.
+const MAX_OBJECT_BYTES: usize = 16 * 1024;
 /// Bytes of an over-large body that are read and thrown away, so that the answer arrives before the
 /// connection closes.
 const MAX_DISCARDED_BYTES: usize = 4 * 1024 * 1024;
@@ -47,6 +51,35 @@ pub async fn read(
             Err(Fault::new(Reason::ShuttingDown, text))
         }
     }
+}
+
+/// The members of a small JSON object, as an agent or the operator sends to change something.
+///
+/// # Errors
+/// [`Reason::BadContentType`] unless the request says that it is JSON, [`Reason::Malformed`] for what is no object, and
+/// as [`read`].
+pub async fn object(
+    headers: &HeaderMap,
+    body: Body,
+    stopping: &watch::Receiver<bool>,
+) -> Result<Map<String, Value>, Fault> {
+    // A form on a web page can send anything but JSON without asking us first: so JSON it must be.
+    if !is_json(headers) {
+        let text = "This call takes JSON, sent with Content-Type: application/json.";
+        return Err(Fault::new(Reason::BadContentType, text));
+    }
+    let bytes = read(headers, body, MAX_OBJECT_BYTES, stopping).await?;
+    match json::parse(&bytes) {
+        Ok(Value::Object(object)) => Ok(object),
+        Ok(_) => Err(Fault::new(Reason::Malformed, "The body must be a JSON object.")),
+        Err(error) => Err(Fault::new(Reason::Malformed, format!("This is not JSON: {error}."))),
+    }
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    matches!(kind.as_str(), "application/json" | "application/atp+json")
 }
 
 async fn arriving(headers: &HeaderMap, mut body: Body, limit: usize) -> Result<Bytes, Fault> {

@@ -2,7 +2,7 @@
 //!
 //! - [`listen`]: accepts connections, bounded, until told to stop; then drains each `connection`
 //! - [`tls`]: the certificate shown
-//! - [`routes`]: paths to calls ([`message`], [`inbox`], [`inspect`], [`register`], [`about`], [`admin`])
+//! - [`routes`]: paths to calls ([`message`], [`inbox`], [`inspect`], [`register`], [`me`], [`about`], [`admin`])
 //! - [`control`]: the same calls and the operator's own ([`queue`], [`destinations`]) over a Unix socket
 //! - [`openapi`]: the description of the public ones, made from them
 //! - [`body`] reads requests within bounds, [`answer`] turns a [`Fault`](crate::error::Fault) into a response
@@ -18,6 +18,7 @@ pub mod destinations;
 pub mod inbox;
 pub mod inspect;
 pub mod listen;
+pub mod me;
 pub mod message;
 pub mod openapi;
 pub mod queue;

@@ -7,7 +7,7 @@ use axum::body::Body;
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::answer::{Answer, json_answer};
@@ -16,12 +16,8 @@ use super::openapi::Refusal;
 use super::state::{App, DomainMeant, Ends, Operator, Parameters};
 use crate::agents::register::{Caller, Rules, is_proxied};
 use crate::error::Fault;
-use crate::proto::json;
 use crate::proto::status::Reason;
 use crate::secret::Secret;
-
-/// Largest request, in bytes.
-const MAX_BYTES: usize = 16 * 1024;
 
 /// Who wants to be an agent.
 #[derive(ToSchema)]
@@ -62,12 +58,7 @@ pub async fn post(
     headers: HeaderMap,
     request: Body,
 ) -> Answer {
-    if !is_json(&headers) {
-        let text = "A registration is sent with Content-Type: application/json.";
-        return Err(Fault::new(Reason::BadContentType, text).into());
-    }
-    let bytes = body::read(&headers, request, MAX_BYTES, &app.readiness.stopping).await?;
-    let (name, password) = parse(&bytes)?;
+    let (name, password) = parse(&body::object(&headers, request, &app.readiness.stopping).await?)?;
     let operator = operator.is_some() || app.has_admin_token(&headers);
     let unknown = std::net::Ipv4Addr::UNSPECIFIED.into();
     let (peer, local) = ends.map_or((unknown, unknown), |Extension(ends)| (ends.peer.ip(), ends.local.ip()));
@@ -83,18 +74,9 @@ pub async fn post(
     json_answer(StatusCode::CREATED, Registered { status: "registered", agent_id: address.to_string() })
 }
 
-/// A form on a web page can send anything but JSON without asking us first: so JSON it must be.
-fn is_json(headers: &HeaderMap) -> bool {
-    let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    matches!(kind.as_str(), "application/json" | "application/atp+json")
-}
-
-fn parse(bytes: &[u8]) -> Result<(String, Secret), Fault> {
+fn parse(object: &Map<String, Value>) -> Result<(String, Secret), Fault> {
     let malformed = |text: &'static str| Fault::new(Reason::NameMalformed, text);
-    let value = json::parse(bytes)
-        .map_err(|error| Fault::new(Reason::NameMalformed, format!("This is not JSON: {error}.")))?;
-    let text = |name: &str| value.get(name).and_then(Value::as_str).unwrap_or_default();
+    let text = |name: &str| object.get(name).and_then(Value::as_str).unwrap_or_default();
     let (name, password) = (text("agent_id"), text("password"));
     if name.is_empty() {
         return Err(malformed("The member agent_id must be a name."));

@@ -12,7 +12,7 @@ use utoipa_axum::routes;
 
 use super::answer::{Refusal, log_refusals};
 use super::state::App;
-use super::{about, admin, destinations, inbox, inspect, message, openapi, queue, ready, register};
+use super::{about, admin, destinations, inbox, inspect, me, message, openapi, queue, ready, register};
 use crate::error::Fault;
 use crate::proto::status::Reason;
 
@@ -49,6 +49,10 @@ pub(super) fn calls() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(message::post))
         .routes(routes!(inbox::agent))
         .routes(routes!(inspect::agent))
+        .routes(routes!(me::get))
+        .routes(routes!(me::password))
+        .routes(routes!(me::tokens, me::create_token))
+        .routes(routes!(me::revoke_token))
         .routes(routes!(register::post))
         .routes(routes!(about::capabilities))
         .routes(routes!(about::health))

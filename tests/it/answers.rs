@@ -1,5 +1,7 @@
 //! Every row of the answers' table (`docs/protocol.md` §9), reached through the real socket.
 
+#[path = "answers/credentials.rs"]
+mod credentials;
 #[path = "answers/guards.rs"]
 mod guards;
 #[path = "answers/limits.rs"]

@@ -3,7 +3,6 @@
 use std::ops::Deref;
 
 use super::*;
-use crate::agents::Need;
 use crate::agents::passwords::Cost;
 use crate::agents::tokens::{self, NewToken};
 use crate::proto::time::UnixMillis;

@@ -44,6 +44,10 @@ async fn paths_and_methods_that_are_not_there() {
             ("capabilities", &["POST", "DELETE"]),
             ("stats", &["POST", "DELETE"]),
             ("inspect", &["POST", "DELETE"]),
+            ("me", &["POST", "DELETE"]),
+            ("me/password", &["GET", "DELETE"]),
+            ("me/tokens", &["PUT", "DELETE"]),
+            ("me/tokens/n", &["GET", "POST"]),
             ("me/sent/n", &["POST", "DELETE"]),
             ("agents", &["POST", "DELETE"]),
         ] {
