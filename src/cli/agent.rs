@@ -1,4 +1,4 @@
-//! `atp agent register`, `list` and `remove`
+//! `atp agent register`, `list` and `remove`; `password` and `token` have files of their own
 
 use clap::builder::FalseyValueParser;
 use clap::{Args, Subcommand};
@@ -9,10 +9,12 @@ use super::error::CliError;
 use super::http::{Client, Request, encoded};
 use super::options::{AdminOptions, HomeOptions, ServerOptions};
 use super::output::{self, Output};
+use super::password::Password;
 use super::prompt::Prompt;
+use super::token::Token;
 use crate::secret::Secret;
 
-/// Register, list and remove agents.
+/// Register, list and remove agents; change their passwords and tokens.
 #[derive(Subcommand)]
 pub(super) enum Agent {
     /// Register an agent at a server
@@ -21,6 +23,11 @@ pub(super) enum Agent {
     List(List),
     /// Remove an agent of a server on this machine
     Remove(Remove),
+    /// Change an agent's password
+    Password(Password),
+    /// Make, list and end tokens, which programs use in place of the password
+    #[command(subcommand)]
+    Token(Token),
 }
 
 /// `atp agent register`
@@ -64,6 +71,8 @@ impl Agent {
             Agent::Register(register) => register.run(output).await,
             Agent::List(list) => list.run(output).await,
             Agent::Remove(remove) => remove.run(output).await,
+            Agent::Password(password) => password.run(output).await,
+            Agent::Token(token) => token.run(output).await,
         }
     }
 }

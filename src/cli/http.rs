@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -74,17 +75,34 @@ impl Request {
         self
     }
 
-    /// Authenticates as an agent.
-    pub fn basic(mut self, agent: &Address, password: &Secret) -> Request {
-        let pair = Zeroizing::new(format!("{agent}:{}", password.expose()));
-        self.authorization = Some(Secret::new(format!("Basic {}", BASE64_STANDARD.encode(pair.as_bytes()))));
+    /// Shows an agent's credential.
+    pub fn authorize(mut self, credential: &Credential) -> Request {
+        self.authorization = Some(credential.0.clone());
         self
     }
 
     /// Authenticates as the operator.
     pub fn bearer(mut self, token: &Secret) -> Request {
-        self.authorization = Some(Secret::new(format!("Bearer {}", token.expose())));
+        self.authorization = Some(Credential::bearer(token).0);
         self
+    }
+}
+
+/// What goes into `Authorization`.
+#[derive(Clone)]
+pub(super) struct Credential(Secret);
+
+impl Credential {
+    /// An agent and its password, or a token of that agent.
+    pub fn basic(agent: &Address, password: &Secret) -> Credential {
+        let pair = Zeroizing::new(format!("{agent}:{}", password.expose()));
+        let encoded = Zeroizing::new(BASE64_STANDARD.encode(pair.as_bytes()));
+        Credential(Secret::new(format!("Basic {}", *encoded)))
+    }
+
+    /// A token, which says by itself whose it is.
+    pub fn bearer(token: &Secret) -> Credential {
+        Credential(Secret::new(format!("Bearer {}", token.expose())))
     }
 }
 
@@ -106,6 +124,8 @@ pub(super) struct Reply {
     pub status: u16,
     /// The JSON in it; null if there is none.
     pub body: Value,
+    /// What to do about a credential that was refused. `None`: nothing special.
+    hint: Option<Arc<str>>,
 }
 
 impl Reply {
@@ -126,6 +146,9 @@ impl Reply {
         if let Some(code) = member("error_code") {
             let _ = write!(line, " ({code})");
         }
+        if let (401, Some(hint)) = (status, &self.hint) {
+            let _ = write!(line, "; {hint}");
+        }
         line
     }
 }
@@ -134,6 +157,7 @@ impl Reply {
 pub(super) struct Client {
     peer: Peer,
     sender: Option<Sender>,
+    on_unauthorized: Option<Arc<str>>,
 }
 
 enum Sender {
@@ -144,12 +168,22 @@ enum Sender {
 impl Client {
     /// A client of the server in the options. Asks before an unencrypted connection.
     pub fn new(options: &ServerOptions, prompt: Prompt) -> Result<Client, CliError> {
-        Ok(Client { peer: Peer::new(options, prompt)?, sender: None })
+        Ok(Client { peer: Peer::new(options, prompt)?, sender: None, on_unauthorized: None })
     }
 
     /// A client of the control socket of a server on this machine.
     pub fn control(socket: PathBuf) -> Client {
-        Client { peer: Peer::Control { socket }, sender: None }
+        Client { peer: Peer::Control { socket }, sender: None, on_unauthorized: None }
+    }
+
+    /// `host:port` of the server.
+    pub fn authority(&self) -> String {
+        self.peer.authority()
+    }
+
+    /// Says what the user should do once the credential is refused.
+    pub fn explain_unauthorized(&mut self, hint: String) {
+        self.on_unauthorized = Some(hint.into());
     }
 
     /// Sends a request and reads the answer. A GET on a connection that the server closed meanwhile is sent once
@@ -183,7 +217,7 @@ impl Client {
         let body = timeout(ANSWER_TIMEOUT, body).await.map_err(late)?.map_err(|error| broken(&error))?;
         // Not every refusal is JSON: something in between may have answered.
         let body = serde_json::from_slice(&body.to_bytes()).unwrap_or(Value::Null);
-        Ok(Reply { status, body })
+        Ok(Reply { status, body, hint: self.on_unauthorized.clone() })
     }
 }
 
@@ -255,18 +289,20 @@ mod tests {
 
     #[test]
     fn a_refusal_is_one_line_in_the_servers_words() {
-        let reply = |status, body| Reply { status, body }.refusal();
+        let reply = |status, body| Reply { status, body, hint: Some("log in".into()) }.refusal();
         let body = json!({ "error": "No such agent here.\u{1b}[2J\n", "error_code": "550 5.1.1" });
         assert_eq!(reply(404, body), "the server refused: No such agent here.\\u{1b}[2J\\n (550 5.1.1)");
         assert!(reply(404, Value::Null).contains("is it an ATP server?"));
         assert_eq!(reply(502, Value::Null), "the server answered with HTTP status 502");
-        assert!(Reply { status: 202, body: json!({}) }.success().is_ok());
+        assert_eq!(reply(401, json!({ "error": "No." })), "the server refused: No; log in");
+        assert!(Reply { status: 202, body: json!({}), hint: None }.success().is_ok());
     }
 
     #[test]
     fn credentials_go_into_one_header() {
         let agent = Address::parse("bot@a.test").unwrap();
-        let request = Request::get("messages").basic(&agent, &Secret::from("p:w"));
+        let credential = Credential::basic(&agent, &Secret::from("p:w"));
+        let request = Request::get("messages").authorize(&credential);
         assert_eq!(request.authorization.unwrap().expose(), "Basic Ym90QGEudGVzdDpwOnc=");
     }
 }

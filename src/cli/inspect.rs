@@ -5,14 +5,13 @@ use std::fmt::Write as _;
 use clap::Args;
 use serde_json::Value;
 
+use super::access::{Access, AgentOptions};
 use super::error::CliError;
 use super::http::{self, Client, Reply, Request};
-use super::names;
-use super::options::{AdminOptions, ServerOptions};
+use super::options::AdminOptions;
 use super::output::{self, Output};
 use super::prompt::Prompt;
 use crate::env::clock::{Clock as _, SystemClock};
-use crate::proto::address::Address;
 use crate::proto::calendar::Calendar;
 use crate::proto::time::UnixMillis;
 use crate::secret::Secret;
@@ -22,23 +21,15 @@ use crate::secret::Secret;
 pub(super) struct Inspect {
     /// The message's nonce, as send printed it
     nonce: String,
-    /// The agent that sent it: NAME@DOMAIN, or a name at the server
-    #[arg(long, env = "ATP_AGENT", value_name = "AGENT")]
-    agent_id: Option<String>,
-    /// The agent's password; asked for if there is a terminal
-    #[arg(long, short = 'P', env = "ATP_PASSWORD", hide_env_values = true)]
-    password: Option<Secret>,
     #[command(flatten)]
-    server: ServerOptions,
+    agent: AgentOptions,
     #[command(flatten)]
     admin: AdminOptions,
 }
 
 impl Inspect {
     pub async fn run(self, output: &Output) -> Result<(), CliError> {
-        let prompt = Prompt::new();
-        let mut client = Client::new(&self.server, prompt)?;
-        let found = self.ask(&mut client, prompt).await?;
+        let found = self.ask().await?;
         if output.is_json() {
             output::print_json(&found)
         } else {
@@ -46,36 +37,30 @@ impl Inspect {
         }
     }
 
-    /// As the agent, if one is named; what it has not sent, and everything without an agent, as the operator.
-    async fn ask(&self, client: &mut Client, prompt: Prompt) -> Result<Value, CliError> {
-        let token = self.admin.token().ok();
-        let agent = self.agent_id.as_ref().filter(|name| !name.is_empty());
-        // With the token at hand nobody need be asked for a password.
-        let agent = agent.filter(|_| self.password.is_some() || token.is_none());
-        if let Some(name) = agent {
-            let agent = names::complete(client, name).await?;
-            let password = prompt.password(self.password.clone(), &agent.to_string())?;
-            if let Some(found) = self.as_agent(client, &agent, &password).await? {
+    /// As the agent, if one is named or logged in; what it has not sent, and everything without an agent, as the
+    /// operator.
+    async fn ask(&self) -> Result<Value, CliError> {
+        let operator = self.admin.token();
+        let AgentOptions { agent_id, access } = &self.agent;
+        let named = agent_id.is_some() || access.has_secret();
+        if operator.is_err() && !named && access.choose(None)?.identity.is_none() {
+            return Err(CliError::usage("who asks? give --agent-id, or as the operator --admin-token"));
+        }
+        // With the operator's token at hand nobody need be asked for a password.
+        if operator.is_err() || (agent_id.is_some() && access.has_secret()) {
+            let Access { mut client, agent, credential } = self.agent.open().await?;
+            let request = Request::get(&format!("me/sent/{}", http::encoded(&self.nonce)));
+            if let Some(found) = found(client.call(request.authorize(&credential)).await?)? {
                 return Ok(found);
             }
-            if token.is_none() {
+            if operator.is_err() {
                 let text = format!("{agent} has sent no message {} that is still remembered", self.nonce);
                 return Err(CliError::failed(text));
             }
         }
-        let missing = || CliError::usage("who asks? give --agent-id, or as the operator --admin-token");
-        let found = self.as_operator(client, token.ok_or_else(missing)?).await?;
+        let mut client = Client::new(&access.choose(agent_id.as_deref())?.server, Prompt::new())?;
+        let found = self.as_operator(&mut client, operator?).await?;
         found.ok_or_else(|| CliError::failed(format!("message {} not found", self.nonce)))
-    }
-
-    async fn as_agent(
-        &self,
-        client: &mut Client,
-        agent: &Address,
-        password: &Secret,
-    ) -> Result<Option<Value>, CliError> {
-        let request = Request::get(&format!("me/sent/{}", http::encoded(&self.nonce)));
-        found(client.call(request.basic(agent, password)).await?)
     }
 
     async fn as_operator(&self, client: &mut Client, token: &Secret) -> Result<Option<Value>, CliError> {

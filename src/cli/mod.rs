@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
+mod access;
 mod agent;
 mod connect;
 mod control;
@@ -15,11 +16,14 @@ mod demo;
 mod dns;
 mod error;
 mod http;
+mod identities;
 mod inspect;
 mod keys;
+mod login;
 mod names;
 mod options;
 mod output;
+mod password;
 mod prompt;
 mod queue;
 mod recv;
@@ -27,6 +31,7 @@ mod send;
 mod server;
 mod status;
 mod target;
+mod token;
 
 use error::CliError;
 use output::Output;
@@ -53,9 +58,17 @@ enum Command {
     /// Run the server
     #[command(subcommand)]
     Server(server::Server),
-    /// Register, list and remove agents
+    /// Register, list and remove agents; change their passwords and tokens
     #[command(subcommand)]
     Agent(agent::Agent),
+    /// Note on this machine who you are, so that other commands need no flags
+    Login(login::Login),
+    /// Choose the identity that commands act as, or list them
+    Use(login::Use),
+    /// Show as which agent commands act
+    Whoami(login::Whoami),
+    /// Forget an identity and end its token
+    Logout(login::Logout),
     /// Send a message
     Send(send::Send),
     /// Receive messages
@@ -117,6 +130,10 @@ impl Cli {
             Command::Demo(demo) => demo.run(),
             Command::Server(server) => server.run(),
             Command::Agent(agent) => block_on(agent.run(&output)),
+            Command::Login(login) => block_on(login.run(&output)),
+            Command::Use(choice) => block_on(choice.run(&output)),
+            Command::Whoami(whoami) => block_on(whoami.run(&output)),
+            Command::Logout(logout) => block_on(logout.run(&output)),
             Command::Send(send) => block_on(send.run(&output)),
             Command::Recv(recv) => block_on(recv.run(&output)),
             Command::Keys(keys) => keys.run(&output),

@@ -8,18 +8,15 @@ use clap::builder::FalseyValueParser;
 use serde_json::{Map, Value};
 use tokio::time::{Instant, sleep_until};
 
+use super::access::{Access, AccessOptions};
 use super::control;
 use super::error::CliError;
 use super::http::{Client, Request};
-use super::names;
-use super::options::{HomeOptions, ServerOptions};
 use super::output::{self, Output};
-use super::prompt::Prompt;
 use crate::proto::address::OPERATOR_MAILBOXES;
 use crate::proto::calendar::Calendar;
 use crate::proto::limits::DEFAULT_PAGE;
 use crate::proto::time::UnixMillis;
-use crate::secret::Secret;
 
 /// Pause between two questions of `--wait`.
 const POLL_EVERY: Duration = Duration::from_secs(1);
@@ -27,15 +24,12 @@ const POLL_EVERY: Duration = Duration::from_secs(1);
 /// Receive messages.
 #[derive(Args)]
 pub(super) struct Recv {
-    /// The agent: NAME@DOMAIN, or a name at the server; postmaster@, abuse@ and security@ of a server on this
-    /// machine need no password
-    #[arg(long, env = "ATP_AGENT", value_name = "AGENT")]
-    agent_id: String,
+    /// The agent: NAME@DOMAIN, or a name at the server [default: the one logged in]; postmaster@, abuse@ and
+    /// security@ of a server on this machine need no password
+    #[arg(long, alias = "agent", env = "ATP_AGENT", value_name = "AGENT")]
+    agent_id: Option<String>,
     #[command(flatten)]
-    server: ServerOptions,
-    /// The agent's password; asked for if there is a terminal
-    #[arg(long, short = 'P', env = "ATP_PASSWORD", hide_env_values = true)]
-    password: Option<Secret>,
+    access: AccessOptions,
     /// Wait until there are messages
     #[arg(long, env = "ATP_WAIT", value_parser = FalseyValueParser::new())]
     wait: bool,
@@ -48,14 +42,14 @@ pub(super) struct Recv {
     /// Only messages after this one: the id that an earlier call named
     #[arg(long, env = "ATP_AFTER", value_name = "ID")]
     after: Option<u64>,
-    #[command(flatten)]
-    home: HomeOptions,
 }
 
 impl Recv {
     pub async fn run(self, output: &Output) -> Result<(), CliError> {
-        let (mut client, request) =
-            if self.is_operators() { self.as_operator()? } else { self.as_agent().await? };
+        let (mut client, request) = match self.operators_mailbox() {
+            Some(name) => self.as_operator(name)?,
+            None => self.as_agent().await?,
+        };
         let deadline = Instant::now() + Duration::from_secs(self.timeout.into());
         let mut page = Page::of(client.call(request.clone()).await?.success()?)?;
         while page.messages.is_empty() && self.wait && Instant::now() < deadline {
@@ -65,24 +59,22 @@ impl Recv {
         page.print(output)
     }
 
-    fn is_operators(&self) -> bool {
-        let local = self.agent_id.split('@').next().unwrap_or_default();
-        OPERATOR_MAILBOXES.iter().any(|name| name.eq_ignore_ascii_case(local))
+    fn operators_mailbox(&self) -> Option<&str> {
+        let name = self.agent_id.as_deref()?;
+        let local = name.split('@').next().unwrap_or_default();
+        OPERATOR_MAILBOXES.iter().any(|mailbox| mailbox.eq_ignore_ascii_case(local)).then_some(name)
     }
 
-    fn as_operator(&self) -> Result<(Client, Request), CliError> {
-        let home = self.home.home()?;
-        let mailbox = control::address(&home, &self.agent_id)?;
+    fn as_operator(&self, name: &str) -> Result<(Client, Request), CliError> {
+        let home = self.access.home.home()?;
+        let mailbox = control::address(&home, name)?;
         let request = Request::get("admin/messages").query("agent", &mailbox.to_string());
         Ok((control::client(&home, mailbox.domain())?, self.paged(request)))
     }
 
     async fn as_agent(&self) -> Result<(Client, Request), CliError> {
-        let prompt = Prompt::new();
-        let mut client = Client::new(&self.server, prompt)?;
-        let agent = names::complete(&mut client, &self.agent_id).await?;
-        let password = prompt.password(self.password.clone(), &agent.to_string())?;
-        Ok((client, self.paged(Request::get("messages").basic(&agent, &password))))
+        let Access { client, credential, .. } = self.access.open(self.agent_id.as_deref()).await?;
+        Ok((client, self.paged(Request::get("messages").authorize(&credential))))
     }
 
     fn paged(&self, request: Request) -> Request {

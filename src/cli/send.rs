@@ -6,18 +6,16 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::{Map, Value, json};
 
+use super::access::{Access, AccessOptions};
 use super::error::CliError;
 use super::http::{Client, Request};
 use super::names;
-use super::options::ServerOptions;
 use super::output::{self, Output};
-use super::prompt::Prompt;
 use crate::env::clock::{Clock as _, SystemClock};
 use crate::env::rng::{Rng as _, SystemRng};
 use crate::proto::address::Address;
 use crate::proto::json;
 use crate::proto::nonce::Nonce;
-use crate::secret::Secret;
 
 /// Largest payload read, in bytes: no server takes more.
 const MAX_PAYLOAD_BYTES: u64 = 64 * 1024 * 1024;
@@ -27,14 +25,11 @@ const MAX_PAYLOAD_BYTES: u64 = 64 * 1024 * 1024;
 pub(super) struct Send {
     /// The recipient: NAME@DOMAIN, or a name at the same server
     to: String,
-    /// The sending agent: NAME@DOMAIN, or a name at the server
+    /// The sending agent: NAME@DOMAIN, or a name at the server [default: the one logged in]
     #[arg(long, env = "ATP_AGENT", value_name = "AGENT")]
-    from: String,
+    from: Option<String>,
     #[command(flatten)]
-    server: ServerOptions,
-    /// The agent's password; asked for if there is a terminal
-    #[arg(long, short = 'P', env = "ATP_PASSWORD", hide_env_values = true)]
-    password: Option<Secret>,
+    access: AccessOptions,
     /// Text of the message
     #[arg(long, short, env = "ATP_BODY", value_name = "TEXT")]
     body: Option<String>,
@@ -55,13 +50,10 @@ pub(super) struct Send {
 impl Send {
     pub async fn run(self, output: &Output) -> Result<(), CliError> {
         let payload = self.payload()?;
-        let prompt = Prompt::new();
-        let mut client = Client::new(&self.server, prompt)?;
-        let from = names::complete(&mut client, &self.from).await?;
+        let Access { mut client, agent: from, credential } = self.access.open(self.from.as_deref()).await?;
         let message = self.message(&mut client, &from, payload).await?;
-        let password = prompt.password(self.password, &from.to_string())?;
         let body = serde_json::to_vec(&message).map_err(CliError::failed)?;
-        let request = Request::post("message", "application/atp+json", body).basic(&from, &password);
+        let request = Request::post("message", "application/atp+json", body).authorize(&credential);
         let reply = client.call(request).await?.success()?;
         report(&message, &reply, output)
     }

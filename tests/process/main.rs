@@ -24,6 +24,7 @@ mod durability;
 mod flags;
 mod keys;
 mod kills;
+mod login;
 mod mistakes;
 mod openapi;
 mod operator;

@@ -353,7 +353,7 @@ fn commands_that_are_not_understood() {
                 &["status", "--serve", "x"],
                 "'--serve' found; a similar argument exists: '--server'",
             ),
-            ("missing words", &["send"], "required arguments were not provided: --from <AGENT> <TO>"),
+            ("missing words", &["send"], "required arguments were not provided: <TO>"),
             (
                 "no number",
                 &["recv", "--agent-id", "a", "--limit", "x"],

@@ -25,7 +25,11 @@ fn agents_are_listed_and_removed() {
         place.run(&["recv", "--agent-id", "one", "-P", PASSWORD, "--server", &server, "--no-verify"]);
     assert_eq!(refused.code, 1, "{refused:?}");
 
-    // Whoever takes the name next gets none of the old mail.
+    // The name is kept from others for a while, unless the operator lets it go. Whoever takes it then gets none of the
+    // old mail.
+    let again = place.run(&["agent", "register", "one", "--server", &server, "--no-verify", "-p", PASSWORD]);
+    assert!(again.code == 1 && again.stderr.contains("kept free for 30 days"), "{again:?}");
+    assert_eq!(place.ok(&["agent", "remove", "one", "--release"]), "Name released: one@alice.local\n");
     place.register(&alice, "one");
     assert_eq!(place.mailbox(&alice, "one"), Vec::<Value>::new());
 }
