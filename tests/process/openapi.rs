@@ -23,22 +23,17 @@ const SEED: (&str, &str) = ("ATP_TEST_SEED", "20261121");
 /// What is asked of every answer.
 const CHECKS: &str = "not_a_server_error,status_code_conformance,content_type_conformance,\
                       response_headers_conformance,response_schema_conformance,unsupported_method";
+/// The call by which an agent changes its password.
+const CHANGE_PASSWORD: &str = "/.well-known/atp/v1/me/password";
 
 #[test]
 fn no_answer_is_a_fault_or_unknown_to_the_description() {
     let Some(python) = TESTER.interpreter() else { return };
     let place = Place::new();
     let server = start(&place);
-    place.ok(&[
-        "agent",
-        "register",
-        "bot",
-        "--server",
-        &server.name(),
-        "--no-verify",
-        "--password",
-        PASSWORD,
-    ]);
+    for agent in ["bot", "fickle"] {
+        place.register(&server, agent);
+    }
     let send =
         ["send", "bot", "--from", "bot", "--server", &server.name(), "--no-verify", "--password", PASSWORD];
     for text in ["one", "two", "three"] {
@@ -46,11 +41,17 @@ fn no_answer_is_a_fault_or_unknown_to_the_description() {
     }
     let token = std::fs::read_to_string(place.state().join("node/a.test/admin-token")).unwrap();
     let operator = format!("Authorization: Bearer {}", token.trim());
-    let password = format!("bot:{PASSWORD}");
-    let callers: [(&str, &[&str]); 3] =
-        [("nobody", &[]), ("an agent", &["--auth", &password]), ("the operator", &["--header", &operator])];
-    for (caller, credential) in callers {
-        tested(&place, &python, &server, caller, credential);
+    let (bot, fickle) = (format!("bot:{PASSWORD}"), format!("fickle:{PASSWORD}"));
+    // Whoever changes its password can do nothing after that.
+    let but_password = ["--exclude-path", CHANGE_PASSWORD];
+    let callers: [(&str, &[&str]); 4] = [
+        ("nobody", &[]),
+        ("an agent", &[&["--auth", &bot], &but_password[..]].concat()),
+        ("the operator", &["--header", &operator]),
+        ("one that changes its password", &["--auth", &fickle, "--include-path", CHANGE_PASSWORD]),
+    ];
+    for (caller, options) in callers {
+        tested(&place, &python, &server, caller, options);
     }
     // Whatever was asked, it lives and does its work.
     place.ok(&[&send[..], &["--body", "four"]].concat());
@@ -64,8 +65,8 @@ fn start(place: &Place) -> Server {
     Server::start(command, place.log())
 }
 
-/// Has every call tested by a caller with that credential.
-fn tested(place: &Place, python: &Path, server: &Server, caller: &str, credential: &[&str]) {
+/// Has the calls tested by a caller.
+fn tested(place: &Place, python: &Path, server: &Server, caller: &str, options: &[&str]) {
     let url = format!("https://{}/.well-known/atp/v1/openapi.json", server.name());
     let chosen =
         |(variable, usual): (&str, &str)| std::env::var(variable).unwrap_or_else(|_| usual.to_owned());
@@ -79,7 +80,7 @@ fn tested(place: &Place, python: &Path, server: &Server, caller: &str, credentia
         "--generation-database",
         "none",
     ]);
-    let output = command.args(credential).output().expect("the tester");
+    let output = command.args(options).output().expect("the tester");
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(
         output.status.success(),
