@@ -3,3 +3,4 @@
 //! This side meets the way of a message only at delivery, through the store.
 
 pub mod page;
+pub mod webhook;

@@ -29,7 +29,7 @@ pub fn page(page: &Page, owner: &Address, after: u64) -> Result<Value, Fault> {
 }
 
 /// The author's message, as it was before it travelled.
-fn author(mail: &Mail) -> Result<Map<String, Value>, Fault> {
+pub(super) fn author(mail: &Mail) -> Result<Map<String, Value>, Fault> {
     if mail.restore {
         let message = Message::parse(&mail.message).map_err(Fault::internal)?;
         return Ok(routing::read(&message)?.author.into_object());
@@ -40,7 +40,7 @@ fn author(mail: &Mail) -> Result<Map<String, Value>, Fault> {
     }
 }
 
-fn received(mail: &Mail, owner: &Address) -> Value {
+pub(super) fn received(mail: &Mail, owner: &Address) -> Value {
     let mut received = json!({
         "at": mail.arrival.at.seconds(),
         "ats": mail.arrival.ats,

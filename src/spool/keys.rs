@@ -69,9 +69,9 @@ pub const TRIAL: &[u8] = b"y";
 pub const RESERVED: &[u8] = b"z";
 /// Receipts that a submission asked for: `R` identity of the submission.
 pub const RECEIPTS: &[u8] = b"R";
-/// Mail that could not be pushed yet: `V` mailbox, cursor.
+/// Mail that is being pushed, or is to be pushed again: `V` mailbox, cursor.
 pub const PUSHES: &[u8] = b"V";
-/// The same by due time: `W` due, mailbox, cursor.
+/// The same by due time: `W` mailbox, due, cursor.
 pub const PUSHES_DUE: &[u8] = b"W";
 
 /// Bytes of the nonce's hash that lead the keys of identities.

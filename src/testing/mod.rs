@@ -11,6 +11,7 @@ pub mod disk;
 pub mod files;
 pub mod machine;
 pub mod peer;
+pub mod receiver;
 pub mod resolver;
 
 /// A world with these names and this time, in which nobody can be reached.

@@ -23,6 +23,7 @@ impl Writer {
         record: &MailRecord,
     ) -> Result<(), StoreError> {
         self.delete(keys::mail(mailbox, cursor));
+        self.drop_push(mailbox, cursor)?;
         self.count(keys::keeping::bytes_of_mailbox(mailbox), -size(record));
         self.release_body(&record.body)
     }

@@ -16,8 +16,8 @@ use crate::spool::keys;
 const MAX_STEP: usize = 500;
 
 /// Kinds of records whose keys go on with the mailbox that they belong to.
-const BESIDE_MAIL: [&[u8]; 5] =
-    [keys::WORK, keys::CLAIMABLE, keys::DEAD_LETTERS, keys::PUSHES, keys::OF_MAILBOX];
+const BESIDE_MAIL: [&[u8]; 6] =
+    [keys::WORK, keys::CLAIMABLE, keys::DEAD_LETTERS, keys::PUSHES, keys::PUSHES_DUE, keys::OF_MAILBOX];
 
 /// A page of identities that are not packed.
 struct Identities {
