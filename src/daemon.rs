@@ -29,6 +29,7 @@ use crate::env::machine::LinuxMachine;
 use crate::env::peers::Peers;
 use crate::env::{BoxFuture, Env};
 use crate::guard::Guard;
+use crate::mailbox::webhook;
 use crate::pipeline::Pipeline;
 use crate::pipeline::families::Families;
 use crate::proto::address::Domain;
@@ -160,7 +161,11 @@ async fn build(
         ballast,
         stopping: stopping.clone(),
     };
-    let app = Arc::new(app(config, env.clone(), store, peers, local, &keys, admin_token, readiness));
+    let networks = config.webhooks.allow_networks.clone();
+    let (webhooks, pusher) =
+        webhook::Webhooks::new(Arc::clone(&store), env.clone(), webhook::guard::Guard::new(networks));
+    let app = app(config, env.clone(), store, peers, local, &keys, admin_token, readiness, webhooks);
+    let app = Arc::new(app);
     for domain in config.domains() {
         let ensured = app.accounts.ensure_operator_mailboxes(domain).await;
         ensured.map_err(|fault| StartError::Unusable { path: node.store(), error: fault.to_string() })?;
@@ -170,6 +175,7 @@ async fn build(
     let (runner, handover) = queue(&app, config, &env, store_health.clone());
     set_once(&app.pipeline.handover, handover);
     serving.spawn(runner.run(stopping.clone()).in_current_span());
+    serving.spawn(pusher.run(stopping.clone()).in_current_span());
     for socket in [Some(control), shared_control].into_iter().flatten() {
         let operator = socket.serve(routes::control(Arc::clone(&app)), stopping.clone());
         serving.spawn(operator.in_current_span());
@@ -236,6 +242,7 @@ fn app(
     keys: &keys::Keys,
     admin_token: crate::secret::Secret,
     readiness: Readiness,
+    webhooks: webhook::Webhooks,
 ) -> App {
     let counters = Arc::new(Counters::default());
     let max_age = config.verify.max_message_age;
@@ -270,6 +277,7 @@ fn app(
     App {
         pipeline: Arc::new(pipeline),
         accounts: Accounts::new(store, passwords, env),
+        webhooks,
         counters,
         admin_token,
         registration: config.registration,

@@ -58,6 +58,12 @@ impl Request {
         Request { content_type: Some(content_type), body: body.into(), ..Request::new(Method::POST, path) }
     }
 
+    /// `PUT` of JSON to a path below the prefix.
+    pub fn put(path: &str, body: impl Into<Bytes>) -> Request {
+        let content_type = Some("application/json");
+        Request { content_type, body: body.into(), ..Request::new(Method::PUT, path) }
+    }
+
     /// `POST` to a path below the prefix; everything is in its query.
     pub fn command(path: &str) -> Request {
         Request::new(Method::POST, path)

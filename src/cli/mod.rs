@@ -32,6 +32,7 @@ mod server;
 mod status;
 mod target;
 mod token;
+mod webhook;
 
 use error::CliError;
 use output::Output;
@@ -73,6 +74,9 @@ enum Command {
     Send(send::Send),
     /// Receive messages
     Recv(recv::Recv),
+    /// Have an agent's messages pushed to a URL
+    #[command(subcommand)]
+    Webhook(webhook::Webhook),
     /// Make and manage a domain's signing keys
     #[command(subcommand)]
     Keys(keys::Keys),
@@ -136,6 +140,7 @@ impl Cli {
             Command::Logout(logout) => block_on(logout.run(&output)),
             Command::Send(send) => block_on(send.run(&output)),
             Command::Recv(recv) => block_on(recv.run(&output)),
+            Command::Webhook(webhook) => block_on(webhook.run(&output)),
             Command::Keys(keys) => keys.run(&output),
             Command::Dns(dns) => block_on(dns.run(&output)),
             Command::Queue(queue) => block_on(queue.run(&output)),

@@ -6,9 +6,11 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 use super::checked::{
     CertificateFiles, Config, Dns, Guard, Log, MAX_ATTEMPTS, MIN_ATTEMPTS, Queue, RegistrationMode, Server,
-    Verify, resolver_address,
+    Verify, Webhooks, resolver_address,
 };
 use super::file::File;
 use super::{ConfigError, Overrides, units};
@@ -28,6 +30,8 @@ const MAX_SCHEDULE_STEPS: usize = 64;
 const GIVE_UP_MARGIN: Duration = Duration::from_secs(24 * 3600);
 /// Smallest `guard.max_memory`: an idle daemon with a full cache stays below.
 const MIN_MAX_MEMORY_BYTES: u64 = 64 * 1024 * 1024;
+/// Most networks in `webhooks.allow_networks`.
+const MAX_ALLOWED_NETWORKS: usize = 64;
 /// Most domains of one daemon.
 const MAX_DOMAINS: usize = 1000;
 
@@ -47,6 +51,7 @@ pub(super) fn check(file: File, over: Overrides, path: Option<&Path>) -> Result<
         },
         queue: queue(&file.queue, &origin)?,
         guard: guard(&file.guard, &origin)?,
+        webhooks: webhooks(&file.webhooks, &origin)?,
         extra_roots: file.tls.extra_roots,
         admin_token: admin_token(over.admin_token.or(file.admin.token.map(Secret::new)), &origin)?,
         log: Log {
@@ -215,6 +220,22 @@ fn guard(file: &super::file::Guard, origin: &Origin) -> Result<Guard, ConfigErro
     })
 }
 
+fn webhooks(file: &super::file::Webhooks, origin: &Origin) -> Result<Webhooks, ConfigError> {
+    let wrong = |remedy| origin.wrong("webhooks.allow_networks", remedy);
+    if file.allow_networks.len() > MAX_ALLOWED_NETWORKS {
+        return Err(wrong(format!("must have at most {MAX_ALLOWED_NETWORKS} networks")));
+    }
+    let networks = file.allow_networks.iter().map(|text| {
+        let network = text.parse::<IpNet>().ok().filter(|network| network.trunc() == *network);
+        network.ok_or_else(|| {
+            wrong(format!(
+                "{text:?} is not a network; write \"10.1.0.0/16\" or \"fd00:1::/32\", no bits set behind it"
+            ))
+        })
+    });
+    Ok(Webhooks { allow_networks: networks.collect::<Result<_, _>>()? })
+}
+
 /// An admin token must survive an HTTP header, and must not look like an agent's (`docs/protocol.md` §7).
 fn admin_token(token: Option<Secret>, origin: &Origin) -> Result<Option<Secret>, ConfigError> {
     let Some(token) = token else { return Ok(None) };
@@ -321,6 +342,9 @@ mod tests {
             ("[guard]\nmin_free_disk = \"5%\"", "guard.min_free_disk"),
             ("[guard]\nmin_free_disk_percent = 101", "guard.min_free_disk_percent"),
             ("[guard]\nmax_memory = \"1MiB\"", "guard.max_memory"),
+            ("[webhooks]\nallow_networks = [\"10.1.0.0\"]", "webhooks.allow_networks"),
+            ("[webhooks]\nallow_networks = [\"10.1.2.3/16\"]", "webhooks.allow_networks"),
+            ("[webhooks]\nallow_networks = [\"localhost\"]", "webhooks.allow_networks"),
             ("[admin]\ntoken = \"\"", "admin.token"),
             ("[admin]\ntoken = \"a b\"", "admin.token"),
             ("[admin]\ntoken = \"atpa_x\"", "admin.token"),

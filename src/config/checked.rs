@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 use crate::proto::address::Domain;
 use crate::secret::Secret;
 
@@ -28,6 +30,8 @@ pub struct Config {
     pub queue: Queue,
     /// When to take in no messages.
     pub guard: Guard,
+    /// Where webhooks may be dialled.
+    pub webhooks: Webhooks,
     /// PEM file of certificate authorities trusted beside the system's.
     pub extra_roots: Option<PathBuf>,
     /// The operator's bearer token. `None`: made at first start and kept in the state directory.
@@ -120,6 +124,13 @@ pub struct Guard {
     pub min_free_disk_percent: u8,
     /// Most resident memory, in bytes. `None`: 80 % of what there is.
     pub max_memory_bytes: Option<u64>,
+}
+
+/// `[webhooks]`, checked.
+#[derive(Debug, Clone, Default)]
+pub struct Webhooks {
+    /// Networks that they may be dialled in beside the public internet.
+    pub allow_networks: Vec<IpNet>,
 }
 
 /// `[log]`, checked.

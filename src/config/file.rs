@@ -25,6 +25,8 @@ pub struct File {
     pub queue: Queue,
     /// When it takes no messages for want of room.
     pub guard: Guard,
+    /// Where it may push agents' messages to.
+    pub webhooks: Webhooks,
     /// Whom it trusts.
     pub tls: Tls,
     /// The operator's access over HTTP.
@@ -150,6 +152,14 @@ impl Default for Guard {
     fn default() -> Guard {
         Guard { min_free_disk: "500MiB".into(), min_free_disk_percent: 5, max_memory: None }
     }
+}
+
+/// `[webhooks]`
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Webhooks {
+    /// Networks that webhooks may be dialled in beside the public internet, such as `"10.1.0.0/16"`.
+    pub allow_networks: Vec<String>,
 }
 
 /// `[tls]`

@@ -28,3 +28,4 @@ pub mod routes;
 pub mod state;
 pub mod stats;
 pub mod tls;
+pub mod webhook;

@@ -12,7 +12,9 @@ use utoipa_axum::routes;
 
 use super::answer::{Refusal, log_refusals};
 use super::state::App;
-use super::{about, admin, destinations, inbox, inspect, me, message, openapi, queue, ready, register};
+use super::{
+    about, admin, destinations, inbox, inspect, me, message, openapi, queue, ready, register, webhook,
+};
 use crate::error::Fault;
 use crate::proto::status::Reason;
 
@@ -60,6 +62,9 @@ pub(super) fn calls() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(admin::stats))
         .routes(routes!(inspect::operator))
         .routes(routes!(admin::agents))
+        .routes(routes!(webhook::set, webhook::show, webhook::remove))
+        .routes(routes!(webhook::test))
+        .routes(routes!(webhook::rotate))
         .routes(routes!(openapi::get));
     OpenApiRouter::with_openapi(openapi::head()).nest(PREFIX, calls)
 }

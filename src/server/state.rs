@@ -14,6 +14,7 @@ use crate::config::checked::RegistrationMode;
 use crate::counters::Counters;
 use crate::env::clock::micros_since;
 use crate::error::Fault;
+use crate::mailbox::webhook::Webhooks;
 use crate::pipeline::Pipeline;
 use crate::proto::address::Domain;
 use crate::proto::status::Reason;
@@ -25,6 +26,8 @@ pub struct App {
     pub pipeline: Arc<Pipeline>,
     /// The agents of this daemon.
     pub accounts: Accounts,
+    /// Where their messages are pushed to.
+    pub webhooks: Webhooks,
     /// What has happened.
     pub counters: Arc<Counters>,
     /// The operator's token.

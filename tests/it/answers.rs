@@ -24,3 +24,5 @@ mod stopping;
 mod submissions;
 #[path = "answers/transfers.rs"]
 mod transfers;
+#[path = "answers/webhooks.rs"]
+mod webhooks;

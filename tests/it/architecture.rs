@@ -51,6 +51,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "spool::contract::StoreError",
             "mailbox",
             // What readers and the operator are shown.
+            "spool::contract::webhooks::WaitingPushes",
             "spool::contract::Trace",
             "spool::contract::ActionPage",
             "spool::contract::Counts",

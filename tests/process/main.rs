@@ -33,3 +33,4 @@ mod quick_start;
 mod sender;
 mod signals;
 mod synced;
+mod webhooks;

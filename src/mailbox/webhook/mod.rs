@@ -6,7 +6,7 @@
 //! - [`client`]: one push
 //! - [`schedule`]: when it is made again, and when no more
 //! - [`runner`]: who is pushed to, and when
-//! - [`view`]: what the agent sees of it; `pace` how often it may ask
+//! - `pace`: how often an agent may have this server connect at its word
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,7 +39,6 @@ pub mod sign;
 #[cfg(test)]
 mod tests;
 pub mod url;
-pub mod view;
 
 /// How long pushes are signed with a replaced secret too, unless the agent says otherwise.
 pub const DEFAULT_OVERLAP: Duration = Duration::from_secs(24 * 3600);

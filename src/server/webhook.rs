@@ -1,0 +1,157 @@
+//! `me/webhook`: where the caller's messages are pushed to (`docs/protocol.md` §13).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{Query, State};
+use axum::http::{HeaderMap, StatusCode};
+use serde_json::Value;
+
+use self::shapes::{Removed, Rotated, Set, Setting, Trial, Webhook};
+use super::answer::{Answer, json_answer};
+use super::body;
+use super::openapi::Refusal;
+use super::state::{App, DomainMeant, Parameters};
+use crate::agents::{Authenticated, Need};
+use crate::error::Fault;
+use crate::mailbox::webhook::{DEFAULT_OVERLAP, MAX_OVERLAP};
+use crate::proto::json;
+use crate::proto::status::Reason;
+
+mod shapes;
+
+/// Largest request, in bytes.
+const MAX_BYTES: usize = 16 * 1024;
+
+/// Sets the webhook, or replaces it; the answer alone shows the secret.
+///
+/// # Errors
+/// [`Reason::BadCredential`]; [`Reason::Forbidden`] for a token, or an address that is not dialled;
+/// [`Reason::Malformed`] for what is no URL of a webhook; [`Reason::RateLimited`] too often.
+#[utoipa::path(put, path = "/me/webhook", tag = "webhook", security(("password" = [])), request_body = Setting,
+    params(DomainMeant),
+    responses(
+        (status = 200, body = Set),
+        (status = 403, description = "A token is shown, or the address is not one that is connected to.", body = Refusal),
+        (status = 404, description = "The agent has been removed meanwhile.", body = Refusal),
+        (status = 429, description = "Too often. Retry-After says when to come back.", body = Refusal),
+    ))]
+pub async fn set(
+    State(app): State<Arc<App>>,
+    Query(parameters): Query<Parameters>,
+    headers: HeaderMap,
+    request: Body,
+) -> Answer {
+    let Authenticated { agent, mailbox, .. } = owner(&app, &headers, &parameters).await?;
+    let bytes = body::read(&headers, request, MAX_BYTES, &app.readiness.stopping).await?;
+    let url = url(&bytes)?;
+    let (webhook, secret) = app.webhooks.set(agent, mailbox, &url).await?;
+    json_answer(StatusCode::OK, Set::new(&webhook, &secret))
+}
+
+/// The webhook, what came of the last push, and what waits to be pushed again.
+///
+/// # Errors
+/// [`Reason::BadCredential`]; [`Reason::Forbidden`] for a token; [`Reason::NoSuchPath`] if none is set.
+#[utoipa::path(get, path = "/me/webhook", tag = "webhook", security(("password" = [])), params(DomainMeant),
+    responses((status = 200, body = Webhook), (status = 404, description = "No webhook is set.", body = Refusal)))]
+pub async fn show(
+    State(app): State<Arc<App>>,
+    Query(parameters): Query<Parameters>,
+    headers: HeaderMap,
+) -> Answer {
+    let Authenticated { mailbox, .. } = owner(&app, &headers, &parameters).await?;
+    let (webhook, waiting) = app.webhooks.show(mailbox).await?;
+    json_answer(StatusCode::OK, Webhook::new(&webhook, &waiting, app.pipeline.env.clock.now()))
+}
+
+/// Removes the webhook: nothing is pushed from now on.
+///
+/// # Errors
+/// [`Reason::BadCredential`]; [`Reason::Forbidden`] for a token; [`Reason::NoSuchPath`] if none is set.
+#[utoipa::path(delete, path = "/me/webhook", tag = "webhook", security(("password" = [])), params(DomainMeant),
+    responses((status = 200, body = Removed), (status = 404, description = "No webhook is set.", body = Refusal)))]
+pub async fn remove(
+    State(app): State<Arc<App>>,
+    Query(parameters): Query<Parameters>,
+    headers: HeaderMap,
+) -> Answer {
+    let Authenticated { agent, mailbox, .. } = owner(&app, &headers, &parameters).await?;
+    app.webhooks.remove(mailbox).await?;
+    tracing::info!(%agent, "webhook removed");
+    json_answer(StatusCode::OK, Removed { status: "removed" })
+}
+
+/// Makes one push of no message now, and says what came of it.
+///
+/// # Errors
+/// [`Reason::BadCredential`]; [`Reason::Forbidden`] for a token; [`Reason::NoSuchPath`] if none is set;
+/// [`Reason::RateLimited`] too often.
+#[utoipa::path(post, path = "/me/webhook/test", tag = "webhook", security(("password" = [])), params(DomainMeant),
+    responses(
+        (status = 200, body = Trial),
+        (status = 404, description = "No webhook is set.", body = Refusal),
+        (status = 429, description = "Too often. Retry-After says when to come back.", body = Refusal),
+    ))]
+pub async fn test(
+    State(app): State<Arc<App>>,
+    Query(parameters): Query<Parameters>,
+    headers: HeaderMap,
+) -> Answer {
+    let Authenticated { mailbox, .. } = owner(&app, &headers, &parameters).await?;
+    let outcome = app.webhooks.test(mailbox).await?;
+    json_answer(StatusCode::OK, Trial::from(outcome))
+}
+
+/// Gives the webhook another secret, which the answer alone shows; for a while pushes are signed with both.
+///
+/// # Errors
+/// [`Reason::BadCredential`]; [`Reason::Forbidden`] for a token; [`Reason::Malformed`] for another overlap;
+/// [`Reason::NoSuchPath`] if none is set; [`Reason::RateLimited`] too often.
+#[utoipa::path(post, path = "/me/webhook/rotate", tag = "webhook", security(("password" = [])),
+    params(
+        DomainMeant,
+        ("overlap" = Option<u64>, Query, minimum = 0, maximum = 604800,
+         description = "For how many seconds pushes are signed with the former secret too; 86400 by default."),
+    ),
+    responses(
+        (status = 200, body = Rotated),
+        (status = 400, description = "The overlap is not a number of seconds up to 604800.", body = Refusal),
+        (status = 404, description = "No webhook is set.", body = Refusal),
+        (status = 429, description = "Too often. Retry-After says when to come back.", body = Refusal),
+    ))]
+pub async fn rotate(
+    State(app): State<Arc<App>>,
+    Query(parameters): Query<Parameters>,
+    headers: HeaderMap,
+) -> Answer {
+    let Authenticated { mailbox, .. } = owner(&app, &headers, &parameters).await?;
+    let overlap = overlap(&parameters)?;
+    let (secret, until) = app.webhooks.rotate(mailbox, overlap).await?;
+    json_answer(StatusCode::OK, Rotated::new(&secret, until))
+}
+
+/// Where messages go is for the owner to say: whoever finds a token must not be able to have them sent elsewhere.
+async fn owner(app: &App, headers: &HeaderMap, parameters: &Parameters) -> Result<Authenticated, Fault> {
+    app.agent(headers, app.domain(headers, parameters), Need::Owner).await
+}
+
+fn url(bytes: &[u8]) -> Result<String, Fault> {
+    let value = json::parse(bytes)
+        .map_err(|error| Fault::new(Reason::Malformed, format!("This is not JSON: {error}.")))?;
+    let url = value.get("url").and_then(Value::as_str).map(str::to_owned);
+    url.ok_or_else(|| Fault::new(Reason::Malformed, "The member url must be a text."))
+}
+
+fn overlap(parameters: &Parameters) -> Result<Duration, Fault> {
+    let Some(text) = parameters.get("overlap") else { return Ok(DEFAULT_OVERLAP) };
+    let overlap = text.parse().ok().map(Duration::from_secs).filter(|overlap| *overlap <= MAX_OVERLAP);
+    overlap.ok_or_else(|| {
+        let most = MAX_OVERLAP.as_secs();
+        Fault::new(
+            Reason::Malformed,
+            format!("The parameter overlap must be a number of seconds up to {most}."),
+        )
+    })
+}
