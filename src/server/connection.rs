@@ -1,26 +1,28 @@
 //! One connection of the public listener: its TLS handshake, its requests, its end.
 
-use std::future::pending;
 use std::net::SocketAddr;
-use std::pin::pin;
-use std::sync::Arc;
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{HeaderValue, header};
-use hyper::body::Incoming;
+use bytes::Bytes;
+use hyper::body::{Frame, Incoming, SizeHint};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_rustls::TlsAcceptor;
 use tower::Service;
 use tracing::{Instrument, Span};
 
-use super::state::Ends;
+use super::state::{Cut, Ends};
 use crate::env::clock::micros_since;
 use crate::env::tls::Negotiated;
 
@@ -74,16 +76,18 @@ where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let server = Span::current();
-    let under_way = Arc::new(watch::Sender::new(0));
-    let idle = idle(under_way.subscribe());
+    let (life, cut) = (Arc::new(Life::default()), Cut::default());
+    let idle = life.clone().idle();
+    let cut_off = cut.clone();
     let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(ends);
+        request.extensions_mut().insert(cut.clone());
         name_host(&mut request);
         let answer = router.clone().call(request);
-        let under_way = UnderWay::one_more(&under_way);
+        let (under_way, life) = (UnderWay::one_more(&life), Arc::clone(&life));
         let answer = async move {
             let _until_answered = under_way;
-            answer.await
+            answer.await.map(|answer| answer.map(|body| Living { body, life }))
         };
         // hyper runs each HTTP/2 request as a task of its own.
         answer.instrument(server.clone())
@@ -91,8 +95,10 @@ where
     let builder = http();
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
     let said = |error: Box<dyn std::error::Error + Send + Sync>| error.to_string();
+    let mut cut_off = pin!(cut_off.wanted());
     let is_idle = tokio::select! {
         ended = connection.as_mut() => return ended.map_err(said),
+        () = cut_off.as_mut() => return Err("cut off".into()),
         _ = stop.wait_for(|stop| *stop) => false,
         () = idle => true,
     };
@@ -101,43 +107,98 @@ where
         timeout(CLOSE_TIMEOUT, connection).await.map_err(|_| "idle, and not closed in time")?.map_err(said)
     } else {
         // The daemon bounds this for all connections together.
-        connection.await.map_err(said)
+        tokio::select! {
+            ended = connection => ended.map_err(said),
+            () = cut_off => Err("cut off".into()),
+        }
+    }
+}
+
+/// What shows that a connection is still of use.
+struct Life(Mutex<Signs>);
+
+struct Signs {
+    /// Requests whose answer has not begun.
+    under_way: usize,
+    /// When one was made, an answer began, or a piece of one was taken.
+    last: Instant,
+}
+
+impl Default for Life {
+    fn default() -> Life {
+        Life(Mutex::new(Signs { under_way: 0, last: Instant::now() }))
+    }
+}
+
+impl Life {
+    /// One more sign; `change` to the requests under way.
+    fn sign(&self, change: isize) {
+        let mut signs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        signs.under_way = signs.under_way.saturating_add_signed(change);
+        signs.last = Instant::now();
+    }
+
+    /// Returns when there has been no request and no sign of life for a while. hyper itself waits without end for a
+    /// client's first bytes, for the next request of an HTTP/2 connection, and for an answer to be read.
+    async fn idle(self: Arc<Life>) {
+        loop {
+            let until = {
+                let signs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+                let since = if signs.under_way > 0 { Instant::now() } else { signs.last };
+                since + IDLE_TIMEOUT
+            };
+            if until <= Instant::now() {
+                return;
+            }
+            sleep_until(until).await;
+        }
     }
 }
 
 /// A request that counts as under way as long as this lives.
-struct UnderWay(Arc<watch::Sender<usize>>);
+struct UnderWay(Arc<Life>);
 
 impl UnderWay {
-    fn one_more(count: &Arc<watch::Sender<usize>>) -> UnderWay {
-        count.send_modify(|count| *count += 1);
-        UnderWay(Arc::clone(count))
+    fn one_more(life: &Arc<Life>) -> UnderWay {
+        life.sign(1);
+        UnderWay(Arc::clone(life))
     }
 }
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        self.0.send_modify(|count| *count -= 1);
+        self.0.sign(-1);
     }
 }
 
-/// Returns when no request has been under way for a while. hyper itself waits without end for a client's first
-/// bytes and for the next request of an HTTP/2 connection.
-async fn idle(mut under_way: watch::Receiver<usize>) {
-    loop {
-        let is_idle = *under_way.borrow_and_update() == 0;
-        let changed = if is_idle {
-            match timeout(IDLE_TIMEOUT, under_way.changed()).await {
-                Ok(changed) => changed,
-                Err(_) => return,
-            }
-        } else {
-            under_way.changed().await
-        };
-        if changed.is_err() {
-            // The connection is over, which others notice.
-            return pending().await;
+/// An answer's body; each piece of it that the connection takes is a sign of life. So a stream that its client reads
+/// lasts as long as it wants, and an answer that nobody reads does not.
+struct Living {
+    body: Body,
+    life: Arc<Life>,
+}
+
+impl hyper::body::Body for Living {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(context);
+        if polled.is_ready() {
+            self.life.sign(0);
         }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 
@@ -164,23 +225,65 @@ fn http() -> auto::Builder<TokioExecutor> {
 
 #[cfg(test)]
 mod tests {
+    use axum::Extension;
     use axum::routing::get;
-    use http_body_util::Empty;
+    use http_body_util::{BodyExt as _, Empty};
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
     use tokio::task::JoinHandle;
+    use tokio::time::sleep;
 
     use super::*;
+
+    const BEAT: Duration = Duration::from_secs(15);
+    /// For three times as long as an idle connection is kept.
+    const BEATS: usize = 60;
+
+    /// A stream that has little to say.
+    struct Beats {
+        left: usize,
+        next: Pin<Box<tokio::time::Sleep>>,
+    }
+
+    impl hyper::body::Body for Beats {
+        type Data = Bytes;
+        type Error = std::convert::Infallible;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            context: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+            if self.left == 0 {
+                return Poll::Ready(None);
+            }
+            self.next.as_mut().poll(context).map(|()| {
+                self.left -= 1;
+                self.next = Box::pin(sleep(BEAT));
+                Some(Ok(Frame::data(Bytes::from_static(b":\n\n"))))
+            })
+        }
+    }
 
     fn served() -> (DuplexStream, JoinHandle<Result<(), String>>, watch::Sender<bool>) {
         let (client, server) = tokio::io::duplex(64 * 1024);
         let anywhere = "192.0.2.1:7443".parse().unwrap();
-        let router = Router::new().route("/quick", get(|| async { "done" })).route(
-            "/slow",
-            get(|| async {
-                tokio::time::sleep(IDLE_TIMEOUT * 2).await;
-                "done"
-            }),
-        );
+        let router = Router::new()
+            .route("/quick", get(|| async { "done" }))
+            .route(
+                "/slow",
+                get(|| async {
+                    tokio::time::sleep(IDLE_TIMEOUT * 2).await;
+                    "done"
+                }),
+            )
+            .route("/beats", get(|| async { Body::new(Beats { left: BEATS, next: Box::pin(sleep(BEAT)) }) }))
+            .route("/large", get(|| async { vec![b'x'; 64 * 1024 * 1024] }))
+            .route(
+                "/cut",
+                get(|Extension(cut): Extension<Cut>| async move {
+                    cut.now();
+                    Body::new(Beats { left: BEATS, next: Box::pin(sleep(BEAT)) })
+                }),
+            );
         let (stop, stopping) = watch::channel(false);
         let ends = Ends { peer: anywhere, local: anywhere };
         (client, tokio::spawn(requests(server, ends, router, stopping)), stop)
@@ -217,6 +320,50 @@ mod tests {
         assert!(started.elapsed() > IDLE_TIMEOUT * 5);
         assert!(!serving.is_finished());
         assert!(takes(serving).await <= IDLE_TIMEOUT + CLOSE_TIMEOUT);
+    }
+
+    /// Its connection was once taken for idle as soon as the answer had begun.
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_lasts_as_long_as_it_is_read() {
+        let request = |uri: &str| Request::builder().uri(uri).header("host", "a.test");
+        for http2 in [false, true] {
+            let (client, _serving, _stop) = served();
+            let io = TokioIo::new(client);
+            let answer = if http2 {
+                let (mut sender, driver) =
+                    hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await.unwrap();
+                tokio::spawn(driver);
+                let request = request("https://a.test/beats").body(Empty::<Bytes>::new()).unwrap();
+                sender.send_request(request).await.unwrap()
+            } else {
+                let (mut sender, driver) = hyper::client::conn::http1::handshake(io).await.unwrap();
+                tokio::spawn(driver);
+                sender.send_request(request("/beats").body(Empty::<Bytes>::new()).unwrap()).await.unwrap()
+            };
+            let body = answer.into_body().collect().await.unwrap().to_bytes();
+            assert_eq!(body.len(), 3 * BEATS, "HTTP/2: {http2}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_nobody_reads_does_not_keep_the_connection() {
+        let (mut client, serving, _stop) = served();
+        client.write_all(b"GET /large HTTP/1.1\r\nhost: a.test\r\n\r\n").await.unwrap();
+        assert!(takes(serving).await <= IDLE_TIMEOUT + CLOSE_TIMEOUT);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_is_cut_off_at_once_also_during_a_stop() {
+        for stopping in [false, true] {
+            let (mut client, serving, stop) = served();
+            let request = if stopping { "/slow" } else { "/cut" };
+            let request = format!("GET {request} HTTP/1.1\r\nhost: a.test\r\n\r\n");
+            client.write_all(request.as_bytes()).await.unwrap();
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            stop.send_replace(stopping);
+            let taken = takes(serving).await;
+            assert_eq!(taken < Duration::from_secs(1), !stopping, "{taken:?}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

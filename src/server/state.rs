@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::http::{HeaderMap, header};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::ready::Readiness;
@@ -49,6 +50,22 @@ pub struct Ends {
     pub peer: SocketAddr,
     /// Where it arrived.
     pub local: SocketAddr,
+}
+
+/// Goes with requests that came over a connection which can be closed at once, whatever else goes over it.
+#[derive(Debug, Clone, Default)]
+pub struct Cut(Arc<Notify>);
+
+impl Cut {
+    /// Has the connection closed.
+    pub fn now(&self) {
+        self.0.notify_one();
+    }
+
+    /// Returns once it is to be closed.
+    pub async fn wanted(&self) {
+        self.0.notified().await;
+    }
 }
 
 /// Goes with requests of the control socket, whose caller the kernel has proved to be the operator, or one of them.
