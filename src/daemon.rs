@@ -29,6 +29,7 @@ use crate::env::machine::LinuxMachine;
 use crate::env::peers::Peers;
 use crate::env::{BoxFuture, Env};
 use crate::guard::Guard;
+use crate::mailbox::seats::Seats;
 use crate::mailbox::webhook;
 use crate::pipeline::Pipeline;
 use crate::pipeline::families::Families;
@@ -284,6 +285,7 @@ fn app(
         max_transfer_bytes: config.server.max_message_bytes,
         started: Instant::now(),
         readiness,
+        seats: Seats::default(),
     }
 }
 

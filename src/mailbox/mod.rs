@@ -1,6 +1,11 @@
 //! What an agent does with the messages it has been given: read them, work on them, have them pushed.
 //!
 //! This side meets the way of a message only at delivery, through the store.
+//!
+//! - [`read`]: what of a mailbox somebody wants to see, [`shown`] as its reader sees it
+//! - [`seats`]: how many may wait for new messages at once
 
-pub mod page;
+pub mod read;
+pub mod seats;
+pub mod shown;
 pub mod webhook;

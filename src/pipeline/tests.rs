@@ -18,8 +18,9 @@ use crate::env::dns::Kind;
 use crate::env::local::LocalDirectory;
 use crate::env::peers::Peers;
 use crate::env::rng::SystemRng;
-use crate::mailbox;
+use crate::mailbox::read::{Want, read};
 use crate::proto::address::{Address, Domain};
+use crate::proto::filter::Filter;
 use crate::proto::message::Message;
 use crate::proto::nonce::Nonce;
 use crate::proto::signature::KeyId;
@@ -137,8 +138,9 @@ impl World {
     /// The messages in the sender's mailbox: bounces.
     async fn bounces(&self) -> Vec<Value> {
         let me = address("me@a.example");
-        let page = self.pipeline.store.mailbox(me.clone(), 0, 1000, 1 << 20).await.unwrap().unwrap();
-        mailbox::page::page(&page, &me, 0).unwrap()["messages"].as_array().unwrap().clone()
+        let want = Arc::new(Want { limit: 1000, max_bytes: 1 << 20, filter: Filter::default() });
+        let found = read(&*self.pipeline.store, &me, 0, &want).await.unwrap();
+        found.shown.into_iter().map(|shown| Value::Object(shown.message)).collect()
     }
 }
 

@@ -8,6 +8,7 @@ pub mod atk;
 pub mod ats;
 pub mod calendar;
 pub mod canonical;
+pub mod filter;
 pub mod json;
 pub mod limits;
 pub mod message;

@@ -2,7 +2,8 @@
 //!
 //! - [`listen`]: accepts connections, bounded, until told to stop; then drains each `connection`
 //! - [`tls`]: the certificate shown
-//! - [`routes`]: paths to calls ([`message`], [`inbox`], [`inspect`], [`register`], [`me`], [`about`], [`admin`])
+//! - [`routes`]: paths to calls ([`message`], [`inbox`], [`stream`], [`webhook`], [`inspect`], [`register`], [`me`],
+//!   [`about`], [`admin`])
 //! - [`control`]: the same calls and the operator's own ([`queue`], [`destinations`]) over a Unix socket
 //! - [`openapi`]: the description of the public ones, made from them
 //! - [`body`] reads requests within bounds, [`answer`] turns a [`Fault`](crate::error::Fault) into a response
@@ -22,10 +23,12 @@ pub mod me;
 pub mod message;
 pub mod openapi;
 pub mod queue;
+mod reader;
 pub mod ready;
 pub mod register;
 pub mod routes;
 pub mod state;
 pub mod stats;
+pub mod stream;
 pub mod tls;
 pub mod webhook;

@@ -13,7 +13,7 @@ use utoipa_axum::routes;
 use super::answer::{Refusal, log_refusals};
 use super::state::App;
 use super::{
-    about, admin, destinations, inbox, inspect, me, message, openapi, queue, ready, register, webhook,
+    about, admin, destinations, inbox, inspect, me, message, openapi, queue, ready, register, stream, webhook,
 };
 use crate::error::Fault;
 use crate::proto::status::Reason;
@@ -50,6 +50,9 @@ pub(super) fn calls() -> OpenApiRouter<Arc<App>> {
     let calls = OpenApiRouter::new()
         .routes(routes!(message::post))
         .routes(routes!(inbox::agent))
+        .routes(routes!(inbox::one))
+        .routes(routes!(inbox::raw))
+        .routes(routes!(stream::get))
         .routes(routes!(inspect::agent))
         .routes(routes!(me::get))
         .routes(routes!(me::password))

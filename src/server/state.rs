@@ -15,6 +15,7 @@ use crate::config::checked::RegistrationMode;
 use crate::counters::Counters;
 use crate::env::clock::micros_since;
 use crate::error::Fault;
+use crate::mailbox::seats::Seats;
 use crate::mailbox::webhook::Webhooks;
 use crate::pipeline::Pipeline;
 use crate::proto::address::Domain;
@@ -41,6 +42,8 @@ pub struct App {
     pub started: Instant,
     /// Whether messages are taken in.
     pub readiness: Readiness,
+    /// Who waits for messages.
+    pub seats: Seats,
 }
 
 /// Both ends of the connection a request came by. `None` in its place: the control socket.

@@ -24,6 +24,7 @@ use crate::proto::time::{Moment, UnixMillis};
 mod arrivals;
 pub mod keeping;
 mod queue;
+pub mod reading;
 pub mod receipts;
 pub mod tokens;
 pub mod webhooks;
@@ -34,6 +35,7 @@ pub use keeping::KeepStore;
 pub use queue::{
     ActionPage, Destination, DuePlace, DueRows, Head, RowAction, RowFilter, RowPage, RowStateName, UnderWay,
 };
+pub use reading::ReadStore;
 pub use receipts::ReceiptStore;
 pub use tokens::{Registration, Removal, TokenStore};
 pub use webhooks::WebhookStore;
@@ -266,7 +268,9 @@ pub struct Counts {
 }
 
 /// The durable half of the daemon: the way of a message, and what agents do with what has been delivered.
-pub trait Store: TokenStore + WorkStore + WebhookStore + ReceiptStore + KeepStore + Send + Sync {
+pub trait Store:
+    ReadStore + TokenStore + WorkStore + WebhookStore + ReceiptStore + KeepStore + Send + Sync
+{
     /// Where to wait for something to happen to a mailbox.
     fn arrivals(&self) -> Arrivals;
 

@@ -16,10 +16,14 @@ mod paths;
 mod policies;
 #[path = "answers/queue.rs"]
 mod queue;
+#[path = "answers/reading.rs"]
+mod reading;
 #[path = "answers/registration.rs"]
 mod registration;
 #[path = "answers/stopping.rs"]
 mod stopping;
+#[path = "answers/streams.rs"]
+mod streams;
 #[path = "answers/submissions.rs"]
 mod submissions;
 #[path = "answers/transfers.rs"]

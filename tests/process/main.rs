@@ -32,5 +32,6 @@ mod queue;
 mod quick_start;
 mod sender;
 mod signals;
+mod stream;
 mod synced;
 mod webhooks;

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::schedule::DISABLE_AFTER;
 use crate::env::rng::Rng;
 use crate::error::Fault;
-use crate::mailbox::page;
+use crate::mailbox::shown;
 use crate::proto::address::Address;
 use crate::proto::calendar::Calendar;
 use crate::proto::nonce::Nonce;
@@ -21,8 +21,8 @@ use crate::spool::entry::webhooks::{Disabling, WebhookRecord};
 pub fn message(mail: &Mail, owner: &Address) -> Result<Bytes, Fault> {
     let data = json!({
         "agent": owner.to_string(),
-        "message": page::author(mail)?,
-        "received": page::received(mail, owner),
+        "message": shown::author(mail)?,
+        "received": shown::received(mail, owner),
     });
     Ok(event("message.received", mail.arrival.at, data))
 }

@@ -47,3 +47,47 @@ pub struct Message {
     #[schema(max_length = 256, required = false)]
     context_id: String,
 }
+
+/// What the server found out about a message in a mailbox.
+#[derive(ToSchema)]
+pub struct Received {
+    /// Its place in the mailbox.
+    #[schema(example = 17)]
+    cursor: u64,
+    /// When it was accepted, in Unix seconds.
+    at: i64,
+    /// The address it came from; absent for mail from this server.
+    #[schema(required = false)]
+    from_ip: String,
+    /// `pass`, `neutral`, or `local` for mail from this server.
+    ats: String,
+    /// `pass`, or `local`.
+    atk: String,
+    /// The TLS version it came over; absent for mail from this server.
+    #[schema(required = false)]
+    tls: String,
+    /// For whom it was.
+    rcpt: String,
+}
+
+/// A message of a mailbox, and how it came.
+#[derive(ToSchema)]
+pub struct Mail {
+    message: Message,
+    received: Received,
+}
+
+/// A page of a mailbox.
+#[derive(ToSchema)]
+pub struct Page {
+    /// Oldest first.
+    messages: Vec<Message>,
+    /// How each of them came.
+    received: Vec<Received>,
+    /// How many they are.
+    count: u64,
+    /// Where to go on: everything up to here has been looked at.
+    last_id: u64,
+    /// Whether there is more behind it that can be fetched at once.
+    more: bool,
+}

@@ -39,6 +39,7 @@ mod keeping;
 mod operate;
 mod pack;
 mod queue;
+mod reading;
 mod reads;
 mod receipts;
 mod running;

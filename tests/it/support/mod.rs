@@ -3,6 +3,7 @@
 pub mod foreign;
 pub mod https;
 pub mod node;
+pub mod sse;
 pub mod zone;
 
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,4 +1,4 @@
-//! What a reader sees of a mailbox (`docs/protocol.md` §7, `GET messages`).
+//! What a reader sees of a message in its mailbox (`docs/protocol.md` §7, `GET messages`).
 
 use serde_json::{Map, Value, json};
 
@@ -7,28 +7,34 @@ use crate::proto::address::Address;
 use crate::proto::json;
 use crate::proto::message::Message;
 use crate::proto::routing;
-use crate::spool::contract::{Mail, Page};
+use crate::spool::contract::Mail;
 
-/// The answer to `GET messages` of the mailbox of `owner`: the authors' messages, and beside each how it came.
-///
-/// # Errors
-/// [`Fault`] if a stored message cannot be read any more.
-pub fn page(page: &Page, owner: &Address, after: u64) -> Result<Value, Fault> {
-    let messages =
-        page.mail.iter().map(|mail| author(mail).map(Value::Object)).collect::<Result<Vec<_>, _>>()?;
-    let received: Vec<Value> = page.mail.iter().map(|mail| received(mail, owner)).collect();
-    // A reader that asks again with this cursor misses nothing and sees nothing twice.
-    let last_id = page.mail.last().map_or(after, |mail| mail.cursor);
-    Ok(json!({
-        "count": messages.len(),
-        "messages": messages,
-        "received": received,
-        "last_id": last_id,
-        "more": page.more,
-    }))
+/// A message as its reader sees it.
+#[derive(Debug, Clone)]
+pub struct Shown {
+    /// Its place in the mailbox.
+    pub cursor: u64,
+    /// The author's message, as it was before it travelled.
+    pub message: Map<String, Value>,
+    /// How it came.
+    pub received: Value,
 }
 
-/// The author's message, as it was before it travelled.
+impl Shown {
+    /// What the `owner` of the mailbox sees.
+    ///
+    /// # Errors
+    /// [`Fault`] if the stored message cannot be read any more.
+    pub fn of(mail: &Mail, owner: &Address) -> Result<Shown, Fault> {
+        Ok(Shown { cursor: mail.cursor, message: author(mail)?, received: received(mail, owner) })
+    }
+
+    /// Both in one object, for calls that tell of one message.
+    pub fn into_json(self) -> Value {
+        json!({ "message": self.message, "received": self.received })
+    }
+}
+
 pub(super) fn author(mail: &Mail) -> Result<Map<String, Value>, Fault> {
     if mail.restore {
         let message = Message::parse(&mail.message).map_err(Fault::internal)?;
