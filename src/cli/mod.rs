@@ -153,7 +153,11 @@ impl Cli {
 /// A client needs one thread only; the server starts its own.
 fn block_on(work: impl Future<Output = Result<(), CliError>>) -> Result<(), CliError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.map_err(|error| CliError::failed(format!("cannot start: {error}")))?.block_on(work)
+    let runtime = runtime.map_err(|error| CliError::failed(format!("cannot start: {error}")))?;
+    let outcome = runtime.block_on(work);
+    // Nor does it wait for whoever does not take its output.
+    runtime.shutdown_background();
+    outcome
 }
 
 #[cfg(test)]

@@ -53,6 +53,8 @@ fn known_commands_are_understood() {
         "atp send agent@remote.org --from mybot -P pw --server a --payload - --cc a@b.c --cc d --in-reply-to n",
         "atp recv --agent-id agent --password bob_pass --server 127.0.0.1:7444 --no-verify",
         "atp recv --agent-id a@b.c --wait --timeout 5 --limit 10 --after 7 --output json",
+        "atp recv --agent-id a@b.c --follow --new --from x@y.z --type response --context-id c --since 2h --json",
+        "atp recv --agent-id a@b.c --received --in-reply-to msg-1 --since 1767225600",
         "atp --json recv --agent-id postmaster@a.test",
         "atp login --server example.com --agent bot",
         "atp login --server example.com --agent-id bot --as work --scope receive --expires 90d",

@@ -22,6 +22,7 @@ mod disk;
 mod dns_records;
 mod durability;
 mod flags;
+mod follow;
 mod keys;
 mod kills;
 mod login;
