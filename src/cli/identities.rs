@@ -67,6 +67,11 @@ impl Identity {
         self.agent.eq_ignore_ascii_case(name) || local.eq_ignore_ascii_case(name)
     }
 
+    /// The server, for people, who should know where anybody may pretend to be it.
+    pub fn place(&self) -> String {
+        format!("{}{}", self.server, if self.no_verify { " (certificate not verified)" } else { "" })
+    }
+
     /// Whether that server is meant.
     pub fn is_at(&self, server: &str) -> bool {
         match (Target::parse(&self.server), Target::parse(server)) {

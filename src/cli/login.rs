@@ -104,7 +104,7 @@ impl Login {
         if output.is_json() {
             return output::print_json(&answer);
         }
-        output::print(&format!("Logged in as {agent} at {} (identity {name}).", new.server))
+        output::print(&format!("Logged in as {agent} at {}, identity {name}.", new.place()))
     }
 }
 
@@ -172,7 +172,7 @@ fn list(all: &Identities, output: &Output) -> Result<(), CliError> {
     }
     let lines = all.iter().map(|(name, identity)| {
         let mark = if current == Some(name) { '*' } else { ' ' };
-        format!("{mark} {name}  {} at {}", identity.agent, identity.server)
+        format!("{mark} {name}  {} at {}", identity.agent, identity.place())
     });
     let lines: Vec<_> = lines.map(|line| output::one_line(&line)).collect();
     output::print(&if lines.is_empty() { "Nobody has logged in.".into() } else { lines.join("\n") })

@@ -52,7 +52,8 @@ fn told(said: &Said, code: i32, wanted: &str) {
 fn after_a_login_commands_need_no_flags() {
     let (place, _alice, server) = with_server();
     let said = place.log_in(&server, "bot", &[]);
-    let wanted = format!("Logged in as bot@alice.local at {server} (identity bot@alice.local).\n");
+    let place_of = format!("{server} (certificate not verified)");
+    let wanted = format!("Logged in as bot@alice.local at {place_of}, identity bot@alice.local.\n");
     assert_eq!((said.code, said.stdout.as_str()), (0, wanted.as_str()), "{said:?}");
     let sent = place.json(&["send", "bot", "--body", "to myself"]);
     let nonce = sent["nonce"].as_str().expect("a nonce");
@@ -93,8 +94,8 @@ fn one_of_several_identities_is_chosen() {
     assert_eq!(place.ok(&["use", "bot"]), "Commands act as bot@alice.local (identity bot@alice.local).\n");
     assert_eq!(who(&[]), "bot@alice.local");
     let listed = place.ok(&["use"]);
-    let wanted =
-        format!("* bot@alice.local  bot@alice.local at {server}\n  work  other@alice.local at {server}\n");
+    let at = format!("{server} (certificate not verified)");
+    let wanted = format!("* bot@alice.local  bot@alice.local at {at}\n  work  other@alice.local at {at}\n");
     assert_eq!(listed, wanted);
     for (words, code, wanted) in [
         (&["use", "nobody"][..], 1, "which identity is nobody? there are: bot@alice.local, work"),

@@ -205,11 +205,16 @@ impl Writer {
         limit: usize,
     ) -> Result<Option<Vec<u8>>, StoreError> {
         let page = self.reader().list(keys::RESERVED, from, limit, |key, value| {
-            Ok((key.to_vec(), entry::decode::<ReservedName>(value)?.until))
+            // What is damaged stays, and must not keep the others from being forgotten; the operator can release it.
+            let name = entry::decode::<ReservedName>(value);
+            if let Err(error) = &name {
+                tracing::error!(%error, "store: a name that is kept from others cannot be read");
+            }
+            Ok((key.to_vec(), name.is_ok_and(|name| name.until.has_come(now))))
         })?;
         let next = page.last().filter(|_| page.len() == limit).map(|(key, _)| [&key[..], &[0]].concat());
-        for (key, until) in page {
-            if until.has_come(now) {
+        for (key, is_over) in page {
+            if is_over {
                 self.delete(key);
             }
         }

@@ -155,6 +155,23 @@ async fn a_removed_agents_name_is_kept_from_others_by_both_clocks() {
 }
 
 #[tokio::test]
+async fn a_damaged_name_keeps_no_other_from_being_forgotten_and_can_be_released() {
+    let (store, disk) = fresh_store();
+    for name in ["amy@a.test", "bob@a.test"] {
+        register(&store, name).await;
+        store.remove_account(address(name), Some(at(0))).await.unwrap();
+    }
+    disk.apply(vec![Write::Put(keys::tokens::reserved(&address("amy@a.test")), vec![200])]).unwrap();
+    let before = disk.keys();
+    while store.forget(EVER).await.unwrap() {}
+    // The running time comes, the two marks of removed mailboxes and one name go.
+    assert_eq!(before - disk.keys(), 2);
+    assert!(store.register(address("amy@a.test"), None, T0).await.is_err());
+    assert_eq!(store.remove_account(address("amy@a.test"), None).await.unwrap(), Removal::Released);
+    assert_eq!(register(&store, "amy@a.test").await, Registration::Registered);
+}
+
+#[tokio::test]
 async fn a_name_is_released_at_the_removal_or_later() {
     let (store, _) = fresh_store();
     let bob = || address("bob@a.test");
