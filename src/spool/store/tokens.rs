@@ -31,7 +31,7 @@ impl TokenStore for SpoolStore {
         // Through the committer, so that nothing is shown before it is on disk.
         Box::pin(self.commit(move |writer| {
             let found = writer.reader().tokens(mailbox)?;
-            Ok(found.into_iter().map(|(_, record)| record).collect())
+            Ok(found.into_iter().filter_map(|token| token.record).collect())
         }))
     }
 
@@ -79,17 +79,36 @@ impl Reader {
         }
     }
 
-    /// Each token of a mailbox behind its own key.
-    fn tokens(&self, mailbox: u64) -> Result<Vec<(Vec<u8>, TokenRecord)>, StoreError> {
+    /// The tokens of a mailbox, by name.
+    fn tokens(&self, mailbox: u64) -> Result<Vec<Listed>, StoreError> {
         let prefix = keys::tokens::tokens_of(mailbox);
-        let listed = self.list(&prefix, &prefix, MAX_TOKENS, |_, token| Ok(token.to_vec()))?;
+        let listed =
+            self.list(&prefix, &prefix, MAX_TOKENS, |key, token| Ok((key.to_vec(), token.to_vec())))?;
         let mut found = Vec::with_capacity(listed.len());
-        for key in listed {
-            if let Some(bytes) = self.disk.get(&key)? {
-                found.push((key, entry::decode(&bytes)?));
+        for (listed, key) in listed {
+            let record = self.disk.get(&key)?.map(|bytes| entry::decode::<TokenRecord>(&bytes)).transpose();
+            if let Err(error) = &record {
+                tracing::error!(%error, mailbox, "store: a token cannot be read and is good for nothing");
             }
+            found.push(Listed { listed, key, record: record.ok().flatten() });
         }
         Ok(found)
+    }
+}
+
+/// A token as it is listed.
+struct Listed {
+    /// Where it is listed.
+    listed: Vec<u8>,
+    /// Where it lies.
+    key: Vec<u8>,
+    /// What is known of it. `None`: it is damaged.
+    record: Option<TokenRecord>,
+}
+
+impl Listed {
+    fn is_live(&self, now: UnixMillis) -> bool {
+        self.record.as_ref().is_some_and(|record| !record.has_expired(now))
     }
 }
 
@@ -104,19 +123,16 @@ impl Writer {
         if record.mailbox != by.mailbox || !self.reader().holds(by, now)? {
             return Ok(TokenCreation::Denied);
         }
-        let mut live = 0;
-        for (key, known) in self.reader().tokens(by.mailbox)? {
-            if known.has_expired(now) {
-                self.drop_token(key, &known);
-            } else if known.name == record.name {
-                return Ok(TokenCreation::NameTaken);
-            } else {
-                live += 1;
-            }
+        let (live, over): (Vec<_>, Vec<_>) =
+            self.reader().tokens(by.mailbox)?.into_iter().partition(|token| token.is_live(now));
+        let has_name = |token: &Listed| token.record.as_ref().is_some_and(|known| known.name == record.name);
+        if live.iter().any(has_name) {
+            return Ok(TokenCreation::NameTaken);
         }
-        if live >= MAX_TOKENS {
+        if live.len() >= MAX_TOKENS {
             return Ok(TokenCreation::TooMany);
         }
+        over.into_iter().for_each(|token| self.drop_token(token));
         let key = keys::tokens::token(hash);
         self.put(keys::tokens::listed_token(record.mailbox, &record.name), key.clone());
         self.put(key, entry::encode(record)?);
@@ -133,9 +149,9 @@ impl Writer {
         Ok(true)
     }
 
-    fn drop_token(&mut self, key: Vec<u8>, record: &TokenRecord) {
-        self.delete(keys::tokens::listed_token(record.mailbox, &record.name));
-        self.delete(key);
+    fn drop_token(&mut self, token: Listed) {
+        self.delete(token.listed);
+        self.delete(token.key);
     }
 
     fn change_password(
@@ -156,16 +172,11 @@ impl Writer {
         let changed = AccountRecord { password_hash: Some(password_hash), ..account };
         self.put(keys::account(&by.agent), entry::encode(&changed)?);
         let tokens = reader.tokens(by.mailbox)?;
-        let mut left = 0;
-        for (key, token) in tokens {
-            if revoke_tokens || token.has_expired(now) {
-                self.drop_token(key, &token);
-            } else {
-                left += 1;
-            }
-        }
+        let (kept, over): (Vec<_>, Vec<_>) =
+            tokens.into_iter().partition(|token| !revoke_tokens && token.is_live(now));
+        over.into_iter().for_each(|token| self.drop_token(token));
         self.wake(by.mailbox);
-        Ok(Some(left))
+        Ok(Some(kept.len()))
     }
 
     /// Keeps the name of an agent that goes from others. `None`: whoever wants it may have it.

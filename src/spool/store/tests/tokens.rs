@@ -113,6 +113,22 @@ async fn a_changed_password_ends_what_was_held_by_the_old_one() {
 }
 
 #[tokio::test]
+async fn a_damaged_token_is_in_nobodys_way() {
+    let (store, disk) = fresh_store();
+    register(&store, "bob@a.test").await;
+    let bob = owner(&store, "bob@a.test", "hash").await;
+    for text in ["ci", "damaged"] {
+        create(&store, &bob, text, None).await;
+    }
+    disk.apply(vec![Write::Put(keys::tokens::token(&TokenHash::of("damaged")), vec![200])]).unwrap();
+    assert_eq!(names(&store, &bob).await, ["ci"]);
+    assert!(store.token(TokenHash::of("damaged")).await.is_err());
+    let changed = store.change_password(bob.clone(), "second".into(), true, T0).await.unwrap();
+    assert_eq!(changed, Some(0));
+    assert!(store.token(TokenHash::of("damaged")).await.unwrap().is_none());
+}
+
+#[tokio::test]
 async fn tokens_of_a_removed_agent_are_worth_nothing_to_its_namesake_and_are_swept() {
     let (store, disk) = fresh_store();
     register(&store, "bob@a.test").await;
