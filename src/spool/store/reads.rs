@@ -165,7 +165,7 @@ impl Reader {
         }
     }
 
-    fn open_mail(&self, cursor: u64, record: MailRecord) -> Result<Mail, StoreError> {
+    pub(super) fn open_mail(&self, cursor: u64, record: MailRecord) -> Result<Mail, StoreError> {
         let message = self.body(&record.body)?;
         Ok(Mail { cursor, arrival: record.arrival, restore: record.restore, message })
     }

@@ -28,6 +28,7 @@ mod every_step;
 mod operate;
 mod packed;
 mod tokens;
+mod work;
 
 const T0: UnixMillis = UnixMillis(1_000_000);
 

@@ -6,13 +6,13 @@ use crate::spool::contract::{RowAction, RowFilter};
 use crate::spool::entry::{DestinationRecord, RowId};
 
 /// More steps than the script has.
-const MANY_STEPS: u64 = 10_000;
+pub(super) const MANY_STEPS: u64 = 10_000;
 const AGENT: &str = "bob@a.test";
 const SENDER: &str = "me@a.test";
 
 /// How a failure ends.
 #[derive(Debug, Clone, Copy)]
-enum After {
+pub(super) enum After {
     /// Opened again; what was not synced is lost.
     ReopenedWithout,
     /// Opened again; what was not synced is there.
@@ -22,21 +22,21 @@ enum After {
 }
 
 /// A daemon with its store, and what it has said.
-struct Daemon {
-    store: SpoolStore,
+pub(super) struct Daemon {
+    pub(super) store: SpoolStore,
     health: watch::Receiver<Option<StoreError>>,
-    disk: Arc<MemoryDisk>,
+    pub(super) disk: Arc<MemoryDisk>,
     after: After,
 }
 
 impl Daemon {
-    fn on(disk: Arc<MemoryDisk>, after: After) -> Daemon {
+    pub(super) fn on(disk: Arc<MemoryDisk>, after: After) -> Daemon {
         let (store, health) = run(disk.clone());
         Daemon { store, health, disk, after }
     }
 
     /// Asks until the store does it, as whoever is refused comes again.
-    async fn ask<T>(&mut self, verb: impl AsyncFn(&SpoolStore) -> Result<T, StoreError>) -> T {
+    pub(super) async fn ask<T>(&mut self, verb: impl AsyncFn(&SpoolStore) -> Result<T, StoreError>) -> T {
         for _ in 0..3 {
             match verb(&self.store).await {
                 Ok(done) => return done,
