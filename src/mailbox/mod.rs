@@ -2,9 +2,12 @@
 //!
 //! This side meets the way of a message only at delivery, through the store.
 //!
+//! - [`claims`]: what a worker may ask, and how it is answered
 //! - [`read`]: what of a mailbox somebody wants to see, [`shown`] as its reader sees it
 //! - [`seats`]: how many may wait for new messages at once
+//! - [`webhook`]: messages pushed to a URL
 
+pub mod claims;
 pub mod read;
 pub mod seats;
 pub mod shown;

@@ -35,7 +35,8 @@ impl Shown {
     }
 }
 
-pub(super) fn author(mail: &Mail) -> Result<Map<String, Value>, Fault> {
+/// The author's message, as it was before it travelled.
+pub fn author(mail: &Mail) -> Result<Map<String, Value>, Fault> {
     if mail.restore {
         let message = Message::parse(&mail.message).map_err(Fault::internal)?;
         return Ok(routing::read(&message)?.author.into_object());
@@ -46,7 +47,8 @@ pub(super) fn author(mail: &Mail) -> Result<Map<String, Value>, Fault> {
     }
 }
 
-pub(super) fn received(mail: &Mail, owner: &Address) -> Value {
+/// How a message came.
+pub fn received(mail: &Mail, owner: &Address) -> Value {
     let mut received = json!({
         "at": mail.arrival.at.seconds(),
         "ats": mail.arrival.ats,

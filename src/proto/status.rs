@@ -42,6 +42,10 @@ pub enum Reason {
     UnknownAgent,
     /// The identity is known with other content.
     Conflict,
+    /// A claim on a message that has ended, or is on one that was acknowledged otherwise.
+    ClaimEnded,
+    /// Somebody else has the message in hand.
+    InHand,
     /// Body over the size limit.
     TooLarge,
     /// The body broke off, or took too long: the network's fault as likely as the sender's.
@@ -94,13 +98,15 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, for tables and tests.
-    pub const ALL: [Reason; 30] = [
+    pub const ALL: [Reason; 32] = [
         Reason::Malformed,
         Reason::Stale,
         Reason::BadCredential,
         Reason::Forbidden,
         Reason::UnknownAgent,
         Reason::Conflict,
+        Reason::ClaimEnded,
+        Reason::InHand,
         Reason::TooLarge,
         Reason::Incomplete,
         Reason::AtsDenied,
@@ -137,6 +143,8 @@ impl Reason {
             Reason::Forbidden => (403, "550 5.7.1"),
             Reason::UnknownAgent => (404, "550 5.1.1"),
             Reason::Conflict => (409, "550 5.6.0"),
+            Reason::ClaimEnded => (409, "550 5.5.0"),
+            Reason::InHand => (409, "450 4.5.0"),
             Reason::TooLarge => (413, "552 5.3.4"),
             Reason::Incomplete => (408, "450 4.4.2"),
             Reason::AtsDenied => (403, "550 5.7.26"),

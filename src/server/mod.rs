@@ -2,8 +2,8 @@
 //!
 //! - [`listen`]: accepts connections, bounded, until told to stop; then drains each `connection`
 //! - [`tls`]: the certificate shown
-//! - [`routes`]: paths to calls ([`message`], [`inbox`], [`stream`], [`webhook`], [`inspect`], [`register`], [`me`],
-//!   [`about`], [`admin`])
+//! - [`routes`]: paths to calls ([`message`], [`inbox`], [`stream`], [`claims`], [`webhook`], [`inspect`], [`register`],
+//!   [`me`], [`about`], [`admin`])
 //! - [`control`]: the same calls and the operator's own ([`queue`], [`destinations`]) over a Unix socket
 //! - [`openapi`]: the description of the public ones, made from them
 //! - [`body`] reads requests within bounds, [`answer`] turns a [`Fault`](crate::error::Fault) into a response
@@ -13,6 +13,7 @@ pub mod admin;
 pub mod answer;
 pub mod body;
 mod caller;
+pub mod claims;
 mod connection;
 pub mod control;
 pub mod destinations;
@@ -20,6 +21,7 @@ pub mod inbox;
 pub mod inspect;
 pub mod listen;
 pub mod me;
+mod members;
 pub mod message;
 pub mod openapi;
 pub mod queue;

@@ -13,7 +13,8 @@ use utoipa_axum::routes;
 use super::answer::{Refusal, log_refusals};
 use super::state::App;
 use super::{
-    about, admin, destinations, inbox, inspect, me, message, openapi, queue, ready, register, stream, webhook,
+    about, admin, claims, destinations, inbox, inspect, me, message, openapi, queue, ready, register, stream,
+    webhook,
 };
 use crate::error::Fault;
 use crate::proto::status::Reason;
@@ -58,6 +59,13 @@ pub(super) fn calls() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(me::password))
         .routes(routes!(me::tokens, me::create_token))
         .routes(routes!(me::revoke_token))
+        .routes(routes!(claims::claim, claims::list))
+        .routes(routes!(claims::ack))
+        .routes(routes!(claims::nack))
+        .routes(routes!(claims::extend))
+        .routes(routes!(claims::ack_message))
+        .routes(routes!(claims::dead_letters))
+        .routes(routes!(claims::restore))
         .routes(routes!(register::post))
         .routes(routes!(about::capabilities))
         .routes(routes!(about::health))

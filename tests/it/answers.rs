@@ -30,3 +30,5 @@ mod submissions;
 mod transfers;
 #[path = "answers/webhooks.rs"]
 mod webhooks;
+#[path = "answers/work.rs"]
+mod work;

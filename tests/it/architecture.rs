@@ -51,6 +51,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "spool::contract::StoreError",
             "mailbox",
             // What readers and the operator are shown.
+            "spool::contract::Mail",
             "spool::contract::webhooks::WaitingPushes",
             "spool::contract::Trace",
             "spool::contract::ActionPage",
@@ -63,6 +64,9 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "spool::state",
             // What the operator wants done to which rows, and to which agent.
             "spool::contract::Removal",
+            // What workers say of the messages they have in hand.
+            "spool::contract::work",
+            // What the operator wants done to which rows.
             "spool::contract::RowAction",
             "spool::contract::RowFilter",
             "spool::contract::RowStateName",

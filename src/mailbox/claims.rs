@@ -1,0 +1,121 @@
+//! Working on a mailbox: waiting for something to work on (`docs/protocol.md` §7, `POST me/claims`).
+
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout_at};
+
+use crate::env::{BoxFuture, Env};
+use crate::error::Fault;
+use crate::proto::address::Address;
+use crate::proto::limits::MAX_PAGE_BYTES;
+use crate::proto::status::Reason;
+use crate::spool::contract::Store;
+use crate::spool::contract::work::{Grant, NewClaims, NotYours};
+
+/// Most messages that one call hands out.
+pub const MAX_CLAIMS: u64 = 100;
+/// The shortest lease, in seconds.
+pub const MIN_LEASE_SECONDS: u64 = 1;
+/// The longest lease, in seconds.
+pub const MAX_LEASE_SECONDS: u64 = 12 * 3600;
+/// A lease for which nothing is asked, in seconds.
+pub const DEFAULT_LEASE_SECONDS: u64 = 60;
+/// Longest wait for something to work on, in seconds.
+pub const MAX_WAIT_SECONDS: u64 = 60;
+/// Longest that a message can be asked to stay away, in seconds.
+pub const MAX_DELAY_SECONDS: u64 = 7 * 24 * 3600;
+/// Largest payload of an acknowledgement, in bytes of its JSON.
+pub const MAX_PAYLOAD_BYTES: usize = 4 * 1024;
+
+/// What a worker asks for.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted {
+    /// Most messages; at least 1.
+    pub limit: usize,
+    /// How long it needs for them.
+    pub lease: Duration,
+    /// How long to wait until there is something.
+    pub wait: Duration,
+}
+
+/// Hands messages out; if there are none, waits until one comes or comes back. `stopping` turns true when the server
+/// is told to stop: then nobody waits any longer. `still_may` is asked after each wait whether the worker's credential
+/// holds. Nothing is handed out if nothing came.
+///
+/// # Errors
+/// [`Reason::UnknownAgent`] if the mailbox is gone; what the store and `still_may` say.
+pub async fn claim<'a>(
+    store: &dyn Store,
+    env: &Env,
+    owner: &Address,
+    wanted: Wanted,
+    stopping: &watch::Receiver<bool>,
+    still_may: impl Fn() -> BoxFuture<'a, Result<(), Fault>>,
+) -> Result<Vec<Grant>, Fault> {
+    let gone = || Fault::new(Reason::UnknownAgent, "There is no such agent here.");
+    let deadline = Instant::now() + wanted.wait;
+    let account = store.account(owner.clone()).await?.ok_or_else(gone)?;
+    // From before the first look on, so that nothing comes unnoticed between two looks.
+    let mut arrivals = store.arrivals().watch(account.mailbox);
+    let mut stopping = stopping.clone();
+    loop {
+        let claims = new_claims(env, wanted);
+        let claimed = store.claim(owner.clone(), claims).await?.ok_or_else(gone)?;
+        for cursor in &claimed.dead {
+            tracing::info!(agent = %owner, cursor, "a message came back too often and is a dead letter now");
+        }
+        if !claimed.grants.is_empty() {
+            return Ok(claimed.grants);
+        }
+        let now = env.clock.now();
+        if claimed.next.is_some_and(|next| next <= now) {
+            tokio::task::yield_now().await;
+            continue;
+        }
+        if Instant::now() >= deadline {
+            return Ok(Vec::new());
+        }
+        let until = claimed.next.map_or(deadline, |next| deadline.min(Instant::now() + next.since(now)));
+        tokio::select! {
+            biased;
+            _ = stopping.wait_for(|stopping| *stopping) => return Ok(Vec::new()),
+            // Either way it is time to look again.
+            _ = timeout_at(until, arrivals.changed()) => {}
+        }
+        still_may().await?;
+    }
+}
+
+fn new_claims(env: &Env, wanted: Wanted) -> NewClaims {
+    let mut token = [0; 8];
+    env.rng.fill(&mut token);
+    NewClaims {
+        limit: wanted.limit,
+        max_bytes: MAX_PAGE_BYTES,
+        lease: wanted.lease,
+        token: u64::from_le_bytes(token),
+        now: env.clock.now(),
+    }
+}
+
+/// Why a worker's word does not count, as it is told.
+impl From<NotYours> for Fault {
+    fn from(why: NotYours) -> Fault {
+        let (reason, text) = match why {
+            NotYours::Unknown => (Reason::NoSuchPath, "There is no such claim, or no such message."),
+            NotYours::Ended => (
+                Reason::ClaimEnded,
+                "The claim has ended: its lease ran out, or the message was given back or handed to another worker.",
+            ),
+            NotYours::Acknowledged => {
+                (Reason::ClaimEnded, "The message has been acknowledged, and something else was said of it.")
+            }
+            NotYours::Held => (
+                Reason::InHand,
+                "A worker has the message in hand: acknowledge it under its claim, or when the lease has ended.",
+            ),
+        };
+        Fault::new(reason, text)
+    }
+}
