@@ -21,9 +21,9 @@ use self::readers::Readers;
 use crate::place::Place;
 use crate::waiting::pause;
 
-mod client;
+pub mod client;
 mod count;
-mod dice;
+pub mod dice;
 mod field;
 mod load;
 mod messages;

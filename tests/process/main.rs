@@ -36,3 +36,4 @@ mod signals;
 mod stream;
 mod synced;
 mod webhooks;
+mod workers;

@@ -52,7 +52,8 @@ impl Client {
         }
     }
 
-    async fn call(&self, method: Method, path: &str, body: Bytes) -> Option<(u16, Value)> {
+    /// A call, made once. `None`: there is no answer, and nobody knows what became of it.
+    pub async fn call(&self, method: Method, path: &str, body: Bytes) -> Option<(u16, Value)> {
         let sender = self.connection().await;
         let answer = self.exchange(sender, method, path, body).await;
         if answer.is_none() {
