@@ -9,17 +9,22 @@ use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
 mod access;
+mod ack;
 mod agent;
+mod claim;
 mod connect;
 mod control;
+mod dead;
 mod demo;
 mod dns;
 mod error;
+mod extend;
 mod http;
 mod identities;
 mod inspect;
 mod keys;
 mod login;
+mod nack;
 mod names;
 mod options;
 mod output;
@@ -77,6 +82,17 @@ enum Command {
     /// Have an agent's messages pushed to a URL
     #[command(subcommand)]
     Webhook(webhook::Webhook),
+    /// Take messages to work on, which nobody else is given meanwhile
+    Claim(claim::Claim),
+    /// Say what came of a message
+    Ack(ack::Ack),
+    /// Give a message back, for later or for another worker
+    Nack(nack::Nack),
+    /// Keep a message for longer
+    Extend(extend::Extend),
+    /// Look at messages that came back too often, and put them back
+    #[command(subcommand)]
+    Dead(dead::Dead),
     /// Make and manage a domain's signing keys
     #[command(subcommand)]
     Keys(keys::Keys),
@@ -141,6 +157,11 @@ impl Cli {
             Command::Send(send) => block_on(send.run(&output)),
             Command::Recv(recv) => block_on(recv.run(&output)),
             Command::Webhook(webhook) => block_on(webhook.run(&output)),
+            Command::Claim(claim) => block_on(claim.run(&output)),
+            Command::Ack(ack) => block_on(ack.run(&output)),
+            Command::Nack(nack) => block_on(nack.run(&output)),
+            Command::Extend(extend) => block_on(extend.run(&output)),
+            Command::Dead(dead) => block_on(dead.run(&output)),
             Command::Keys(keys) => keys.run(&output),
             Command::Dns(dns) => block_on(dns.run(&output)),
             Command::Queue(queue) => block_on(queue.run(&output)),

@@ -17,6 +17,7 @@ mod zones;
 
 #[cfg(feature = "demo")]
 mod bounces;
+mod claims;
 mod disk;
 #[cfg(feature = "demo")]
 mod dns_records;

@@ -22,6 +22,8 @@ mod follow;
 mod mailbox;
 mod page;
 
+pub(super) use page::payload_text;
+
 /// Receive messages.
 #[derive(Args)]
 pub(super) struct Recv {

@@ -82,7 +82,7 @@ impl Page {
 }
 
 /// Subject and body as text, then whatever else there is as JSON.
-fn payload_text(payload: &Value) -> String {
+pub(in crate::cli) fn payload_text(payload: &Value) -> String {
     let text = |name| payload.get(name).and_then(Value::as_str);
     let subject = text("subject").map(|subject| format!("Subject: {}", output::one_line(subject)));
     let body = text("body").map(output::lines);
