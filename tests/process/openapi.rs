@@ -16,6 +16,8 @@ const TESTER: Environment = Environment {
     subject: "the description of the calls",
     alone: "cargo test --test process openapi",
 };
+/// What is changed in the requests that the tester makes up.
+const HOOKS: &str = include_str!("openapi/hooks.py");
 /// Requests made up for each call, by each kind of caller; another number in this variable takes longer.
 const EXAMPLES: (&str, &str) = ("ATP_TEST_OPENAPI_EXAMPLES", "25");
 /// Where the dice of a run begin; another one in this variable looks elsewhere.
@@ -82,6 +84,7 @@ fn tested(place: &Place, python: &Path, server: &Server, caller: &str, options: 
         "--generation-database",
         "none",
     ]);
+    command.env("SCHEMATHESIS_HOOKS", place.file("hooks.py", HOOKS));
     let output = command.args(options).output().expect("the tester");
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(
