@@ -5,6 +5,7 @@
 
 use std::fmt::Debug;
 
+use atp::mailbox::webhook::url::{Host, Url};
 use atp::proto::address::{Address, Domain};
 use atp::proto::atk::KeyRecord;
 use atp::proto::ats::{self, Policy};
@@ -24,6 +25,21 @@ pub fn address(data: &[u8]) {
     }
     if let Ok(domain) = Domain::parse(&text) {
         assert_eq!(Domain::parse(domain.as_str()), Ok(domain));
+    }
+}
+
+/// A URL of a webhook has one reading: what is put together from its parts reads back as the same.
+pub fn webhook_url(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    let Ok(url) = Url::parse(&text) else { return };
+    assert!(text.is_ascii() && !text.contains(['@', '#', '\\']) | url.path.contains('@'), "{text}");
+    assert!(url.port == 443 || url.port >= 1024);
+    if let Host::Name(name) = &url.host {
+        assert!(name.as_str().parse::<std::net::IpAddr>().is_err());
+    }
+    let again = format!("https://{}{}", url.authority(), url.path);
+    if again.len() <= 2048 {
+        assert_eq!(Url::parse(&again), Ok(url));
     }
 }
 

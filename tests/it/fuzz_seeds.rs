@@ -8,7 +8,7 @@ mod targets;
 
 type Target = fn(&[u8]);
 
-const TARGETS: [(&str, Target); 10] = [
+const TARGETS: [(&str, Target); 11] = [
     ("address", targets::address),
     ("message", targets::message),
     ("canonical", targets::canonical),
@@ -19,6 +19,7 @@ const TARGETS: [(&str, Target); 10] = [
     ("peer_reply", targets::peer_reply),
     ("routing_read", targets::routing_read),
     ("record", targets::record),
+    ("webhook_url", targets::webhook_url),
 ];
 
 #[test]

@@ -43,8 +43,6 @@ fn no_answer_is_a_fault_or_unknown_to_the_description() {
     for text in ["one", "two", "three"] {
         place.ok(&[&send[..], &["--body", text]].concat());
     }
-    // Calls that may wait for a minute would.
-    place.file("schemathesis.toml", "[parameters]\n\"query.wait\" = 0\n");
     let token = std::fs::read_to_string(place.state().join("node/a.test/admin-token")).unwrap();
     let operator = format!("Authorization: Bearer {}", token.trim());
     let (bot, fickle) = (format!("bot:{PASSWORD}"), format!("fickle:{PASSWORD}"));

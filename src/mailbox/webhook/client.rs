@@ -20,7 +20,7 @@ use crate::proto::time::UnixMillis;
 use crate::spool::entry::webhooks::PushOutcome;
 
 /// How long it may take until a connection stands, all addresses of a host together.
-pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long it may take from then until the head of the answer has been read.
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long what follows the head is listened to.
@@ -29,6 +29,8 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(1);
 const MAX_TRIED: usize = 4;
 /// Largest head of an answer, in bytes.
 const MAX_HEAD_BYTES: usize = 16 * 1024;
+/// Bytes of an answer that an HTTP/2 receiver may send ahead of our reading.
+const WINDOW_BYTES: u32 = 65_535;
 /// Bytes of an answer's body that are read; they are thrown away.
 const MAX_BODY_BYTES: usize = 4 * 1024;
 
@@ -181,6 +183,7 @@ async fn handshake(connection: Connection) -> Result<(Sender, Driver), hyper::Er
     if is_http2 {
         let mut builder = http2::Builder::new(TokioExecutor::new());
         builder.max_header_list_size(MAX_HEAD_BYTES as u32);
+        builder.initial_stream_window_size(WINDOW_BYTES).initial_connection_window_size(WINDOW_BYTES);
         let (sender, driver) = builder.handshake(io).await?;
         Ok((Sender::Http2(sender), Driver(tokio::spawn(async move { driver.await.unwrap_or_default() }))))
     } else {
