@@ -1,6 +1,7 @@
 //! `atp webhook`
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
@@ -9,6 +10,7 @@ use super::access::{Access, AgentOptions};
 use super::error::CliError;
 use super::http::Request;
 use super::output::{self, Output};
+use crate::config::units::parse_time;
 use crate::proto::calendar::Calendar;
 use crate::proto::time::UnixMillis;
 
@@ -39,9 +41,9 @@ pub(super) struct Set {
 /// `atp webhook rotate`
 #[derive(Args)]
 pub(super) struct Rotate {
-    /// For how many seconds pushes are signed with the former secret too
-    #[arg(long, env = "ATP_OVERLAP", value_name = "SECS", default_value_t = 86_400)]
-    overlap: u32,
+    /// How long pushes are signed with the former secret too, at most 7d
+    #[arg(long, env = "ATP_OVERLAP", value_name = "TIME", value_parser = parse_time, default_value = "24h")]
+    overlap: Duration,
     #[command(flatten)]
     owner: AgentOptions,
 }
@@ -81,7 +83,8 @@ impl Set {
 
 impl Rotate {
     async fn run(self, output: &Output) -> Result<(), CliError> {
-        let request = Request::command("me/webhook/rotate").query("overlap", &self.overlap.to_string());
+        let request =
+            Request::command("me/webhook/rotate").query("overlap", &self.overlap.as_secs().to_string());
         let reply = call(&self.owner, request).await?;
         if output.is_json() {
             return output::print_json(&reply);
