@@ -2,7 +2,7 @@
 //!
 //! - [`Pipeline::submit`]: an own agent hands a message over → spool (or straight into mailboxes here)
 //! - [`Pipeline::outbound`]: spool → discover → sign → transfer → spool
-//! - [`Pipeline::inbound`]: a peer's transfer → verify → deliver
+//! - [`Pipeline::inbound`]: a peer's transfer → verify → deliver (and back goes a receipt, if one was asked for)
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
@@ -38,6 +38,7 @@ use crate::verify::{Received, Verifier};
 pub mod families;
 pub mod operator;
 mod overdue;
+mod receipt;
 mod reference;
 mod settle;
 
@@ -151,9 +152,13 @@ impl Pipeline {
             handover.contact(verified.message().from().domain());
         }
         let age = std::time::Duration::from_secs(self.limits.max_message_age_seconds.unsigned_abs());
-        match deliver::deliver(&self.store, &verified, age).await? {
-            Delivered::Now => {
+        if let Some(news) = deliver::receipt::hear(&self.store, &verified).await? {
+            return Ok(if news { Accepted::Now } else { Accepted::Before });
+        }
+        match deliver::deliver(&self.store, &verified, age, self.schedule.wait_after(1)).await? {
+            Delivered::Now { receipt } => {
                 self.counters.accepted(1, false);
+                self.hand_over(receipt);
                 Ok(Accepted::Now)
             }
             Delivered::Before => {
@@ -233,6 +238,9 @@ impl Pipeline {
     /// may be tried.
     async fn attempt_at(&self, target: &Target, row: &Row, message: &Message) -> Result<Outcome, Failure> {
         let profile = self.client.profile(target).await?;
+        if receipt::is_one(row) && !profile.receipt {
+            return Ok(Outcome::Unwanted(target.into()));
+        }
         let at = |failure: Failure| failure.at(target);
         let further_copy = !profile.rcpt && self.is_further_copy(row, message, target).await;
         let situation = situation(row, message, further_copy);

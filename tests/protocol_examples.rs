@@ -6,6 +6,7 @@ use atp::proto::address::Address;
 use atp::proto::atk::KeyRecord;
 use atp::proto::canonical;
 use atp::proto::message::Message;
+use atp::proto::receipt::Receipt;
 use atp::proto::routing::{self, CopyNonce, Shape};
 use atp::proto::signature::Signature;
 use base64::Engine as _;
@@ -101,6 +102,15 @@ fn both_transfers_are_one_delivery() {
 
     let (_, hash) = example("copy-nonce").split_once("\n  = ").unwrap();
     assert_eq!(hex(&restored[0].identity().hash()), hash);
+}
+
+#[test]
+fn a_receipt_is_written_and_read_as_shown() {
+    let shown = message("receipt");
+    let receipt = Receipt::read(&shown).unwrap().unwrap();
+    assert_eq!(receipt.message(shown.to(), shown.timestamp()), object("receipt"));
+    let (_, hash) = example("receipt-nonce").split_once("\n  = ").unwrap();
+    assert_eq!(shown.nonce().as_str(), format!("rcpt-{}", &hash[..32]));
 }
 
 #[test]

@@ -133,6 +133,7 @@ fn submission(store: &SpoolStore, number: usize, now: UnixMillis) -> NewSubmissi
         at,
         expires: at.plus(REMEMBERED),
         max_waiting: u64::MAX,
+        receipts: Default::default(),
         first_lease: now.plus(Duration::from_secs(3600)),
         recipients: vec![NewRecipient { address: to, fate: Fate::Remote }],
         from,

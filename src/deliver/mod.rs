@@ -14,21 +14,26 @@ use crate::proto::limits::IDENTITY_GRACE_SECONDS;
 use crate::proto::status::Reason;
 use crate::proto::time::{Moment, UnixMillis};
 use crate::spool::contract::{DeliveryOutcome, NewDelivery, Store};
-use crate::spool::entry::{Arrival, ReceivedIdentity};
+use crate::spool::entry::{Arrival, ReceivedIdentity, Row};
 use crate::verify::Verified;
 
 pub mod bounce;
+pub mod receipt;
 
 /// What became of a message that was not refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Delivered {
     /// It is in the mailbox, on disk.
-    Now,
+    Now {
+        /// The receipt on its way to the author, whose first attempt may begin. `None`: there is none.
+        receipt: Option<Box<Row>>,
+    },
     /// It was there already.
     Before,
 }
 
-/// Puts a verified message into its mailbox.
+/// Puts a verified message into its mailbox, and makes the receipt that its author asked for in the same write.
+/// `first_wait`: how long until a receipt's first attempt that vanished is made again.
 ///
 /// # Errors
 /// [`Fault`] if the identity is known with other content, nobody has the address, or the store fails.
@@ -36,12 +41,14 @@ pub async fn deliver(
     store: &Arc<dyn Store>,
     verified: &Verified,
     max_message_age: Duration,
+    first_wait: Duration,
 ) -> Result<Delivered, Fault> {
     let restored = verified.restored();
     let at = verified.at();
     let stamped =
         Moment { wall: UnixMillis::from_seconds(verified.message().timestamp()), ..Moment::default() };
-    let fresh_until = store.moment(at).max(stamped).plus(max_message_age);
+    let now = store.moment(at);
+    let fresh_until = now.max(stamped).plus(max_message_age);
     let delivery = NewDelivery {
         identity: ReceivedIdentity {
             from: verified.message().from().clone(),
@@ -60,14 +67,15 @@ pub async fn deliver(
         },
         restore: restored.author.object() != verified.message().object(),
         message: verified.bytes().clone(),
+        receipt: receipt::delivered(verified, now, first_wait),
     };
     let started = Instant::now();
     match store.deliver(delivery).await? {
-        DeliveryOutcome::Delivered { cursor } => {
+        DeliveryOutcome::Delivered { cursor, receipt } => {
             let (from, to) = (verified.message().from(), &restored.recipient);
             let micros = micros_since(started);
             tracing::info!(nonce = %restored.nonce(), %from, %to, cursor, micros, "delivered");
-            Ok(Delivered::Now)
+            Ok(Delivered::Now { receipt })
         }
         DeliveryOutcome::Already => Ok(Delivered::Before),
         DeliveryOutcome::Conflict => Err(Fault::new(

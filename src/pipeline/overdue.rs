@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::{Pipeline, settle};
+use super::{Pipeline, receipt, settle};
 use crate::deliver::bounce;
 use crate::proto::status::Reason;
 use crate::proto::time::Moment;
@@ -41,7 +41,10 @@ impl Pipeline {
             }
             if row.after(self.schedule.give_up_after).plus(LAST_ATTEMPT_PATIENCE).has_come(now) {
                 self.give_up(row, now).await?;
-            } else if !row.noticed && row.after(self.schedule.delay_notice_after).wall <= now.wall {
+            } else if !row.noticed
+                && !receipt::is_one(row)
+                && row.after(self.schedule.delay_notice_after).wall <= now.wall
+            {
                 self.tell_delay(row, now).await?;
             }
         }
@@ -52,7 +55,7 @@ impl Pipeline {
         let expired = Step { at: now.wall, ..settle::expired(row, &last_attempt(row)) };
         let message = self.read(row).await.ok();
         let bounce = self.bounce_for(row, message.as_ref(), &expired);
-        if self.store.give_up(row.id, expired.clone(), bounce, false).await? {
+        if self.store.give_up(row.id, expired.clone(), bounce, false).await? && !receipt::is_one(row) {
             self.count_bounce(row, &expired);
         }
         Ok(())

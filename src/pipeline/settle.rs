@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::Pipeline;
+use super::{Pipeline, receipt};
 use crate::deliver::bounce::{self, Failed};
 use crate::env::rng;
 use crate::proto::address::Address;
@@ -35,9 +35,12 @@ impl Pipeline {
         let (ending, via) = match outcome {
             Outcome::Delivered(via) => (Ending::Delivered, via),
             Outcome::Inferred(via) => (Ending::DeliveredInferred, via),
+            Outcome::Unwanted(via) => return receipt::unwanted(row, via, now),
             Outcome::Failed(failure) => return self.failed(row, message, failure, now),
         };
-        self.counters.transferred.add();
+        if !receipt::is_one(row) {
+            self.counters.transferred.add();
+        }
         let inferred = ending == Ending::DeliveredInferred;
         tracing::info!(
             nonce = %row.nonce, to = %row.recipient, attempt = row.attempt(), micros, inferred, "transferred"
@@ -63,7 +66,9 @@ impl Pipeline {
             Again::ForAnHour => now.since(self.first_of_its_kind(row, now)) >= SPREADING,
             Again::Later(_) => false,
         };
-        if over {
+        if (over || left.is_zero()) && receipt::is_one(row) {
+            Settlement::Dropped { step }
+        } else if over {
             self.bounced(row, message, step)
         } else if left.is_zero() {
             self.bounced(row, message, expired(row, &step))
@@ -170,7 +175,7 @@ pub(super) fn failed<'a>(
     }
 }
 
-fn step(via: Option<Via>, at: UnixMillis, code: String, text: String) -> Step {
+pub(super) fn step(via: Option<Via>, at: UnixMillis, code: String, text: String) -> Step {
     let (remote, tls) = via.map(|via| (via.remote, via.tls.to_owned())).unzip();
     Step { at, remote, tls, code, text }
 }

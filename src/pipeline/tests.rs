@@ -43,6 +43,8 @@ use crate::verify::{Verifier, VerifySettings};
 
 mod crashes;
 mod late;
+mod pair;
+mod receipts;
 mod reference;
 mod vanished;
 
@@ -94,24 +96,7 @@ impl World {
 
     /// Starts attempts.
     fn run(&self) {
-        let attempt = {
-            let pipeline = self.pipeline.clone();
-            move |row| -> crate::env::BoxFuture<'static, due::Attempted> {
-                let pipeline = pipeline.clone();
-                Box::pin(async move { pipeline.outbound(row).await })
-            }
-        };
-        let Pipeline { store, env, schedule, .. } = &*self.pipeline;
-        let (runner, handover) = due::runner(due::Parts {
-            store: store.clone(),
-            health: self.health.clone(),
-            env: env.clone(),
-            schedule: schedule.clone(),
-            bounds: due::Bounds::default(),
-            attempt: Arc::new(attempt),
-        });
-        assert!(self.pipeline.handover.set(handover).is_ok());
-        tokio::spawn(runner.run(self.stop.subscribe()));
+        attempts(&self.pipeline, &self.health, &self.stop);
     }
 
     async fn submit(&self, nonce: &str, change: impl FnOnce(&mut Value)) {
@@ -150,6 +135,32 @@ impl Drop for World {
     }
 }
 
+/// Starts attempts.
+fn attempts(
+    pipeline: &Arc<Pipeline>,
+    health: &watch::Receiver<Option<StoreError>>,
+    stop: &watch::Sender<bool>,
+) {
+    let attempt = {
+        let pipeline = pipeline.clone();
+        move |row| -> crate::env::BoxFuture<'static, due::Attempted> {
+            let pipeline = pipeline.clone();
+            Box::pin(async move { pipeline.outbound(row).await })
+        }
+    };
+    let Pipeline { store, env, schedule, .. } = &**pipeline;
+    let (runner, handover) = due::runner(due::Parts {
+        store: store.clone(),
+        health: health.clone(),
+        env: env.clone(),
+        schedule: schedule.clone(),
+        bounds: due::Bounds::default(),
+        attempt: Arc::new(attempt),
+    });
+    assert!(pipeline.handover.set(handover).is_ok());
+    tokio::spawn(runner.run(stop.subscribe()));
+}
+
 fn address(text: &str) -> Address {
     Address::parse(text).unwrap()
 }
@@ -157,6 +168,12 @@ fn address(text: &str) -> Address {
 fn pipeline(env: Env, store: Arc<dyn Store>) -> Pipeline {
     let ours = Domain::parse("a.example").unwrap();
     let key = Key::generate(KeyId::new("default", ours.clone()).unwrap(), &SystemRng);
+    pipeline_of(&ours, key, env, store)
+}
+
+/// A daemon for one domain, which signs with `key`.
+fn pipeline_of(ours: &Domain, key: Key, env: Env, store: Arc<dyn Store>) -> Pipeline {
+    let ours = ours.clone();
     let signer = watch::Sender::new(Arc::new(Signer::new(Arc::new(key)))).subscribe();
     let settings = VerifySettings {
         max_message_age: Duration::from_secs(72 * 3600),

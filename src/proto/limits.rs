@@ -40,3 +40,7 @@ pub const MAX_ATS_LOOKUPS: usize = 10;
 pub const MAX_ATS_DOMAIN_ADDRESSES: usize = 10;
 /// Longest chain of SVCB aliases.
 pub const MAX_ALIASES: usize = 8;
+/// Largest `payload` of a receipt, in bytes of JSON.
+pub const MAX_RECEIPT_PAYLOAD_BYTES: usize = 4 * 1024;
+/// Longest that `GET me/sent/{nonce}` waits, in seconds.
+pub const MAX_SENT_WAIT_SECONDS: u64 = 60;

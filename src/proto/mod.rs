@@ -13,6 +13,7 @@ pub mod json;
 pub mod limits;
 pub mod message;
 pub mod nonce;
+pub mod receipt;
 pub mod routing;
 pub mod signature;
 pub mod status;

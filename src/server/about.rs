@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 use super::state::{App, DomainMeant, Parameters};
 
 /// What this server speaks (`docs/protocol.md` §4).
-pub const CAPABILITIES: [&str; 3] = ["message", "rcpt", "fields"];
+pub const CAPABILITIES: [&str; 4] = ["message", "rcpt", "fields", "receipt"];
 
 /// What a server speaks, and its limits.
 #[derive(Serialize, ToSchema)]

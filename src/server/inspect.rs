@@ -1,23 +1,35 @@
 //! What became of a message: the operator asks about any (`inspect`), an agent about its own (`me/sent/{nonce}`).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Extension;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+use tokio::time::{Instant, sleep_until};
 
 use super::answer::{Answer, json_answer};
 use super::openapi::Refusal;
+use super::reader::number;
 use super::state::{App, Operator, Parameters};
 use crate::agents::{Authenticated, Need};
 use crate::error::Fault;
+use crate::proto::limits::MAX_SENT_WAIT_SECONDS;
 use crate::proto::nonce::Nonce;
+use crate::proto::receipt::ReceiptOutcome;
 use crate::proto::status::Reason;
+use crate::proto::time::UnixMillis;
 use crate::spool::contract::Trace;
+use crate::spool::contract::receipts::Heard;
+use crate::spool::entry::receipts::HeardRecord;
 use crate::spool::entry::{ReceivedIdentity, Row, SentRecipient, SentRecord};
 use crate::spool::state::{Ending, State as RowState};
+
+/// Bytes of what stands for a state of a message.
+const VERSION_BYTES: usize = 8;
 
 /// Everything known under a nonce.
 ///
@@ -40,23 +52,34 @@ pub async fn operator(
     app.operator(operator.map(|Extension(mark)| mark), &headers)?;
     let nonce = parameters.get("nonce").and_then(|text| Nonce::parse(text).ok());
     let nonce = nonce.ok_or_else(|| Fault::new(Reason::Malformed, "The parameter nonce must be a nonce."))?;
-    let trace = app.pipeline.store.trace(nonce).await?;
-    let mut matches = describe(&trace).into_iter();
+    let store = &app.pipeline.store;
+    let trace = store.trace(nonce).await?;
+    let mut heard = Vec::with_capacity(trace.sent.len());
+    for (record, _) in &trace.sent {
+        heard.push(store.heard(record.from.clone(), record.nonce.clone()).await?);
+    }
+    let mut matches = describe(&trace, &heard).into_iter();
     let Some(Value::Object(mut first)) = matches.next() else { return Err(unknown().into()) };
     first.insert("others".into(), matches.collect());
     json_answer(StatusCode::OK, Value::Object(first))
 }
 
-/// What became of a message of the caller's own.
+/// What became of a message of the caller's own; with `wait`, once that is something else than what the caller has
+/// `seen`.
 ///
 /// # Errors
-/// [`Reason::BadCredential`]; [`Reason::Forbidden`] for a token that is for receiving only; [`Reason::Malformed`] for
-/// what is no nonce; [`Reason::NoSuchPath`] if the caller has sent nothing under it, or that is forgotten.
+/// [`Reason::BadCredential`], also of one that ends meanwhile; [`Reason::Forbidden`] for a token that is for receiving
+/// only; [`Reason::Malformed`] for what is no nonce, and for a `wait` that is no number; [`Reason::NoSuchPath`] if the
+/// caller has sent nothing under it, or that is forgotten.
 #[utoipa::path(get, path = "/me/sent/{nonce}", tag = "messages", security(("password" = []), ("token" = [])),
-    params(("nonce" = String, Path)),
+    params(
+        ("nonce" = String, Path),
+        ("wait" = Option<u64>, Query, description = "How long to wait for another state than `seen`, in seconds."),
+        ("seen" = Option<String>, Query, description = "The `version` of an earlier answer."),
+    ),
     responses(
         (status = 200, body = Object),
-        (status = 400, description = "That is no nonce.", body = Refusal),
+        (status = 400, description = "That is no nonce, or the wait is no number.", body = Refusal),
         (status = 404, description = "No message with this nonce is known.", body = Refusal),
     ))]
 pub async fn agent(
@@ -66,14 +89,46 @@ pub async fn agent(
     headers: HeaderMap,
 ) -> Answer {
     let domain = app.domain(&headers, &parameters);
-    let Authenticated { agent, registered_at, .. } = app.agent(&headers, domain, Need::Send).await?;
+    let who = app.agent(&headers, domain, Need::Send).await?;
     let nonce = nonce.ok().and_then(|Path(text)| Nonce::parse(&text).ok());
     let nonce = nonce.ok_or_else(|| Fault::new(Reason::Malformed, "The path must end in a nonce."))?;
-    let found = app.pipeline.store.sent(agent, nonce).await?;
+    let wait = parameters.get("wait").map_or(Ok(0), |text| number("wait", text))?.min(MAX_SENT_WAIT_SECONDS);
+    let wait = Duration::from_secs(wait).min(app.accounts.holds_for(&who).unwrap_or(Duration::MAX));
+    let (until, seen) = (Instant::now() + wait, parameters.get("seen").map(String::as_str));
+    let mut stopping = app.readiness.stopping.clone();
+    let arrivals = app.pipeline.store.arrivals();
+    // A credential that ends wakes those who watch its mailbox.
+    let (mut sent, mut mailbox) = (arrivals.watch_sent(&who.agent, &nonce), arrivals.watch(who.mailbox));
+    loop {
+        let state = own_state(&app, &who, &nonce).await?;
+        let is_news = state.get("version").and_then(Value::as_str) != seen;
+        if is_news || Instant::now() >= until || *stopping.borrow() {
+            return json_answer(StatusCode::OK, state);
+        }
+        tokio::select! {
+            () = sent.changed() => {}
+            () = mailbox.changed() => {}
+            () = sleep_until(until) => {}
+            _ = stopping.changed() => {}
+        }
+        if !app.accounts.still_holds(&who).await? {
+            return Err(Fault::new(Reason::BadCredential, "The credential has ended.").into());
+        }
+    }
+}
+
+async fn own_state(app: &App, who: &Authenticated, nonce: &Nonce) -> Result<Value, Fault> {
+    let store = &app.pipeline.store;
+    let found = store.sent(who.agent.clone(), nonce.clone()).await?;
     // Whoever had the name before is somebody else.
-    let own = found.filter(|(record, _)| record.at >= registered_at);
+    let own = found.filter(|(record, _)| record.at >= who.registered_at);
     let (record, rows) = own.ok_or_else(unknown)?;
-    json_answer(StatusCode::OK, sent(&record, &rows))
+    let heard = store.heard(record.from.clone(), record.nonce.clone()).await?;
+    let mut state = sent(&record, &rows, heard.as_ref());
+    let version = Sha256::digest(state.to_string());
+    let version: String = version.iter().take(VERSION_BYTES).map(|byte| format!("{byte:02x}")).collect();
+    state["version"] = json!(version);
+    Ok(state)
 }
 
 fn unknown() -> Fault {
@@ -81,13 +136,16 @@ fn unknown() -> Fault {
 }
 
 /// Each match in the form the published implementation's `atp inspect` reads, with more beside it.
-fn describe(trace: &Trace) -> Vec<Value> {
-    let sent = trace.sent.iter().map(|(record, rows)| sent(record, rows));
+fn describe(trace: &Trace, heard: &[Option<Heard>]) -> Vec<Value> {
+    let sent = trace.sent.iter().zip(heard).map(|((record, rows), heard)| sent(record, rows, heard.as_ref()));
     let received = trace.received.iter().map(received);
     sent.chain(received).collect()
 }
 
-fn sent(record: &SentRecord, rows: &[Row]) -> Value {
+fn sent(record: &SentRecord, rows: &[Row], heard: Option<&Heard>) -> Value {
+    let heard_of = |place: u16| heard.and_then(|heard| heard.recipients.get(&place));
+    let recipients = (0u16..).zip(&record.recipients);
+    let updated = heard.iter().flat_map(|heard| heard.recipients.values()).map(|record| record.heard);
     let first = record.recipients.first();
     let retry_count = record.recipients.iter().map(|recipient| recipient.attempts).max().unwrap_or(0);
     let next = rows.iter().filter_map(|row| row.state.due()).min();
@@ -98,17 +156,18 @@ fn sent(record: &SentRecord, rows: &[Row]) -> Value {
         "to": first.map(|recipient| recipient.address.to_string()),
         "status": overall(&record.recipients),
         "created_at": record.at.seconds(),
-        "updated_at": record.updated.seconds(),
+        "updated_at": updated.fold(record.updated, UnixMillis::max).seconds(),
         "retry_count": retry_count.saturating_sub(1),
         "next_retry_at": next.map(|due| due.seconds()),
         "error": error,
-        "recipients": record.recipients.iter().map(|recipient| recipient_of(recipient, rows)).collect::<Vec<_>>(),
+        "recipients": recipients.map(|(place, recipient)| recipient_of(recipient, rows, heard_of(place))).collect::<Vec<_>>(),
     })
 }
 
-fn recipient_of(recipient: &SentRecipient, rows: &[Row]) -> Value {
+fn recipient_of(recipient: &SentRecipient, rows: &[Row], heard: Option<&HeardRecord>) -> Value {
     let row = recipient.row.and_then(|id| rows.iter().find(|row| row.id == id));
     let state = match (recipient.ending, row.map(|row| row.state)) {
+        _ if heard.is_some_and(|heard| heard.outcome != ReceiptOutcome::Delivered) => "acknowledged",
         (Some(Ending::Delivered), _) => "delivered",
         (Some(Ending::DeliveredInferred), _) => "delivered (inferred)",
         (Some(Ending::Bounced), _) => "bounced",
@@ -132,7 +191,14 @@ fn recipient_of(recipient: &SentRecipient, rows: &[Row]) -> Value {
         "remote": last.and_then(|step| step.remote.as_deref()),
         "tls": last.and_then(|step| step.tls.as_deref()),
         "trail": trail,
+        "receipt": heard.map(receipt),
     })
+}
+
+/// What the recipient's server has told of it last.
+fn receipt(heard: &HeardRecord) -> Value {
+    let payload = heard.payload.as_ref().and_then(|text| serde_json::from_str::<Value>(text).ok());
+    json!({ "outcome": heard.outcome.as_str(), "at": heard.at.seconds(), "payload": payload })
 }
 
 /// The last failure, unless the recipient has got it after all.

@@ -17,6 +17,7 @@ use super::state::Ending;
 use crate::env::BoxFuture;
 use crate::error::Fault;
 use crate::proto::address::{Address, Domain};
+use crate::proto::message::ReceiptsWanted;
 use crate::proto::nonce::Nonce;
 use crate::proto::status::Reason;
 use crate::proto::time::{Moment, UnixMillis};
@@ -36,7 +37,7 @@ pub use queue::{
     ActionPage, Destination, DuePlace, DueRows, Head, RowAction, RowFilter, RowPage, RowStateName, UnderWay,
 };
 pub use reading::ReadStore;
-pub use receipts::ReceiptStore;
+pub use receipts::{NewReceipt, ReceiptStore};
 pub use tokens::{Registration, Removal, TokenStore};
 pub use webhooks::WebhookStore;
 pub use work::WorkStore;
@@ -101,6 +102,8 @@ pub struct NewSubmission {
     pub max_waiting: u64,
     /// When a remote recipient's row is due again should its first attempt vanish.
     pub first_lease: UnixMillis,
+    /// Which receipts its author wants.
+    pub receipts: ReceiptsWanted,
     /// Every recipient once, in the order of `to`, `cc`.
     pub recipients: Vec<NewRecipient>,
 }
@@ -159,15 +162,19 @@ pub struct NewDelivery {
     pub restore: bool,
     /// The transfer as received.
     pub message: Bytes,
+    /// The receipt to be made with it. `None`: none is wanted.
+    pub receipt: Option<NewReceipt>,
 }
 
 /// What came of a delivery.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DeliveryOutcome {
     /// It is in the mailbox, on disk.
     Delivered {
         /// Its place there.
         cursor: u64,
+        /// The receipt on its way to the author, whose first attempt may begin. `None`: there is none.
+        receipt: Option<Box<Row>>,
     },
     /// It was delivered before.
     Already,
@@ -207,6 +214,11 @@ pub enum Settlement {
         /// The bounce, a message. `None`: the sender is an automaton that gets no answers.
         bounce: Option<Bytes>,
     },
+    /// A receipt that its peer does not want: the row ends, and nobody is told.
+    Dropped {
+        /// Why.
+        step: Step,
+    },
 }
 
 impl Settlement {
@@ -214,7 +226,7 @@ impl Settlement {
     pub fn due(&self) -> Option<UnixMillis> {
         match self {
             Settlement::Retry { due, .. } => Some(*due),
-            Settlement::Delivered { .. } | Settlement::Bounced { .. } => None,
+            Settlement::Delivered { .. } | Settlement::Bounced { .. } | Settlement::Dropped { .. } => None,
         }
     }
 
@@ -222,7 +234,7 @@ impl Settlement {
     pub fn trouble(&self) -> Option<Step> {
         match self {
             Settlement::Retry { step, .. } | Settlement::Bounced { step, .. } => Some(step.clone()),
-            Settlement::Delivered { .. } => None,
+            Settlement::Delivered { .. } | Settlement::Dropped { .. } => None,
         }
     }
 }

@@ -78,6 +78,7 @@ impl Admission<'_> {
                 expires: fresh_until.plus(Duration::from_secs(IDENTITY_GRACE_SECONDS.unsigned_abs())),
                 first_lease: now.wall.plus(self.first_wait),
                 max_waiting: self.max_waiting,
+                receipts: submission.message().receipts_wanted(),
                 recipients,
             };
             match self.store.accept(new).await? {

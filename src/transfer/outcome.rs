@@ -36,6 +36,8 @@ pub enum Outcome {
     Delivered(Via),
     /// The peer says it has seen it, which can only mean an earlier attempt whose answer was lost.
     Inferred(Via),
+    /// It is a receipt, and the peer wants none.
+    Unwanted(Via),
     /// It has not, or we do not know.
     Failed(Failure),
 }
@@ -44,7 +46,7 @@ impl Outcome {
     /// What it showed of the destination.
     pub fn contact(&self) -> Contact {
         match self {
-            Outcome::Delivered(_) | Outcome::Inferred(_) => Contact::Answered,
+            Outcome::Delivered(_) | Outcome::Inferred(_) | Outcome::Unwanted(_) => Contact::Answered,
             Outcome::Failed(failure) => failure.contact,
         }
     }

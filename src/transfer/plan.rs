@@ -110,6 +110,7 @@ mod tests {
         reference: false,
         rcpt: true,
         fields: true,
+        receipt: true,
         max_payload_bytes: None,
         max_message_age_seconds: Some(1000),
     };
@@ -117,6 +118,7 @@ mod tests {
         reference: true,
         rcpt: false,
         fields: false,
+        receipt: false,
         max_payload_bytes: None,
         max_message_age_seconds: None,
     };

@@ -28,6 +28,8 @@ pub struct Profile {
     pub rcpt: bool,
     /// Whether it covers and keeps fields beyond the basic ones.
     pub fields: bool,
+    /// Whether it wants to hear what became of its agents' messages here.
+    pub receipt: bool,
     /// The largest body it takes, in bytes. `None`: it did not say.
     pub max_payload_bytes: Option<u64>,
     /// How old a stamp may be, in seconds. `None`: it did not say.
@@ -39,6 +41,7 @@ impl Profile {
         reference: true,
         rcpt: false,
         fields: false,
+        receipt: false,
         max_payload_bytes: None,
         max_message_age_seconds: None,
     };
@@ -68,6 +71,7 @@ impl Profile {
             reference: false,
             rcpt: lists("rcpt"),
             fields: lists("fields"),
+            receipt: lists("receipt"),
             max_payload_bytes,
             max_message_age_seconds: age.as_i64().filter(|age| *age > 0),
         })

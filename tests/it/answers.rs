@@ -18,6 +18,8 @@ mod policies;
 mod queue;
 #[path = "answers/reading.rs"]
 mod reading;
+#[path = "answers/receipts.rs"]
+mod receipts;
 #[path = "answers/registration.rs"]
 mod registration;
 #[path = "answers/stopping.rs"]

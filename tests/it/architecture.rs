@@ -54,6 +54,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "spool::contract::Mail",
             "spool::contract::webhooks::WaitingPushes",
             "spool::contract::Trace",
+            "spool::contract::receipts::Heard",
             "spool::contract::ActionPage",
             "spool::contract::Counts",
             "spool::contract::Destination",

@@ -81,6 +81,7 @@ fn message(from: &str, domain: &str, number: u64) -> NewSubmission {
         at,
         expires: at.plus(Duration::from_secs(3600)),
         max_waiting: u64::MAX,
+        receipts: Default::default(),
         first_lease: now.plus(Duration::from_secs(2)),
         recipients: vec![NewRecipient {
             address: Address::parse(&to).expect("an address"),

@@ -136,6 +136,7 @@ impl World {
             at,
             expires: at.plus(HOUR),
             max_waiting: u64::MAX,
+            receipts: Default::default(),
             first_lease: at.wall,
             recipients: vec![NewRecipient { address: to, fate: Fate::Own }],
         };

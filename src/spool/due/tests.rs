@@ -75,6 +75,7 @@ impl World {
             at: self.store.moment(now),
             expires: self.store.moment(now).plus(Duration::from_secs(1_000_000)),
             max_waiting: u64::MAX,
+            receipts: Default::default(),
             first_lease: now.plus(Duration::from_secs(2)),
             recipients: vec![NewRecipient {
                 address: Address::parse(&format!("you@{domain}")).unwrap(),

@@ -34,6 +34,13 @@ impl Standing {
         Ok(Standing::Ended(Expiry(record.expires)))
     }
 
+    /// From when on it may be forgotten, if it has ended by then.
+    pub fn expiry(self) -> Expiry {
+        match self {
+            Standing::Ended(expiry) | Standing::Open(expiry) => expiry,
+        }
+    }
+
     /// Whether a recipient is still open. What cannot be read is not.
     pub fn is_open(key: &[u8], record: &[u8]) -> bool {
         key.starts_with(keys::SENT) && matches!(Standing::of(key, record), Ok(Standing::Open(_)))

@@ -32,11 +32,13 @@ impl Writer {
         let number = self.number();
         let mut rows = Vec::new();
         let mut recipients = Vec::with_capacity(submission.recipients.len());
+        let mut here = Vec::new();
         for (index, recipient) in (0u16..).zip(&submission.recipients) {
             let sent = match &recipient.fate {
                 Fate::Own => {
                     let mailbox = mailboxes[usize::from(index)];
                     self.put_local_mail(mailbox, submission.at.wall, body.clone())?;
+                    here.push(index);
                     ended(&recipient.address, Ending::Delivered, None)
                 }
                 Fate::Unknown { bounce, step } => {
@@ -73,6 +75,7 @@ impl Writer {
             recipients,
         };
         record.keep_if_ended(submission.at);
+        self.ask_receipts(&sent_key, &mut record, submission.receipts, submission.at, &here)?;
         self.remember(sent_key, entry::encode(&record)?, record.is_ended());
         Ok(Acceptance::Accepted { rows })
     }

@@ -97,6 +97,7 @@ impl Writer {
                 self.replace_row(&row, &next)
             }
             Settlement::Delivered { ending, step } => self.end(row, ending, step, now),
+            Settlement::Dropped { step } => self.end(row, Ending::Cancelled, step, now),
             Settlement::Bounced { step, bounce } => {
                 if let Some(bounce) = bounce {
                     self.put_bounce(&row.sender, row.id.entry, &bounce, now)?;
@@ -185,6 +186,7 @@ impl Writer {
         }
         let key = if after.deferred { keys::queued(after.id) } else { keys::fresh(after.id) };
         self.put(key, entry::encode(after)?);
+        self.wake_sent(&keys::sent(&after.sender, &after.nonce));
         Ok(())
     }
 
@@ -210,6 +212,7 @@ impl Writer {
     /// Writes down for its sender how a row has ended.
     fn end_sent(&mut self, row: &Row, now: UnixMillis, ending: Ending, last: Step) -> Result<(), StoreError> {
         let key = keys::sent(&row.sender, &row.nonce);
+        self.wake_sent(&key);
         let mut sent: SentRecord = match self
             .recall(&key)
             .and_then(|bytes| bytes.map(|bytes| Ok(entry::decode(&bytes)?)).transpose())

@@ -21,6 +21,7 @@ impl Writer {
         let record = MailRecord { arrival: delivery.arrival, restore: delivery.restore, body };
         let cursor = self.put_mail(account.mailbox, &record)?;
         self.remember(key, entry::encode(identity)?, true);
-        Ok(DeliveryOutcome::Delivered { cursor })
+        let receipt = delivery.receipt.map(|receipt| self.put_receipt(receipt)).transpose()?.flatten();
+        Ok(DeliveryOutcome::Delivered { cursor, receipt: receipt.map(Box::new) })
     }
 }

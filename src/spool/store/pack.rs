@@ -59,10 +59,13 @@ impl Writer {
         let (mut collected, mut count) = (Vec::new(), 0);
         for key in keys {
             let Some(record) = self.get(key.as_bytes())? else { continue };
-            let expiry = match Standing::of(key.as_bytes(), &record) {
-                Ok(Standing::Ended(expiry)) => expiry,
-                Ok(Standing::Open(expiry)) => expiry.or_after(now),
-                Err(_) => continue,
+            let Ok(standing) = Standing::of(key.as_bytes(), &record) else { continue };
+            if self.is_kept_long(key.as_bytes(), standing.expiry(), now)? {
+                continue;
+            }
+            let expiry = match standing {
+                Standing::Ended(expiry) => expiry,
+                Standing::Open(expiry) => expiry.or_after(now),
             };
             if (Entry { key: *key, expiry, record: &record }).append(&mut collected) {
                 count += 1;

@@ -189,11 +189,21 @@ impl Reader {
         nonce: &Nonce,
         packed: &Identities,
     ) -> Result<Option<(SentRecord, Vec<Row>)>, StoreError> {
-        let record = match self.recall(&keys::sent(from, nonce), packed)? {
-            Some(bytes) => Some(entry::decode(&bytes)?),
-            None => self.sent_by_derived(nonce, packed)?.filter(|record| record.from == *from),
-        };
+        let record = self.sent_record(from, nonce, packed)?;
         record.map(|record| self.with_rows(record)).transpose()
+    }
+
+    /// What is remembered of a submission, whose nonce may be one that was derived for a copy.
+    pub(super) fn sent_record(
+        &self,
+        from: &Address,
+        nonce: &Nonce,
+        packed: &Identities,
+    ) -> Result<Option<SentRecord>, StoreError> {
+        match self.recall(&keys::sent(from, nonce), packed)? {
+            Some(bytes) => Ok(Some(entry::decode(&bytes)?)),
+            None => Ok(self.sent_by_derived(nonce, packed)?.filter(|record| record.from == *from)),
+        }
     }
 
     /// With the rows that are open, and what they say of the recipients.

@@ -1,5 +1,6 @@
 //! Forgetting: identities past their time that are not packed, nonces that stand for what is forgotten, names that
-//! were kept from others for long enough, and what belonged to removed mailboxes, a bounded number at a time.
+//! were kept from others for long enough, receipts of what is forgotten, and what belonged to removed mailboxes, a
+//! bounded number at a time.
 
 use std::mem;
 use std::sync::PoisonError;
@@ -34,8 +35,11 @@ impl SpoolStore {
         }
         // Whatever goes wrong, the next sweep begins at the first.
         let from = mem::take(&mut *self.sweep_from.lock().unwrap_or_else(PoisonError::into_inner));
-        let next = if from.starts_with(keys::RESERVED) {
-            self.commit(move |writer| writer.sweep_reserved(&from, now, MAX_STEP)).await?
+        let next = if from.starts_with(keys::RECEIPTS) {
+            self.commit(move |writer| writer.sweep_receipts(&from, MAX_STEP, now)).await?
+        } else if from.starts_with(keys::RESERVED) {
+            let next = self.commit(move |writer| writer.sweep_reserved(&from, now, MAX_STEP)).await?;
+            Some(next.unwrap_or_else(|| keys::RECEIPTS.to_vec()))
         } else if from.starts_with(keys::DERIVED) {
             let next = self.commit(move |writer| writer.sweep_derived(&from, MAX_STEP)).await?;
             Some(next.unwrap_or_else(|| keys::RESERVED.to_vec()))
@@ -90,6 +94,7 @@ impl Writer {
             let Some(record) = self.get(key)? else { continue };
             match Standing::of(key, &record)? {
                 Standing::Ended(expiry) if expiry.has_passed(now) => self.delete(key.clone()),
+                standing if self.is_kept_long(key, standing.expiry(), now)? => {}
                 // Left over from before a restart, or there was no room for it.
                 Standing::Ended(_) | Standing::Open(_) => self.note_to_pack(key),
             }

@@ -27,6 +27,7 @@ mod disk;
 mod every_step;
 mod operate;
 mod packed;
+mod receipts;
 mod tokens;
 mod work;
 
@@ -70,6 +71,7 @@ fn submission(nonce: &str, message: &[u8], recipients: &[(&str, Fate)]) -> NewSu
         at: at(0),
         expires: at(1000),
         max_waiting: u64::MAX,
+        receipts: Default::default(),
         first_lease: T0.plus(Duration::from_secs(2)),
         recipients: recipients
             .iter()
@@ -80,6 +82,7 @@ fn submission(nonce: &str, message: &[u8], recipients: &[(&str, Fate)]) -> NewSu
 
 fn delivery(nonce: &str, recipient: &str, digest: u8) -> NewDelivery {
     NewDelivery {
+        receipt: None,
         identity: ReceivedIdentity {
             from: address("you@b.test"),
             nonce: Nonce::parse(nonce).unwrap(),

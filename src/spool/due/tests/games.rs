@@ -210,6 +210,7 @@ impl Game {
                 at: self.world.store.moment(now),
                 expires: self.world.store.moment(now).plus(Duration::from_secs(1_000_000)),
                 max_waiting: u64::MAX,
+                receipts: Default::default(),
                 first_lease: now.plus(Duration::from_secs(2)),
                 recipients: vec![NewRecipient {
                     address: Address::parse(&format!("you@{domain}")).unwrap(),

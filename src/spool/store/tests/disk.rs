@@ -20,7 +20,7 @@ async fn an_answer_survives_a_power_cut() {
     let row = rows(accepted).remove(0);
     assert_eq!(
         store.deliver(delivery("r1", "bob@a.test", 1)).await.unwrap(),
-        DeliveryOutcome::Delivered { cursor: 5 }
+        DeliveryOutcome::Delivered { cursor: 5, receipt: None }
     );
 
     let (store, disk) = after_crash(&disk);
@@ -69,7 +69,7 @@ async fn numbers_never_come_twice() {
         for index in 0..3 {
             let nonce = format!("n{round}-{index}");
             match state.0.deliver(delivery(&nonce, "bob@a.test", 1)).await.unwrap() {
-                DeliveryOutcome::Delivered { cursor } => {
+                DeliveryOutcome::Delivered { cursor, .. } => {
                     assert!(cursor > last, "{cursor} after {last}");
                     last = cursor;
                 }
@@ -107,7 +107,7 @@ async fn when_the_disk_works_again_so_does_the_store() {
         let disk = Arc::new(MemoryDisk::default());
         let (store, mut health) = run(disk.clone());
         store.register(address("bob@a.test"), Some("hash".into()), T0).await.unwrap();
-        let DeliveryOutcome::Delivered { cursor: first } =
+        let DeliveryOutcome::Delivered { cursor: first, .. } =
             store.deliver(delivery("r1", "bob@a.test", 1)).await.unwrap()
         else {
             panic!("not delivered");
@@ -125,7 +125,7 @@ async fn when_the_disk_works_again_so_does_the_store() {
         let again = store.deliver(delivery("r2", "bob@a.test", 1)).await.unwrap();
         assert_eq!(again == DeliveryOutcome::Already, keeps, "{again:?}");
         match store.deliver(delivery("r3", "bob@a.test", 1)).await.unwrap() {
-            DeliveryOutcome::Delivered { cursor } => {
+            DeliveryOutcome::Delivered { cursor, .. } => {
                 assert!(cursor > first + 1, "{cursor} was handed out before")
             }
             other => panic!("{other:?}"),

@@ -74,7 +74,7 @@ async fn play(daemon: &mut Daemon) -> Told {
     for nonce in ["r1", "r2"] {
         let outcome = daemon.ask(async |store| store.deliver(delivery(nonce, AGENT, 1)).await).await;
         match outcome {
-            DeliveryOutcome::Delivered { cursor } => told.cursors.push(cursor),
+            DeliveryOutcome::Delivered { cursor, .. } => told.cursors.push(cursor),
             outcome => assert_eq!(outcome, DeliveryOutcome::Already),
         }
     }

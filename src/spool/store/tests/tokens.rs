@@ -208,7 +208,7 @@ async fn cursors_of_a_name_registered_anew_go_on_above_its_predecessors() {
         .await
         .unwrap()
     {
-        DeliveryOutcome::Delivered { cursor } => cursor,
+        DeliveryOutcome::Delivered { cursor, .. } => cursor,
         other => panic!("{other:?}"),
     };
     register(&store, "bob@a.test").await;

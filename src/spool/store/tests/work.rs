@@ -32,7 +32,7 @@ async fn filled(store: &SpoolStore, messages: usize) -> Vec<u64> {
     let mut cursors = Vec::new();
     for number in 0..messages {
         match store.deliver(delivery(&format!("m{number}"), BOB, 1)).await.unwrap() {
-            DeliveryOutcome::Delivered { cursor } => cursors.push(cursor),
+            DeliveryOutcome::Delivered { cursor, .. } => cursors.push(cursor),
             other => panic!("{other:?}"),
         }
     }

@@ -207,7 +207,7 @@ async fn play(moves: Vec<Move>) {
             Move::Deliver => {
                 delivered += 1;
                 let sent = delivery(&format!("g{delivered}"), BOB, 1);
-                let DeliveryOutcome::Delivered { cursor } = store.deliver(sent).await.unwrap() else {
+                let DeliveryOutcome::Delivered { cursor, .. } = store.deliver(sent).await.unwrap() else {
                     panic!("not delivered")
                 };
                 let known = Known { stage: Stage::Fresh, claim: None, said: None, returns: 0 };

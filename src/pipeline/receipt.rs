@@ -1,0 +1,54 @@
+//! Receipts on their way: a row of the queue from our postmaster, which ends without a word where nobody wants it.
+
+use serde_json::Value;
+
+use super::{Pipeline, settle};
+use crate::proto::address::Address;
+use crate::proto::message::Message;
+use crate::proto::receipt::{Receipt, ReceiptOutcome};
+use crate::proto::time::UnixMillis;
+use crate::spool::contract::{NewReceipt, Settlement};
+use crate::spool::entry::Row;
+use crate::transfer::Via;
+
+impl Pipeline {
+    /// The receipt about a message as its author wrote it, to be made in the write that makes it true. `here`: it came
+    /// from an agent of this daemon. `None`: the author did not ask for it.
+    pub fn receipt(
+        &self,
+        message: &Message,
+        here: bool,
+        recipient: &Address,
+        outcome: ReceiptOutcome,
+        payload: Option<Value>,
+    ) -> Option<NewReceipt> {
+        let now = self.store.moment(self.env.clock.now());
+        let receipt = Receipt {
+            original_nonce: message.nonce().clone(),
+            recipient: recipient.clone(),
+            outcome,
+            at: now.wall.seconds(),
+            payload,
+        };
+        NewReceipt::about(message, here, receipt, now, self.schedule.wait_after(1))
+    }
+
+    /// A receipt has been written with what it reports: its first attempt may begin. `None`: there is none.
+    pub fn hand_over(&self, receipt: Option<Box<Row>>) {
+        if let (Some(row), Some(handover)) = (receipt, self.handover.get()) {
+            handover.rows(vec![*row]);
+        }
+    }
+}
+
+/// Whether a row carries a receipt. Nothing else is ever sent in the name of a postmaster.
+pub(super) fn is_one(row: &Row) -> bool {
+    row.sender.is_automaton() && Receipt::is_nonce(&row.nonce)
+}
+
+/// The peer does not list `receipt`: it would take it for mail.
+pub(super) fn unwanted(row: &Row, via: Via, now: UnixMillis) -> Settlement {
+    tracing::debug!(nonce = %row.nonce, to = %row.recipient, remote = via.remote, "the peer wants no receipts");
+    let text = "The recipient's server takes no receipts.";
+    Settlement::Dropped { step: settle::step(Some(via), now, String::new(), text.into()) }
+}
