@@ -117,6 +117,14 @@ fn describe(recipient: &Value, out: &mut String) {
         (remote, tls) => format!(", {remote} (TLS: {tls})"),
     };
     let _ = writeln!(out, "{:<13}{address}  {state}, attempts: {attempts}{remote}", "Recipient:");
+    if let Some(receipt) = recipient.get("receipt").filter(|receipt| receipt.is_object()) {
+        let at = receipt.get("at").and_then(Value::as_i64).unwrap_or_default();
+        let date = Calendar::from(UnixMillis::from_seconds(at));
+        let payload = receipt.get("payload").filter(|payload| !payload.is_null());
+        let payload = payload.map(|payload| format!("  {}", output::one_line(&payload.to_string())));
+        let _ =
+            writeln!(out, "  {date}  receipt: {}{}", text(receipt, "outcome"), payload.unwrap_or_default());
+    }
     if let (Some(error), true) = (recipient.get("error").and_then(Value::as_str), has_no_trail) {
         let _ = writeln!(out, "  {}", output::one_line(error));
     }
@@ -143,6 +151,17 @@ mod tests {
                       Created:     1970-01-01 00:01:00 UTC\nRetries:     2\nNext retry:  in 10s\n";
         assert_eq!(text(&found, 100), wanted);
         assert!(text(&found, 200).contains("Next retry:  pending"));
+    }
+
+    #[test]
+    fn a_receipt_is_shown_with_what_the_recipient_adds() {
+        let receipt = json!({ "outcome": "completed", "at": 60, "payload": { "table": 7 } });
+        let found = json!({ "recipients": [
+            { "address": "b@b.test", "state": "acknowledged", "attempts": 1, "trail": [], "receipt": receipt },
+        ] });
+        let wanted = "Recipient:   b@b.test  acknowledged, attempts: 1\n  \
+                      1970-01-01 00:01:00 UTC  receipt: completed  {\"table\":7}\n";
+        assert_eq!(text(&found, 0), wanted);
     }
 
     #[test]

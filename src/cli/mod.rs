@@ -11,8 +11,10 @@ use clap::{Parser, Subcommand};
 mod access;
 mod ack;
 mod agent;
+mod ask;
 mod claim;
 mod connect;
+mod content;
 mod control;
 mod dead;
 mod demo;
@@ -24,6 +26,7 @@ mod identities;
 mod inspect;
 mod keys;
 mod login;
+mod mailbox;
 mod nack;
 mod names;
 mod options;
@@ -32,7 +35,9 @@ mod password;
 mod prompt;
 mod queue;
 mod recv;
+mod reply;
 mod send;
+mod sending;
 mod server;
 mod status;
 mod target;
@@ -79,6 +84,10 @@ enum Command {
     Send(send::Send),
     /// Receive messages
     Recv(recv::Recv),
+    /// Send a request and wait for the response
+    Ask(ask::Ask),
+    /// Answer a message in the agent's mailbox
+    Reply(reply::Reply),
     /// Have an agent's messages pushed to a URL
     #[command(subcommand)]
     Webhook(webhook::Webhook),
@@ -156,6 +165,8 @@ impl Cli {
             Command::Logout(logout) => block_on(logout.run(&output)),
             Command::Send(send) => block_on(send.run(&output)),
             Command::Recv(recv) => block_on(recv.run(&output)),
+            Command::Ask(ask) => block_on(ask.run(&output)),
+            Command::Reply(reply) => block_on(reply.run(&output)),
             Command::Webhook(webhook) => block_on(webhook.run(&output)),
             Command::Claim(claim) => block_on(claim.run(&output)),
             Command::Ack(ack) => block_on(ack.run(&output)),

@@ -15,6 +15,7 @@ mod wire;
 #[cfg(feature = "demo")]
 mod zones;
 
+mod asking;
 #[cfg(feature = "demo")]
 mod bounces;
 mod claims;
