@@ -10,6 +10,7 @@ use atp::proto::address::{Address, Domain};
 use atp::proto::atk::KeyRecord;
 use atp::proto::ats::{self, Policy};
 use atp::proto::message::Message;
+use atp::proto::receipt::Receipt;
 use atp::proto::signature::{KeyId, Signature};
 use atp::proto::svcb::{PROTOCOLS, Svcb};
 use atp::proto::{canonical, json, routing};
@@ -43,11 +44,16 @@ pub fn webhook_url(data: &[u8]) {
     }
 }
 
-/// A message keeps its fields through our own bytes.
+/// A message keeps its fields through our own bytes, and a receipt what it says.
 pub fn message(data: &[u8]) {
     let Ok(message) = Message::parse(data) else { return };
     let again = Message::parse(&message.to_bytes()).expect("our own bytes");
     assert_eq!(again.object(), message.object());
+    if let Some(Ok(receipt)) = Receipt::read(&message) {
+        let written = Message::from_object(receipt.message(message.to(), 1)).expect("our own message");
+        let about = Address::postmaster(receipt.recipient.domain());
+        assert_eq!((written.from(), Receipt::read(&written)), (&about, Some(Ok(receipt))));
+    }
 }
 
 /// The canonical form of a canonical form is itself, in both kinds.

@@ -231,6 +231,30 @@ async fn a_peer_that_lists_no_receipts_gets_none() {
     }
 }
 
+/// A peer that drops fields it does not know puts the wish into `routing.atp.fields`.
+#[tokio::test(start_paused = true)]
+async fn a_wish_is_read_wherever_it_travelled() {
+    let (_net, a, b) = two().await;
+    a.submit(
+        "ann@a.example",
+        "ben@b.example",
+        "n1",
+        json!({ "receipt": ["delivered"], "cc": ["bob@b.example"] }),
+    )
+    .await;
+    let moved = json!({
+        "from": "ann@a.example", "to": "bob@b.example", "cc": ["ben@b.example"], "timestamp": NOON.seconds(),
+        "nonce": "c-0", "type": "message", "payload": { "subject": "hi" }, "routing": { "atp": {
+            "to": "ben@b.example", "cc": ["bob@b.example"], "nonce": "n1", "fields": { "receipt": ["delivered"] },
+        } },
+    });
+    b.takes(a.signed(moved), source("a.example")).await.unwrap();
+    sleep(SECOND).await;
+    let wanted = [(0, ReceiptOutcome::Delivered), (1, ReceiptOutcome::Delivered)];
+    assert_eq!(outcomes(&a, "ann@a.example", "n1").await, wanted);
+    assert_eq!(b.mailbox("bob@b.example").await.len(), 1);
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_automaton_gets_no_receipts() {
     let (net, a, b) = two().await;
