@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep};
 use super::access::{Access, AccessOptions};
 use super::content::{self, Content};
 use super::error::CliError;
+use super::http::Request;
 use super::mailbox::{self, Found, Query};
 use super::names;
 use super::output::{self, Output};
@@ -68,7 +69,11 @@ impl Ask {
         let deadline = Instant::now() + Duration::from_secs(self.timeout.into());
         sending::submit(&mut access, &message).await?;
         match answer(&mut access, &to, &nonce, after, deadline).await? {
-            Answer::Response(found) => print(&found, output),
+            Answer::Response(found) => {
+                print(&found, output)?;
+                acknowledge(&mut access, &found).await;
+                Ok(())
+            }
             Answer::Failed(why) => {
                 ended("failed", &nonce, output)?;
                 Err(CliError::failed(format!("the request {nonce} has failed: {why}")))
@@ -117,6 +122,15 @@ async fn answer(
             sleep(PAUSE.min(left)).await;
         }
     }
+}
+
+/// The response has been handed out. Where that cannot be said (the credential is for something else, a worker has the
+/// message in hand, the server does not know the call) it stays in the mailbox like any other mail.
+async fn acknowledge(access: &mut Access, found: &Found) {
+    let Some(cursor) = found.cursor else { return };
+    let body = json!({ "outcome": "completed" }).to_string();
+    let request = Request::post(&format!("me/messages/{cursor}/ack"), "application/json", body);
+    let _ = access.client.call(request.authorize(&access.credential)).await;
 }
 
 fn is_answer(found: &Found, to: &Address, nonce: &str) -> bool {

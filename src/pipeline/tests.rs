@@ -41,6 +41,7 @@ use crate::testing::resolver::ScriptedResolver;
 use crate::transfer::client::Client;
 use crate::verify::{Verifier, VerifySettings};
 
+mod acknowledged;
 mod crashes;
 mod late;
 mod pair;

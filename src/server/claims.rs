@@ -8,6 +8,7 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use serde::Serialize;
+use serde_json::Value;
 
 use self::shown::{
     Acknowledged, Claims, DeadPage, Extended, Leases, NewAcknowledgement, NewLease, NewReturn, Restored,
@@ -21,6 +22,7 @@ use super::state::{App, DomainMeant, Parameters};
 use crate::agents::{Authenticated, Need};
 use crate::env::BoxFuture;
 use crate::error::Fault;
+use crate::mailbox;
 use crate::mailbox::claims::{
     self, DEFAULT_LEASE_SECONDS, MAX_CLAIMS, MAX_DELAY_SECONDS, MAX_LEASE_SECONDS, MAX_PAYLOAD_BYTES,
     MAX_WAIT_SECONDS, MIN_LEASE_SECONDS, Wanted,
@@ -28,6 +30,7 @@ use crate::mailbox::claims::{
 use crate::proto::address::Address;
 use crate::proto::limits::{DEFAULT_PAGE, MAX_PAGE, MAX_PAGE_BYTES};
 use crate::proto::status::Reason;
+use crate::spool::contract::NewReceipt;
 use crate::spool::contract::work::{Holder, NewAck, NewNack};
 use crate::spool::entry::MAX_REASON_BYTES;
 use crate::spool::entry::work::{ClaimId, Outcome};
@@ -242,16 +245,35 @@ async fn acknowledge(app: &App, agent: Address, holder: Holder, mut members: Mem
     if matches!(holder, Holder::Nobody(_)) && !outcome.is_final() {
         return Err(malformed("Only who has claimed a message can have accepted it.").into());
     }
-    let payload = members.value("payload").map(|payload| payload.to_string());
+    let said = members.value("payload");
+    let payload = said.as_ref().map(ToString::to_string);
     if payload.as_ref().is_some_and(|payload| payload.len() > MAX_PAYLOAD_BYTES) {
         let text = format!("The member payload may have {MAX_PAYLOAD_BYTES} bytes.");
         return Err(Fault::new(Reason::TooLarge, text).into());
     }
     members.finish()?;
-    let new = NewAck { holder, outcome, payload, now: app.pipeline.env.clock.now() };
-    let acked = app.pipeline.store.ack(agent.clone(), new).await??;
+    let receipt = receipt(app, &agent, holder.cursor(), outcome, said).await?;
+    let new = NewAck { holder, outcome, payload, receipt, now: app.pipeline.env.clock.now() };
+    let mut acked = app.pipeline.store.ack(agent.clone(), new).await??;
+    app.pipeline.hand_over(acked.receipt.take());
     tracing::debug!(%agent, cursor = holder.cursor(), outcome = outcome.as_str(), "acknowledged");
     told(Acknowledged::of(holder.cursor(), &acked)?)
+}
+
+/// The receipt that the message's author wants of its acknowledgement, if any.
+async fn receipt(
+    app: &App,
+    agent: &Address,
+    cursor: u64,
+    outcome: Outcome,
+    payload: Option<Value>,
+) -> Result<Option<NewReceipt>, Fault> {
+    let Some(mail) = app.pipeline.store.mail(agent.clone(), cursor).await? else { return Ok(None) };
+    let here = mail.arrival.from_ip.is_none();
+    // Up to a megabyte of JSON: nothing for a thread that others wait for.
+    let author = tokio::task::spawn_blocking(move || mailbox::receipt::asking(&mail));
+    let author = author.await.map_err(Fault::internal)?;
+    Ok(author.and_then(|author| app.pipeline.receipt(&author, here, agent, outcome.into(), payload)))
 }
 
 async fn worker(app: &App, headers: &HeaderMap, parameters: &Parameters) -> Result<Authenticated, Fault> {

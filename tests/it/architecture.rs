@@ -55,6 +55,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "spool::contract::webhooks::WaitingPushes",
             "spool::contract::Trace",
             "spool::contract::receipts::Heard",
+            // What is to be made with an acknowledgement.
+            "spool::contract::NewReceipt",
             "spool::contract::ActionPage",
             "spool::contract::Counts",
             "spool::contract::Destination",

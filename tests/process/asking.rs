@@ -64,8 +64,9 @@ fn a_request_is_answered_across_two_domains() {
     let nonce = request["nonce"].as_str().unwrap();
     // What only looks like the answer is not taken for it.
     pair.place.send(&pair.bob, "agent", "agent@alice.local", "something else");
-    let replied = pair.run(&pair.bob, &["reply", nonce, "-b", "144"]);
-    assert_eq!(replied.code, 0, "{replied:?}");
+    // The one who asked acknowledges the response once it has been handed out.
+    let replied = pair.run(&pair.bob, &["reply", nonce, "-b", "144", "--wait=acked"]);
+    assert_eq!((replied.code, &parsed(&replied)["status"]), (0, &json!("acknowledged")), "{replied:?}");
     let said = asked.join().unwrap();
     assert_eq!(said.code, 0, "{said:?}");
     let response = parsed(&said);

@@ -7,9 +7,10 @@
 
 use std::time::Duration;
 
-use super::{Answer, Mail};
+use super::{Answer, Mail, NewReceipt};
 use crate::proto::address::Address;
 use crate::proto::time::UnixMillis;
+use crate::spool::entry::Row;
 use crate::spool::entry::work::{Acknowledgement, ClaimId, DeadRecord, Outcome};
 
 /// A message that has come back so often is not handed out again: it becomes a dead letter.
@@ -88,6 +89,8 @@ pub struct NewAck {
     pub outcome: Outcome,
     /// What else: the text of a JSON value. `None`: nothing.
     pub payload: Option<String>,
+    /// The receipt to be made with it. `None`: none is wanted.
+    pub receipt: Option<NewReceipt>,
     /// Now.
     pub now: UnixMillis,
 }
@@ -99,6 +102,8 @@ pub struct Acked {
     pub ack: Acknowledgement,
     /// Until when the worker still has the message in hand. `None`: it is done with.
     pub until: Option<UnixMillis>,
+    /// The receipt on its way to the author, whose first attempt may begin. `None`: there is none.
+    pub receipt: Option<Box<Row>>,
 }
 
 /// A worker gives a message back.

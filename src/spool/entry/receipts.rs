@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::work::Outcome;
 use crate::proto::address::Address;
 use crate::proto::message::ReceiptsWanted;
 use crate::proto::nonce::Nonce;
@@ -42,4 +43,15 @@ pub struct HeardRecord {
     pub payload: Option<String>,
     /// When it was heard.
     pub heard: UnixMillis,
+}
+
+impl From<Outcome> for ReceiptOutcome {
+    fn from(outcome: Outcome) -> ReceiptOutcome {
+        match outcome {
+            Outcome::Accepted => ReceiptOutcome::Accepted,
+            Outcome::Completed => ReceiptOutcome::Completed,
+            Outcome::Failed => ReceiptOutcome::Failed,
+            Outcome::Rejected => ReceiptOutcome::Rejected,
+        }
+    }
 }

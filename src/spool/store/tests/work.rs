@@ -57,7 +57,7 @@ async fn one(store: &SpoolStore, token: u64, now: UnixMillis) -> ClaimId {
 }
 
 fn new_ack(holder: Holder, outcome: Outcome, now: UnixMillis) -> NewAck {
-    NewAck { holder, outcome, payload: None, now }
+    NewAck { holder, outcome, payload: None, receipt: None, now }
 }
 
 async fn ack(

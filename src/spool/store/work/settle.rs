@@ -41,7 +41,8 @@ impl Writer {
         };
         record.ack = Some(ack.clone());
         self.put_work(mailbox, cursor, &record)?;
-        Ok(Ok(Acked { ack, until }))
+        let receipt = new.receipt.clone().map(|receipt| self.put_receipt(receipt)).transpose()?.flatten();
+        Ok(Ok(Acked { ack, until, receipt: receipt.map(Box::new) }))
     }
 
     /// What is known of a message that was claimed under that name, and since then by nobody else.
@@ -149,7 +150,9 @@ fn said_before(record: &WorkRecord, new: &NewAck, ack: &Acknowledgement) -> Opti
             let may_speak = matches!(new.holder, Holder::Nobody(_)) && ack.outcome.is_final();
             (!may_speak).then_some(Err(NotYours::Ended))
         }
-        Some(said) if said.repeats(ack) => Some(Ok(Acked { ack: said.clone(), until: record.state.due() })),
+        Some(said) if said.repeats(ack) => {
+            Some(Ok(Acked { ack: said.clone(), until: record.state.due(), receipt: None }))
+        }
         Some(said) if said.outcome.is_final() || !ack.outcome.is_final() => Some(Err(NotYours::Acknowledged)),
         None if !is_held && !ack.outcome.is_final() => Some(Err(NotYours::Ended)),
         _ => None,
