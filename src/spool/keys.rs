@@ -73,6 +73,8 @@ pub const RECEIPTS: &[u8] = b"R";
 pub const PUSHES: &[u8] = b"V";
 /// The same by due time: `W` mailbox, due, cursor.
 pub const PUSHES_DUE: &[u8] = b"W";
+/// Up to which number had been counted when the daemon had been running for so long: `T` running time.
+pub const RUNNING_MARKS: &[u8] = b"T";
 
 /// Bytes of the nonce's hash that lead the keys of identities.
 const NONCE_HASH_BYTES: usize = 8;

@@ -2,14 +2,26 @@
 
 use std::time::Duration;
 
-use super::{SpoolStore, Writer};
+use super::{Committer, SpoolStore, Writer};
 use crate::proto::time::UnixMillis;
+use crate::spool::contract::keeping::MailboxLimits;
 use crate::spool::contract::{KeepStore, StoreError};
+use crate::spool::entry::keeping::{LimitsRecord, Setting};
 use crate::spool::entry::{self, MailRecord};
 use crate::spool::keys;
 
-/// How long an acknowledged message is kept.
-const KEEP_ACKNOWLEDGED: Duration = Duration::from_secs(7 * 24 * 3600);
+/// An acknowledged message is looked at again after this time at the latest, so that limits which have been changed
+/// meanwhile hold for it too.
+const LOOK_AGAIN: Duration = Duration::from_secs(30 * 24 * 3600);
+
+impl Committer {
+    /// What mailboxes keep for which the operator has set nothing.
+    #[must_use]
+    pub fn keeping(mut self, limits: MailboxLimits) -> Committer {
+        self.writer.limits = limits;
+        self
+    }
+}
 
 impl Writer {
     /// Puts an entry into a mailbox, behind all others. Says where.
@@ -35,15 +47,51 @@ impl Writer {
         self.release_body(&record.body)
     }
 
-    /// Notes that a message was acknowledged `at` that time, and need not be kept for ever.
-    pub(super) fn keep_until_after_ack(&mut self, mailbox: u64, cursor: u64, at: UnixMillis) {
-        self.put(keys::keeping::expiring(at.plus(KEEP_ACKNOWLEDGED), mailbox, cursor), Vec::new());
+    /// A message has been acknowledged for good at `at`: it goes when its mailbox's time for such is over. To be
+    /// called once for each, in the job that writes the acknowledgement.
+    pub(super) fn keep_until_after_ack(
+        &mut self,
+        mailbox: u64,
+        cursor: u64,
+        at: UnixMillis,
+    ) -> Result<(), StoreError> {
+        let acknowledged = self.running.moment(at);
+        let keep = self.limits_of(mailbox)?.keep_acknowledged.unwrap_or(LOOK_AGAIN).min(LOOK_AGAIN);
+        let key = keys::keeping::expiring(acknowledged.wall.plus(keep), mailbox, cursor);
+        self.put(key, entry::encode(&acknowledged)?);
+        Ok(())
+    }
+
+    /// The limits of a mailbox.
+    fn limits_of(&self, mailbox: u64) -> Result<MailboxLimits, StoreError> {
+        let record = self.get(&keys::keeping::limits_of_mailbox(mailbox))?;
+        let own: LimitsRecord = record.map(|bytes| entry::decode(&bytes)).transpose()?.unwrap_or_default();
+        let time =
+            |own, otherwise: Option<Duration>| resolve(own, otherwise.map(millis)).map(Duration::from_millis);
+        Ok(MailboxLimits {
+            keep_acknowledged: time(own.keep_acknowledged, self.limits.keep_acknowledged),
+            keep_unread: time(own.keep_unread, self.limits.keep_unread),
+            quota: resolve(own.quota, self.limits.quota),
+        })
     }
 
     /// Those who watch a mailbox are to look again, once what has been written is on disk.
     pub(super) fn wake(&mut self, mailbox: u64) {
         self.woken.push(mailbox);
     }
+}
+
+/// A limit as it holds. `None`: there is none.
+fn resolve(own: Setting, otherwise: Option<u64>) -> Option<u64> {
+    match own {
+        Setting::Default => otherwise,
+        Setting::Unlimited => None,
+        Setting::At(limit) => Some(limit),
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn size(record: &MailRecord) -> i64 {

@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use self::fetch::Slowness;
 use self::group::GroupedDisk;
 use self::running::Running;
+use super::contract::keeping::MailboxLimits;
 use super::contract::{Arrivals, StoreError, UnderWay};
 use super::entry::RecordError;
 use super::identities::{Identities, Limits, manifest};
@@ -127,6 +128,8 @@ struct Writer {
     /// How much of the running time is on disk.
     running_written: RunningMillis,
     under_way: UnderWay,
+    /// What mailboxes keep for which nothing else has been set.
+    limits: MailboxLimits,
     slowness: Arc<Slowness>,
     next_number: u64,
     /// Numbers below this are reserved on disk.
@@ -180,6 +183,7 @@ fn open_with(
         running,
         running_written: running.total(),
         under_way: under_way.clone(),
+        limits: MailboxLimits::default(),
         slowness: Arc::clone(&slowness),
         next_number: reserved,
         reserved,

@@ -33,7 +33,7 @@ impl Writer {
         }
         let until = if ack.outcome.is_final() {
             self.unlist(mailbox, cursor, record.state);
-            self.keep_until_after_ack(mailbox, cursor, new.now);
+            self.keep_until_after_ack(mailbox, cursor, new.now)?;
             record.state = WorkState::Done;
             None
         } else {
