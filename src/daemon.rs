@@ -117,7 +117,7 @@ async fn assemble(config: &Config, home: &Home) -> Result<Daemon, StartError> {
     let node = home.node(config.first_domain());
     // The store's lock comes first: what follows must not disturb a server that is running.
     let ballast = Arc::new(Ballast::new(node.ballast()));
-    let store = store::open(&node.store(), Arc::clone(&ballast)).await?;
+    let store = store::open(&node.store(), Arc::clone(&ballast), room::mailboxes(&config.mailbox)).await?;
     node.announce(config.domains())?;
     let listener = listen::bind(config.listen_host(), config.server.port)
         .map_err(|error| StartError::bind(config.listen_host(), config.server.port, error))?;

@@ -20,10 +20,10 @@ use crate::error::Fault;
 use crate::proto::address::{Address, Domain};
 use crate::proto::message::Message;
 use crate::proto::routing;
-use crate::proto::status::Reason;
+use crate::proto::status::{Contact, Reason};
 use crate::proto::time::UnixMillis;
 use crate::sign::{CanonicalForm, Signed, Signer};
-use crate::spool::contract::Store;
+use crate::spool::contract::{Settlement, Store};
 use crate::spool::due::{Attempted, Handover};
 use crate::spool::entry::{Row, Unanswered};
 use crate::spool::retry::Schedule;
@@ -38,6 +38,7 @@ use crate::verify::{Received, Verifier};
 pub mod families;
 pub mod operator;
 mod overdue;
+mod own;
 mod receipt;
 mod reference;
 mod settle;
@@ -171,6 +172,11 @@ impl Pipeline {
     /// Carries one leased row through its attempt, and writes down what came of it.
     pub async fn outbound(&self, row: Row) -> Attempted {
         self.counters.attempts_begun.add();
+        if self.domains.contains(row.recipient.domain()) {
+            let attempted = self.attempt_own(&row).await;
+            self.counters.attempts_ended.add();
+            return attempted;
+        }
         let started = Instant::now();
         let (outcome, message) = match self.read(&row).await {
             Ok(message) => (self.attempt(&row, &message).await, Some(message)),
@@ -178,9 +184,15 @@ impl Pipeline {
         };
         let contact = outcome.contact();
         let settlement = self.settlement(&row, message.as_ref(), outcome, micros_since(started));
+        let attempted = self.settle(&row, contact, settlement).await;
+        self.counters.attempts_ended.add();
+        attempted
+    }
+
+    /// Writes down what came of an attempt.
+    async fn settle(&self, row: &Row, contact: Contact, settlement: Settlement) -> Attempted {
         let (due, trouble) = (settlement.due(), settlement.trouble());
         let settled = self.store.settle(row.id, self.env.clock.now(), settlement).await;
-        self.counters.attempts_ended.add();
         // If the end could not be stored, the peer knows the message by its identity when it comes again.
         match settled {
             Ok(()) => Attempted { due, contact, trouble, settled: true },

@@ -9,11 +9,11 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::checked::{
-    CertificateFiles, Config, Dns, Guard, Log, MAX_ATTEMPTS, MIN_ATTEMPTS, Queue, RegistrationMode, Server,
-    Verify, Webhooks, resolver_address,
+    CertificateFiles, Config, Dns, Guard, Log, MAX_ATTEMPTS, MIN_ATTEMPTS, Mailbox, Queue, RegistrationMode,
+    Server, Verify, Webhooks, resolver_address,
 };
 use super::file::File;
-use super::{ConfigError, Overrides, units};
+use super::{ConfigError, Overrides, limits, units};
 use crate::proto::address::Domain;
 use crate::proto::limits::SIGNING_ROOM_BYTES;
 use crate::secret::Secret;
@@ -50,6 +50,7 @@ pub(super) fn check(file: File, over: Overrides, path: Option<&Path>) -> Result<
             refuse_neutral: file.verify.refuse_neutral,
         },
         queue: queue(&file.queue, &origin)?,
+        mailbox: mailbox(&file.mailbox, &origin)?,
         guard: guard(&file.guard, &origin)?,
         webhooks: webhooks(&file.webhooks, &origin)?,
         extra_roots: file.tls.extra_roots,
@@ -203,6 +204,15 @@ fn queue(file: &super::file::Queue, origin: &Origin) -> Result<Queue, ConfigErro
     })
 }
 
+fn mailbox(file: &super::file::Mailbox, origin: &Origin) -> Result<Mailbox, ConfigError> {
+    let keep = |key, text: &str| limits::keep(text).map_err(|remedy| origin.wrong(key, remedy));
+    Ok(Mailbox {
+        keep_acknowledged: keep("mailbox.keep_acknowledged", &file.keep_acknowledged)?,
+        keep_unread: keep("mailbox.keep_unread", &file.keep_unread)?,
+        quota_bytes: limits::quota(&file.quota).map_err(|remedy| origin.wrong("mailbox.quota", remedy))?,
+    })
+}
+
 fn guard(file: &super::file::Guard, origin: &Origin) -> Result<Guard, ConfigError> {
     if file.min_free_disk_percent > 100 {
         return Err(origin.wrong("guard.min_free_disk_percent", "must be 0 to 100"));
@@ -339,6 +349,12 @@ mod tests {
             ("[queue]\nmax_attempts = 0", "queue.max_attempts"),
             ("[queue]\nmax_attempts_per_destination = 0", "queue.max_attempts_per_destination"),
             ("[queue]\nmax_waiting_per_sender = 0", "queue.max_waiting_per_sender"),
+            ("[mailbox]\nkeep_acknowledged = \"0\"", "mailbox.keep_acknowledged"),
+            ("[mailbox]\nkeep_acknowledged = \"100000d\"", "mailbox.keep_acknowledged"),
+            ("[mailbox]\nkeep_unread = \"1s\"", "mailbox.keep_unread"),
+            ("[mailbox]\nkeep_unread = \"ever\"", "mailbox.keep_unread"),
+            ("[mailbox]\nquota = \"never\"", "mailbox.quota"),
+            ("[mailbox]\nquota = \"10\"", "mailbox.quota"),
             ("[guard]\nmin_free_disk = \"5%\"", "guard.min_free_disk"),
             ("[guard]\nmin_free_disk_percent = 101", "guard.min_free_disk_percent"),
             ("[guard]\nmax_memory = \"1MiB\"", "guard.max_memory"),

@@ -28,6 +28,8 @@ pub struct Config {
     pub verify: Verify,
     /// When to try again.
     pub queue: Queue,
+    /// What mailboxes keep.
+    pub mailbox: Mailbox,
     /// When to take in no messages.
     pub guard: Guard,
     /// Where webhooks may be dialled.
@@ -113,6 +115,17 @@ pub struct Queue {
     pub max_attempts_per_destination: u32,
     /// Rows of one sender that may wait after trouble.
     pub max_waiting_per_sender: u64,
+}
+
+/// `[mailbox]`, checked.
+#[derive(Debug, Clone, Copy)]
+pub struct Mailbox {
+    /// How long a message is kept after it was acknowledged. `None`: for good.
+    pub keep_acknowledged: Option<Duration>,
+    /// How long a message is kept that nobody acknowledges. `None`: for good.
+    pub keep_unread: Option<Duration>,
+    /// How many bytes of messages a mailbox takes. `None`: as many as come.
+    pub quota_bytes: Option<u64>,
 }
 
 /// `[guard]`, checked.

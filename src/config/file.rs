@@ -23,6 +23,8 @@ pub struct File {
     pub verify: Verify,
     /// When it tries again, and when it gives up.
     pub queue: Queue,
+    /// What mailboxes keep.
+    pub mailbox: Mailbox,
     /// When it takes no messages for want of room.
     pub guard: Guard,
     /// Where it may push agents' messages to.
@@ -132,6 +134,24 @@ impl Default for Queue {
             max_attempts_per_destination: 32,
             max_waiting_per_sender: 200_000,
         }
+    }
+}
+
+/// `[mailbox]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Mailbox {
+    /// How long a message is kept after it was acknowledged; `"never"`: it is never deleted for that.
+    pub keep_acknowledged: String,
+    /// How long a message is kept that nobody acknowledges; `"never"`: it is never deleted for that.
+    pub keep_unread: String,
+    /// How many bytes of messages a mailbox takes; `"unlimited"`: as many as come.
+    pub quota: String,
+}
+
+impl Default for Mailbox {
+    fn default() -> Mailbox {
+        Mailbox { keep_acknowledged: "7d".into(), keep_unread: "30d".into(), quota: "10GiB".into() }
     }
 }
 

@@ -10,6 +10,7 @@ mod check;
 pub mod checked;
 pub mod file;
 pub mod home;
+pub mod limits;
 pub mod private;
 pub mod runtime;
 pub mod units;

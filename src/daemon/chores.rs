@@ -19,6 +19,10 @@ use crate::server::state::App;
 const FORGET_EVERY: Duration = Duration::from_secs(600);
 /// How long the sweep lets others go first between two steps.
 const FORGET_PAUSE: Duration = Duration::from_millis(200);
+/// How often messages whose time in their mailbox is over are looked for.
+const EXPIRE_EVERY: Duration = Duration::from_secs(600);
+/// How long that sweep lets others go first between two steps.
+const EXPIRE_PAUSE: Duration = Duration::from_millis(100);
 /// How often late messages are looked for.
 const LATE_EVERY: Duration = Duration::from_secs(60);
 /// How many times as long as the search took it rests: the longer the queue, the more rarely it is walked through.
@@ -37,6 +41,7 @@ const IDLE_EVERY: Duration = Duration::from_secs(30);
 pub(super) fn start(app: &Arc<App>, env: &Env, keys: Keys, neighbours: &Neighbours) -> JoinSet<()> {
     let mut chores = JoinSet::new();
     chores.spawn(forget(Arc::clone(&app.pipeline), Arc::clone(&env.clock)).in_current_span());
+    chores.spawn(expire(Arc::clone(&app.pipeline), Arc::clone(&env.clock)).in_current_span());
     chores.spawn(tell_late(Arc::clone(&app.pipeline)).in_current_span());
     chores.spawn(pack(Arc::clone(&app.pipeline), Arc::clone(&env.clock)).in_current_span());
     chores.spawn(follow_keys(keys, neighbours.clone()).in_current_span());
@@ -53,6 +58,19 @@ async fn forget(pipeline: Arc<Pipeline>, clock: Arc<dyn Clock>) {
             Err(error) => {
                 tracing::warn!(%error, "expired identities could not be dropped");
                 sleep(FORGET_EVERY).await;
+            }
+        }
+    }
+}
+
+async fn expire(pipeline: Arc<Pipeline>, clock: Arc<dyn Clock>) {
+    loop {
+        match pipeline.store.expire(pipeline.store.moment(clock.now())).await {
+            Ok(true) => sleep(EXPIRE_PAUSE).await,
+            Ok(false) => sleep(EXPIRE_EVERY).await,
+            Err(error) => {
+                tracing::warn!(%error, "messages whose time is over could not be deleted");
+                sleep(EXPIRE_EVERY).await;
             }
         }
     }

@@ -7,6 +7,7 @@ use tokio::time::sleep;
 
 use crate::config::checked;
 use crate::guard::{Guard, Limits, Shortage};
+use crate::spool::contract::keeping::MailboxLimits;
 
 /// How often the machine is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -16,6 +17,15 @@ pub(super) fn limits(config: &checked::Guard) -> Limits {
         min_free_bytes: config.min_free_disk_bytes,
         min_free_percent: config.min_free_disk_percent,
         max_memory_bytes: config.max_memory_bytes,
+    }
+}
+
+/// What mailboxes keep for which the operator has set nothing.
+pub(super) fn mailboxes(config: &checked::Mailbox) -> MailboxLimits {
+    MailboxLimits {
+        keep_acknowledged: config.keep_acknowledged,
+        keep_unread: config.keep_unread,
+        quota: config.quota_bytes,
     }
 }
 

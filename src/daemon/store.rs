@@ -16,6 +16,7 @@ use crate::env::ballast::{Ballast, BallastedDisk};
 use crate::env::disk::DiskError;
 use crate::env::local_files::LocalFiles;
 use crate::env::sled_disk::SledDisk;
+use crate::spool::contract::keeping::MailboxLimits;
 use crate::spool::contract::{Store, StoreError};
 use crate::spool::store::{self, Committer};
 
@@ -65,7 +66,11 @@ pub(super) struct Opened {
 
 /// Opens the store, waiting for a server that is just stopping, and starts its committer. On a full disk the ballast
 /// goes first, so that what was accepted can be delivered.
-pub(super) async fn open(directory: &Path, ballast: Arc<Ballast>) -> Result<Opened, StartError> {
+pub(super) async fn open(
+    directory: &Path,
+    ballast: Arc<Ballast>,
+    limits: MailboxLimits,
+) -> Result<Opened, StartError> {
     private::create_dir(directory)?;
     let disk = open_disk(directory, &ballast).await?;
     let disk = Arc::new(BallastedDisk::new(disk, ballast));
@@ -73,7 +78,7 @@ pub(super) async fn open(directory: &Path, ballast: Arc<Ballast>) -> Result<Open
     let opening = tokio::task::spawn_blocking(move || {
         let files = LocalFiles::open(&identities)
             .map_err(|error| StoreError::Failed(format!("{}: {error}", identities.display())))?;
-        store::open(disk, Arc::new(files))
+        store::open_keeping(disk, Arc::new(files), limits)
     });
     let opened = opening.await.map_err(|error| StartError::Other(error.to_string()))?;
     let (store, committer, health) = opened.map_err(|error| no_store(directory, error))?;

@@ -20,6 +20,9 @@ use crate::verify::Verified;
 pub mod bounce;
 pub mod receipt;
 
+/// When the sender of a message to a full mailbox may come back.
+const FULL_RETRY_AFTER: Duration = Duration::from_secs(10);
+
 /// What became of a message that was not refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Delivered {
@@ -36,7 +39,8 @@ pub enum Delivered {
 /// `first_wait`: how long until a receipt's first attempt that vanished is made again.
 ///
 /// # Errors
-/// [`Fault`] if the identity is known with other content, nobody has the address, or the store fails.
+/// [`Fault`] if the identity is known with other content, nobody has the address, its mailbox is full, or the store
+/// fails.
 pub async fn deliver(
     store: &Arc<dyn Store>,
     verified: &Verified,
@@ -82,6 +86,10 @@ pub async fn deliver(
             Reason::Conflict,
             "Another message with this sender, nonce and recipient was delivered before.",
         )),
+        DeliveryOutcome::Full => {
+            Err(Fault::new(Reason::MailboxFull, "The recipient's mailbox is full; please try again later.")
+                .after(FULL_RETRY_AFTER))
+        }
         DeliveryOutcome::UnknownAgent => {
             Err(Fault::new(Reason::UnknownAgent, "There is no such agent here."))
         }

@@ -9,7 +9,7 @@ use crate::deliver::bounce::{self, Failed};
 use crate::env::rng;
 use crate::proto::address::Address;
 use crate::proto::message::Message;
-use crate::proto::status::Reason;
+use crate::proto::status::{DELIVERED_CODE, Reason};
 use crate::proto::time::UnixMillis;
 use crate::spool::contract::Settlement;
 use crate::spool::entry::{Row, Step, Unanswered};
@@ -18,8 +18,6 @@ use crate::transfer::{Again, Failure, Outcome, Via};
 
 /// How long keys and policies get to spread through DNS caches.
 const SPREADING: Duration = Duration::from_secs(3600);
-/// The code of a row's last step when all went well (RFC 3463 §3.1).
-const DELIVERED_CODE: &str = "250 2.0.0";
 
 impl Pipeline {
     /// Decides what becomes of a row. `message`: the author's, if it could be read. `micros`: how long the

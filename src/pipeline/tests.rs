@@ -44,6 +44,7 @@ use crate::verify::{Verifier, VerifySettings};
 mod acknowledged;
 mod crashes;
 mod late;
+mod own;
 mod pair;
 mod receipts;
 mod reference;

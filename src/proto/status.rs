@@ -3,6 +3,9 @@
 
 use std::fmt;
 
+/// The code of a message's last step when all went well (RFC 3463 §3.1).
+pub const DELIVERED_CODE: &str = "250 2.0.0";
+
 /// Who has to change something before the same request can succeed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Party {

@@ -120,7 +120,8 @@ pub struct NewRecipient {
 /// What is to be done for a recipient.
 #[derive(Debug, Clone)]
 pub enum Fate {
-    /// An agent of this daemon: into its mailbox, in the same write.
+    /// An agent of this daemon: into its mailbox, in the same write. If that has no room, and there are other
+    /// recipients, a row of the queue.
     Own,
     /// Elsewhere: a row of the queue.
     Remote,
@@ -138,7 +139,7 @@ pub enum Fate {
 pub enum Acceptance {
     /// It is on disk. The rows' first attempts may begin.
     Accepted {
-        /// One for each remote recipient.
+        /// One for each remote recipient, and for each own one whose mailbox has no room.
         rows: Vec<Row>,
     },
     /// The same was accepted before.
@@ -149,6 +150,8 @@ pub enum Acceptance {
     Changed,
     /// Too much of this sender's mail waits already.
     QueueFull,
+    /// Its only recipient is an agent of this daemon whose mailbox has no room for it now.
+    Full,
 }
 
 /// A verified transfer ready for its recipient's mailbox.
@@ -182,6 +185,8 @@ pub enum DeliveryOutcome {
     Conflict,
     /// Nobody has that address.
     UnknownAgent,
+    /// Its mailbox has no room for it now. Nothing is remembered of it.
+    Full,
 }
 
 /// What an attempt came to.

@@ -18,6 +18,9 @@ use crate::spool::entry::{Row, Step};
 const MAX_LOOKS: usize = 3;
 const NO_SUCH_AGENT: &str = "There is no such agent here.";
 
+/// When the sender of a message to a full mailbox may come back.
+const FULL_RETRY_AFTER: Duration = Duration::from_secs(10);
+
 /// Makes the bounce for a recipient that does not exist. The argument is that recipient.
 pub type MakeBounce<'a> = &'a (dyn Fn(&Address) -> Option<bytes::Bytes> + Sync);
 
@@ -26,7 +29,7 @@ pub type MakeBounce<'a> = &'a (dyn Fn(&Address) -> Option<bytes::Bytes> + Sync);
 pub enum Admitted {
     /// It is on disk.
     Now {
-        /// One for each recipient elsewhere; their first attempts may begin.
+        /// One for each recipient elsewhere, or here without room; their first attempts may begin.
         rows: Vec<Row>,
         /// Recipients here who have it now.
         delivered: u64,
@@ -56,15 +59,14 @@ impl Admission<'_> {
     ///
     /// # Errors
     /// [`Reason::UnknownAgent`] if its only recipient would be one of ours and does not exist,
-    /// [`Reason::Conflict`] if the nonce was used for something else, or the store's fault.
+    /// [`Reason::MailboxFull`] if that has no room, [`Reason::Conflict`] if the nonce was used for something else, or the store's fault.
     pub async fn admit(&self, submission: &Submission, bounce: MakeBounce<'_>) -> Result<Admitted, Fault> {
         for _ in 0..MAX_LOOKS {
             let recipients = match self.recipients(submission, bounce).await {
                 Ok(recipients) => recipients,
                 Err(refusal) => return self.repeated(submission, refusal).await,
             };
-            let own = recipients.iter().filter(|recipient| matches!(recipient.fate, Fate::Own));
-            let delivered = own.count() as u64;
+            let own = recipients.iter().filter(|recipient| matches!(recipient.fate, Fate::Own)).count();
             let now = self.store.moment(self.env.clock.now());
             let wall = UnixMillis::from_seconds(submission.message().timestamp());
             let stamped = Moment { wall, ..Moment::default() };
@@ -82,12 +84,21 @@ impl Admission<'_> {
                 recipients,
             };
             match self.store.accept(new).await? {
-                Acceptance::Accepted { rows } => return Ok(Admitted::Now { rows, delivered }),
+                Acceptance::Accepted { rows } => {
+                    // Those whose mailbox is full.
+                    let wait = rows.iter().filter(|row| self.domains.contains(row.recipient.domain()));
+                    let delivered = own.saturating_sub(wait.count()) as u64;
+                    return Ok(Admitted::Now { rows, delivered });
+                }
                 Acceptance::Already => return Ok(Admitted::Before),
                 Acceptance::Conflict => return Err(conflict()),
                 Acceptance::QueueFull => {
                     let text = "Too many of your messages wait for delivery; please try again later.";
                     return Err(Fault::new(Reason::NoSpace, text));
+                }
+                Acceptance::Full => {
+                    let text = "The recipient's mailbox is full; please try again later.";
+                    return Err(Fault::new(Reason::MailboxFull, text).after(FULL_RETRY_AFTER));
                 }
                 Acceptance::Changed => {}
             }

@@ -10,6 +10,17 @@ use crate::spool::entry::{self, Arrival, Body, MailRecord, Row, RowId, SentRecip
 use crate::spool::keys;
 use crate::spool::state::{Ending, State};
 
+/// Where a recipient's copy can go at once.
+#[derive(Clone, Copy)]
+enum OwnPlace {
+    /// Into this mailbox.
+    Mailbox(u64),
+    /// Into a mailbox that has no room now.
+    Full,
+    /// Nowhere here.
+    NotHere,
+}
+
 impl Writer {
     pub(super) fn accept(&mut self, submission: NewSubmission) -> Result<Acceptance, StoreError> {
         let sent_key = keys::sent(&submission.from, &submission.nonce);
@@ -21,9 +32,12 @@ impl Writer {
         if self.queue_is_full(&submission)? {
             return Ok(Acceptance::QueueFull);
         }
-        let Some(mailboxes) = self.own_mailboxes(&submission.recipients)? else {
+        let Some(places) = self.own_places(&submission)? else {
             return Ok(Acceptance::Changed);
         };
+        if matches!(places[..], [OwnPlace::Full]) {
+            return Ok(Acceptance::Full);
+        }
         let holders =
             submission.recipients.iter().filter(|r| !matches!(r.fate, Fate::Unknown { .. })).count();
         let holders = u16::try_from(holders)
@@ -34,20 +48,20 @@ impl Writer {
         let mut recipients = Vec::with_capacity(submission.recipients.len());
         let mut here = Vec::new();
         for (index, recipient) in (0u16..).zip(&submission.recipients) {
-            let sent = match &recipient.fate {
-                Fate::Own => {
-                    let mailbox = mailboxes[usize::from(index)];
+            let sent = match (&recipient.fate, places[usize::from(index)]) {
+                (Fate::Own, OwnPlace::Mailbox(mailbox)) => {
                     self.put_local_mail(mailbox, submission.at.wall, body.clone())?;
                     here.push(index);
                     ended(&recipient.address, Ending::Delivered, None)
                 }
-                Fate::Unknown { bounce, step } => {
+                (Fate::Unknown { bounce, step }, _) => {
                     if let Some(bounce) = bounce {
                         self.put_bounce(&submission.from, number, bounce, submission.at.wall)?;
                     }
                     ended(&recipient.address, Ending::Bounced, Some(step.clone()))
                 }
-                Fate::Remote => {
+                // A full mailbox is tried again like another server.
+                (Fate::Remote, _) | (Fate::Own, OwnPlace::Full | OwnPlace::NotHere) => {
                     let id = RowId { entry: number, recipient: index };
                     let row = new_row(id, &submission, usize::from(index), body.clone());
                     self.put(keys::fresh(id), entry::encode(&row)?);
@@ -96,23 +110,31 @@ impl Writer {
         Ok(waiting >= submission.max_waiting)
     }
 
-    /// The mailbox of each `Own` recipient (0 for the others). `None`: one of them has gone.
-    fn own_mailboxes(&self, recipients: &[NewRecipient]) -> Result<Option<Vec<u64>>, StoreError> {
+    /// Where each recipient's copy can go at once. `None`: an `Own` recipient has gone.
+    fn own_places(&self, submission: &NewSubmission) -> Result<Option<Vec<OwnPlace>>, StoreError> {
         let reader = self.reader();
-        let mut mailboxes = Vec::with_capacity(recipients.len());
-        for recipient in recipients {
-            mailboxes.push(match recipient.fate {
-                Fate::Own => match reader.account(&recipient.address)? {
-                    Some(account) => account.mailbox,
+        let mut places = Vec::with_capacity(submission.recipients.len());
+        for NewRecipient { address, fate } in &submission.recipients {
+            places.push(match fate {
+                Fate::Own => match reader.account(address)? {
+                    Some(account) if self.is_full(address, &account, submission.message.len())? => {
+                        OwnPlace::Full
+                    }
+                    Some(account) => OwnPlace::Mailbox(account.mailbox),
                     None => return Ok(None),
                 },
-                Fate::Remote | Fate::Unknown { .. } => 0,
+                Fate::Remote | Fate::Unknown { .. } => OwnPlace::NotHere,
             });
         }
-        Ok(Some(mailboxes))
+        Ok(Some(places))
     }
 
-    fn put_local_mail(&mut self, mailbox: u64, at: UnixMillis, body: Body) -> Result<(), StoreError> {
+    pub(super) fn put_local_mail(
+        &mut self,
+        mailbox: u64,
+        at: UnixMillis,
+        body: Body,
+    ) -> Result<(), StoreError> {
         self.put_mail(mailbox, &MailRecord { arrival: Arrival::local(at), restore: false, body })?;
         Ok(())
     }
@@ -127,16 +149,19 @@ impl Writer {
     ) -> Result<(), StoreError> {
         let reader = self.reader();
         // Numbers only grow: a mailbox made after the submission belongs to somebody else of that name.
-        let account = match reader.account(sender)?.filter(|account| account.mailbox < entry) {
-            Some(account) => Some(account),
-            None => reader.account(&Address::postmaster(sender.domain()))?,
+        let (owner, account) = match reader.account(sender)?.filter(|account| account.mailbox < entry) {
+            Some(account) => (sender.clone(), Some(account)),
+            None => {
+                let postmaster = Address::postmaster(sender.domain());
+                let account = reader.account(&postmaster)?;
+                (postmaster, account)
+            }
         };
         let Some(account) = account else {
             tracing::error!(%sender, "a bounce has no mailbox to go to: neither the sender's nor postmaster's");
             return Ok(());
         };
-        let body = self.store_body(bounce, 1)?;
-        self.put_local_mail(account.mailbox, at, body)
+        self.put_notice(&owner, &account, bounce, at)
     }
 }
 

@@ -157,16 +157,31 @@ impl Writer {
         step: Step,
         now: UnixMillis,
     ) -> Result<(), StoreError> {
+        let body = row.body.clone();
+        if self.end_keeping_body(row, ending, step, now)? {
+            self.release_body(&body)?;
+        }
+        Ok(())
+    }
+
+    /// As [`Writer::end`], but its body goes on to another record. `false`: it cannot end now.
+    pub(super) fn end_keeping_body(
+        &mut self,
+        row: Row,
+        ending: Ending,
+        step: Step,
+        now: UnixMillis,
+    ) -> Result<bool, StoreError> {
         let mut ended = row.clone();
         if ended.apply(Event::End(ending), now).is_err() {
-            return Ok(());
+            return Ok(false);
         }
         self.remove_keys(&row);
         if row.deferred {
             self.count_row(&row, -1);
         }
-        self.release_body(&row.body)?;
-        self.end_sent(&ended, now, ending, step)
+        self.end_sent(&ended, now, ending, step)?;
+        Ok(true)
     }
 
     /// Rewrites a row under the keys its new state wants.

@@ -2,26 +2,24 @@
 
 use std::time::Duration;
 
-use super::{Committer, SpoolStore, Writer};
-use crate::proto::time::UnixMillis;
-use crate::spool::contract::keeping::MailboxLimits;
-use crate::spool::contract::{KeepStore, StoreError};
+use bytes::Bytes;
+
+use super::reads::Reader;
+use super::{SpoolStore, Writer};
+use crate::proto::address::Address;
+use crate::proto::time::{Moment, UnixMillis};
+use crate::spool::contract::keeping::{
+    Deletion, Deletions, KEEP_OPERATORS, LimitsChange, MAX_NOTICES_OVER_QUOTA, MailboxLimits, OwnDelivery,
+    Usage,
+};
+use crate::spool::contract::{Answer, KeepStore, StoreError};
 use crate::spool::entry::keeping::{LimitsRecord, Setting};
-use crate::spool::entry::{self, MailRecord};
+use crate::spool::entry::{self, AccountRecord, Arrival, MailRecord, RowId};
 use crate::spool::keys;
 
 /// An acknowledged message is looked at again after this time at the latest, so that limits which have been changed
 /// meanwhile hold for it too.
 const LOOK_AGAIN: Duration = Duration::from_secs(30 * 24 * 3600);
-
-impl Committer {
-    /// What mailboxes keep for which the operator has set nothing.
-    #[must_use]
-    pub fn keeping(mut self, limits: MailboxLimits) -> Committer {
-        self.writer.limits = limits;
-        self
-    }
-}
 
 impl Writer {
     /// Puts an entry into a mailbox, behind all others. Says where.
@@ -47,6 +45,58 @@ impl Writer {
         self.release_body(&record.body)
     }
 
+    /// Whether a mailbox has no room for a message of so many bytes. One that would exactly fill it fits.
+    pub(super) fn is_full(
+        &self,
+        owner: &Address,
+        account: &AccountRecord,
+        bytes: usize,
+    ) -> Result<bool, StoreError> {
+        let Some(quota) = self.limits_of(account.mailbox, owner.is_operator_mailbox())?.quota else {
+            return Ok(false);
+        };
+        Ok(self.bytes_in(account.mailbox)?.saturating_add(bytes as u64) > quota)
+    }
+
+    /// Bytes of the messages in a mailbox, what the current job has put in or taken out included.
+    fn bytes_in(&self, mailbox: u64) -> Result<u64, StoreError> {
+        let key = keys::keeping::bytes_of_mailbox(mailbox);
+        let change = self.counts.get(&key).copied().unwrap_or_default();
+        Ok(self.reader().number(&key)?.saturating_add_signed(change))
+    }
+
+    /// Puts what this daemon itself has to say to `owner` into its mailbox, even if that is full; if it has taken too
+    /// much of that already, into the operator's.
+    pub(super) fn put_notice(
+        &mut self,
+        owner: &Address,
+        account: &AccountRecord,
+        notice: &Bytes,
+        at: UnixMillis,
+    ) -> Result<(), StoreError> {
+        let over_quota = keys::keeping::notices_over_quota(account.mailbox);
+        let mut mailbox = account.mailbox;
+        if self.is_full(owner, account, notice.len())? {
+            let taken = self.reader().number(&over_quota)?;
+            if taken < MAX_NOTICES_OVER_QUOTA {
+                self.put(over_quota, (taken + 1).to_be_bytes().to_vec());
+            } else {
+                match self.reader().account(&Address::postmaster(owner.domain()))? {
+                    Some(postmaster) => mailbox = postmaster.mailbox,
+                    None => {
+                        tracing::error!(%owner, "a notice has no mailbox to go to: the owner's is full, and there is no postmaster");
+                        return Ok(());
+                    }
+                }
+            }
+        } else if self.get(&over_quota)?.is_some() {
+            self.delete(over_quota);
+        }
+        let body = self.store_body(notice, 1)?;
+        self.put_mail(mailbox, &MailRecord { arrival: Arrival::local(at), restore: false, body })?;
+        Ok(())
+    }
+
     /// A message has been acknowledged for good at `at`: it goes when its mailbox's time for such is over. To be
     /// called once for each, in the job that writes the acknowledgement.
     pub(super) fn keep_until_after_ack(
@@ -55,29 +105,85 @@ impl Writer {
         cursor: u64,
         at: UnixMillis,
     ) -> Result<(), StoreError> {
-        let acknowledged = self.running.moment(at);
-        let keep = self.limits_of(mailbox)?.keep_acknowledged.unwrap_or(LOOK_AGAIN).min(LOOK_AGAIN);
-        let key = keys::keeping::expiring(acknowledged.wall.plus(keep), mailbox, cursor);
-        self.put(key, entry::encode(&acknowledged)?);
+        let keep = self.limits_of(mailbox, false)?.keep_acknowledged;
+        self.look_again(mailbox, cursor, self.running.moment(at), at, keep)
+    }
+
+    /// Has the sweep look at an acknowledged message when it may go, or earlier, at the latest some time after `now`.
+    pub(super) fn look_again(
+        &mut self,
+        mailbox: u64,
+        cursor: u64,
+        acknowledged: Moment,
+        now: UnixMillis,
+        keep: Option<Duration>,
+    ) -> Result<(), StoreError> {
+        let latest = now.plus(LOOK_AGAIN);
+        let at = keep.map_or(latest, |keep| acknowledged.wall.plus(keep).min(latest));
+        self.put(keys::keeping::expiring(at, mailbox, cursor), entry::encode(&acknowledged)?);
         Ok(())
     }
 
     /// The limits of a mailbox.
-    fn limits_of(&self, mailbox: u64) -> Result<MailboxLimits, StoreError> {
-        let record = self.get(&keys::keeping::limits_of_mailbox(mailbox))?;
-        let own: LimitsRecord = record.map(|bytes| entry::decode(&bytes)).transpose()?.unwrap_or_default();
-        let time =
-            |own, otherwise: Option<Duration>| resolve(own, otherwise.map(millis)).map(Duration::from_millis);
-        Ok(MailboxLimits {
-            keep_acknowledged: time(own.keep_acknowledged, self.limits.keep_acknowledged),
-            keep_unread: time(own.keep_unread, self.limits.keep_unread),
-            quota: resolve(own.quota, self.limits.quota),
-        })
+    pub(super) fn limits_of(&self, mailbox: u64, is_operators: bool) -> Result<MailboxLimits, StoreError> {
+        self.reader().limits_of(self.limits, mailbox, is_operators)
+    }
+
+    fn usage(&self, owner: &Address) -> Result<Option<Usage>, StoreError> {
+        let Some(account) = self.reader().account(owner)? else { return Ok(None) };
+        let limits = self.limits_of(account.mailbox, owner.is_operator_mailbox())?;
+        Ok(Some(Usage { bytes: self.bytes_in(account.mailbox)?, limits }))
+    }
+
+    fn set_limits(&mut self, owner: &Address, change: LimitsChange) -> Result<(), StoreError> {
+        let Some(account) = self.reader().account(owner)? else { return Ok(()) };
+        let before = self.reader().own_limits(account.mailbox)?;
+        let after = LimitsRecord {
+            keep_acknowledged: change.keep_acknowledged.unwrap_or(before.keep_acknowledged),
+            keep_unread: change.keep_unread.unwrap_or(before.keep_unread),
+            quota: change.quota.unwrap_or(before.quota),
+        };
+        let key = keys::keeping::limits_of_mailbox(account.mailbox);
+        if after == LimitsRecord::default() {
+            self.delete(key);
+        } else {
+            self.put(key, entry::encode(&after)?);
+        }
+        Ok(())
     }
 
     /// Those who watch a mailbox are to look again, once what has been written is on disk.
     pub(super) fn wake(&mut self, mailbox: u64) {
         self.woken.push(mailbox);
+    }
+}
+
+impl Reader {
+    /// The limits of a mailbox; `defaults` are the daemon's.
+    pub(super) fn limits_of(
+        &self,
+        defaults: MailboxLimits,
+        mailbox: u64,
+        is_operators: bool,
+    ) -> Result<MailboxLimits, StoreError> {
+        let own = self.own_limits(mailbox)?;
+        let defaults = if is_operators {
+            MailboxLimits { keep_unread: Some(KEEP_OPERATORS), quota: None, ..defaults }
+        } else {
+            defaults
+        };
+        let time =
+            |own, otherwise: Option<Duration>| resolve(own, otherwise.map(millis)).map(Duration::from_millis);
+        Ok(MailboxLimits {
+            keep_acknowledged: time(own.keep_acknowledged, defaults.keep_acknowledged),
+            keep_unread: time(own.keep_unread, defaults.keep_unread),
+            quota: resolve(own.quota, defaults.quota),
+        })
+    }
+
+    fn own_limits(&self, mailbox: u64) -> Result<LimitsRecord, StoreError> {
+        let record = self.disk.get(&keys::keeping::limits_of_mailbox(mailbox))?;
+        Ok(record.map(|bytes| entry::decode(&bytes)).transpose()?.unwrap_or_default())
     }
 }
 
@@ -98,4 +204,39 @@ fn size(record: &MailRecord) -> i64 {
     i64::try_from(record.body.length()).unwrap_or(i64::MAX)
 }
 
-impl KeepStore for SpoolStore {}
+impl KeepStore for SpoolStore {
+    fn usage(&self, owner: Address) -> Answer<'_, Option<Usage>> {
+        // Through the committer, so that nothing is shown before it is on disk.
+        Box::pin(self.commit(move |writer| writer.usage(&owner)))
+    }
+
+    fn set_limits(&self, owner: Address, change: LimitsChange) -> Answer<'_, Option<Usage>> {
+        Box::pin(async move {
+            let of = owner.clone();
+            self.commit(move |writer| writer.set_limits(&of, change)).await?;
+            self.usage(owner).await
+        })
+    }
+
+    fn delete_mail(&self, owner: Address, cursor: u64, now: UnixMillis) -> Answer<'_, Option<Deletion>> {
+        Box::pin(self.commit(move |writer| writer.delete_mail(&owner, cursor, now)))
+    }
+
+    fn delete_through(
+        &self,
+        owner: Address,
+        after: u64,
+        through: u64,
+        now: UnixMillis,
+    ) -> Answer<'_, Option<Deletions>> {
+        Box::pin(self.commit(move |writer| writer.delete_through(&owner, after, through, now)))
+    }
+
+    fn deliver_own(&self, id: RowId, now: UnixMillis) -> Answer<'_, OwnDelivery> {
+        Box::pin(self.commit(move |writer| writer.deliver_own(id, now)))
+    }
+
+    fn expire(&self, now: Moment) -> Answer<'_, bool> {
+        Box::pin(self.expire_step(now))
+    }
+}

@@ -31,8 +31,10 @@ mod accounts;
 mod attempts;
 mod bodies;
 mod committer;
+mod delete;
 mod deliver;
 mod derived;
+mod expire;
 mod fetch;
 mod group;
 mod keep_open;
@@ -99,6 +101,10 @@ pub struct SpoolStore {
     arrivals: Arrivals,
     /// Where the sweep of expired identities goes on.
     sweep_from: Arc<Mutex<Vec<u8>>>,
+    /// What mailboxes keep for which nothing else has been set.
+    limits: MailboxLimits,
+    /// Where the sweep of messages whose time is over goes on.
+    expire_from: Arc<Mutex<expire::Place>>,
 }
 
 /// The one that writes. It must be run (see [`Committer::run`]) for any verb to be answered.
@@ -130,6 +136,8 @@ struct Writer {
     under_way: UnderWay,
     /// What mailboxes keep for which nothing else has been set.
     limits: MailboxLimits,
+    /// When the last mark on the running time was made. `None`: not since the start.
+    marked: Option<RunningMillis>,
     slowness: Arc<Slowness>,
     next_number: u64,
     /// Numbers below this are reserved on disk.
@@ -153,12 +161,25 @@ pub fn open(
     disk: Arc<dyn Disk>,
     files: Arc<dyn Files>,
 ) -> Result<(SpoolStore, Committer, watch::Receiver<Option<StoreError>>), StoreError> {
-    open_with(disk, Identities::new(files, Limits::default()))
+    open_keeping(disk, files, MailboxLimits::default())
+}
+
+/// As [`open`]; mailboxes for which the operator has set nothing have these limits.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_keeping(
+    disk: Arc<dyn Disk>,
+    files: Arc<dyn Files>,
+    limits: MailboxLimits,
+) -> Result<(SpoolStore, Committer, watch::Receiver<Option<StoreError>>), StoreError> {
+    open_with(disk, Identities::new(files, Limits::default()), limits)
 }
 
 fn open_with(
     disk: Arc<dyn Disk>,
     identities: Identities,
+    limits: MailboxLimits,
 ) -> Result<(SpoolStore, Committer, watch::Receiver<Option<StoreError>>), StoreError> {
     if disk.get(keys::SCHEMA)?.is_none() {
         disk.apply(vec![Write::Put(keys::SCHEMA.to_vec(), vec![SCHEMA_VERSION])])?;
@@ -183,7 +204,8 @@ fn open_with(
         running,
         running_written: running.total(),
         under_way: under_way.clone(),
-        limits: MailboxLimits::default(),
+        limits,
+        marked: None,
         slowness: Arc::clone(&slowness),
         next_number: reserved,
         reserved,
@@ -202,6 +224,8 @@ fn open_with(
         taken_in: Arc::default(),
         arrivals: arrivals.clone(),
         sweep_from: Arc::default(),
+        limits,
+        expire_from: Arc::default(),
     };
     Ok((store, Committer { jobs: receiver, writer, visible, arrivals, health }, health_seen))
 }

@@ -25,6 +25,7 @@ use crate::testing::files::MemoryFiles;
 mod damaged;
 mod disk;
 mod every_step;
+mod keeping;
 mod operate;
 mod packed;
 mod receipts;

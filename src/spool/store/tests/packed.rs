@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::env::files::Files;
 use crate::spool::contract::RowFilter;
+use crate::spool::contract::keeping::MailboxLimits;
 use crate::spool::entry::RowId;
 use crate::spool::identities::{Identities, Limits, manifest};
 use crate::spool::store::open_with;
@@ -31,7 +32,8 @@ struct Place {
 impl Place {
     fn open(&self) -> SpoolStore {
         let identities = Identities::new(Arc::new(self.files.clone()), LIMITS);
-        let (store, committer, _) = open_with(self.disk.clone(), identities).unwrap();
+        let (store, committer, _) =
+            open_with(self.disk.clone(), identities, MailboxLimits::default()).unwrap();
         tokio::spawn(committer.run());
         store
     }
