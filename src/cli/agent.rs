@@ -1,4 +1,4 @@
-//! `atp agent register`, `list` and `remove`; `password` and `token` have files of their own
+//! `atp agent register`, `list` and `remove`; `limits`, `password` and `token` have files of their own
 
 use clap::builder::FalseyValueParser;
 use clap::{Args, Subcommand};
@@ -21,6 +21,8 @@ pub(super) enum Agent {
     Register(Register),
     /// List the agents of a server
     List(List),
+    /// Show or set how long and how much a mailbox keeps, at a server on this machine
+    Limits(super::limits::Limits),
     /// Remove an agent of a server on this machine
     Remove(Remove),
     /// Change an agent's password
@@ -70,6 +72,7 @@ impl Agent {
         match self {
             Agent::Register(register) => register.run(output).await,
             Agent::List(list) => list.run(output).await,
+            Agent::Limits(limits) => limits.run(output).await,
             Agent::Remove(remove) => remove.run(output).await,
             Agent::Password(password) => password.run(output).await,
             Agent::Token(token) => token.run(output).await,

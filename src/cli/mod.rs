@@ -17,6 +17,7 @@ mod connect;
 mod content;
 mod control;
 mod dead;
+mod delete;
 mod demo;
 mod dns;
 mod error;
@@ -25,6 +26,7 @@ mod http;
 mod identities;
 mod inspect;
 mod keys;
+mod limits;
 mod login;
 mod mailbox;
 mod nack;
@@ -102,6 +104,8 @@ enum Command {
     /// Look at messages that came back too often, and put them back
     #[command(subcommand)]
     Dead(dead::Dead),
+    /// Delete messages
+    Delete(delete::Delete),
     /// Make and manage a domain's signing keys
     #[command(subcommand)]
     Keys(keys::Keys),
@@ -173,6 +177,7 @@ impl Cli {
             Command::Nack(nack) => block_on(nack.run(&output)),
             Command::Extend(extend) => block_on(extend.run(&output)),
             Command::Dead(dead) => block_on(dead.run(&output)),
+            Command::Delete(delete) => block_on(delete.run(&output)),
             Command::Keys(keys) => keys.run(&output),
             Command::Dns(dns) => block_on(dns.run(&output)),
             Command::Queue(queue) => block_on(queue.run(&output)),

@@ -13,6 +13,7 @@ use utoipa::ToSchema;
 
 use super::answer::{Answer, json_answer};
 use super::body;
+use super::keeping::Kept;
 use super::openapi::Refusal;
 use super::state::{App, DomainMeant, Parameters};
 use crate::agents::tokens::NewToken;
@@ -37,6 +38,8 @@ struct Me {
     token: Option<String>,
     /// When the token ends, in Unix seconds; null if it does not.
     expires_at: Option<i64>,
+    /// What its mailbox holds and may hold.
+    mailbox: Kept,
 }
 
 /// A token, but not its text.
@@ -121,6 +124,9 @@ pub async fn get(
     headers: HeaderMap,
 ) -> Answer {
     let who = agent(&app, &headers, &parameters, Need::Any).await?;
+    let usage = app.pipeline.store.usage(who.agent.clone()).await?;
+    // Removed while it asked.
+    let usage = usage.ok_or_else(|| Fault::new(Reason::BadCredential, "There is no such agent any more."))?;
     let token = who.token;
     json_answer(
         StatusCode::OK,
@@ -131,6 +137,7 @@ pub async fn get(
             scope: token.as_ref().map_or("owner", |token| token.scope.as_str()),
             expires_at: token.as_ref().and_then(|token| token.expires_at).map(|end| end.seconds()),
             token: token.map(|token| token.name),
+            mailbox: usage.into(),
         },
     )
 }

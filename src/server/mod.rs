@@ -19,6 +19,7 @@ pub mod control;
 pub mod destinations;
 pub mod inbox;
 pub mod inspect;
+pub mod keeping;
 pub mod listen;
 pub mod me;
 mod members;

@@ -13,8 +13,8 @@ use utoipa_axum::routes;
 use super::answer::{Refusal, log_refusals};
 use super::state::App;
 use super::{
-    about, admin, claims, destinations, inbox, inspect, me, message, openapi, queue, ready, register, stream,
-    webhook,
+    about, admin, claims, destinations, inbox, inspect, keeping, me, message, openapi, queue, ready,
+    register, stream, webhook,
 };
 use crate::error::Fault;
 use crate::proto::status::Reason;
@@ -36,6 +36,7 @@ pub fn control(app: Arc<App>) -> Router {
     let operators = Router::new()
         .route("/messages", get(inbox::operator))
         .route("/agents/{address}", delete(admin::remove_agent))
+        .route("/agents/{address}/limits", get(keeping::limits).post(keeping::set_limits))
         .route("/queue", get(queue::list))
         .route("/queue/message", get(queue::show))
         .route("/queue/act", post(queue::act))
@@ -66,6 +67,8 @@ pub(super) fn calls() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(claims::ack_message))
         .routes(routes!(claims::dead_letters))
         .routes(routes!(claims::restore))
+        .routes(routes!(keeping::delete))
+        .routes(routes!(keeping::delete_through))
         .routes(routes!(register::post))
         .routes(routes!(about::capabilities))
         .routes(routes!(about::health))

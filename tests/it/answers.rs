@@ -4,6 +4,8 @@
 mod credentials;
 #[path = "answers/guards.rs"]
 mod guards;
+#[path = "answers/keeping.rs"]
+mod keeping;
 #[path = "answers/limits.rs"]
 mod limits;
 #[path = "answers/operator.rs"]

@@ -67,6 +67,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "spool::state",
             // What the operator wants done to which rows, and to which agent.
             "spool::contract::Removal",
+            // What mailboxes keep.
+            "spool::contract::keeping",
             // What workers say of the messages they have in hand.
             "spool::contract::work",
             // What the operator wants done to which rows.

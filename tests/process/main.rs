@@ -25,6 +25,7 @@ mod dns_records;
 mod durability;
 mod flags;
 mod follow;
+mod keeping;
 mod keys;
 mod kills;
 mod login;

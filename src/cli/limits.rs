@@ -1,0 +1,75 @@
+//! `atp agent limits`
+
+use std::time::Duration;
+
+use clap::Args;
+use serde_json::Value;
+
+use super::control;
+use super::error::CliError;
+use super::http::{Request, encoded};
+use super::options::HomeOptions;
+use super::output::{self, Output};
+use crate::config::limits;
+
+/// `atp agent limits`
+#[derive(Args)]
+pub(super) struct Limits {
+    /// The agent: NAME@DOMAIN, or a name if this machine serves one domain; postmaster, abuse and security too
+    name: String,
+    /// How long its messages stay after they were acknowledged: a time such as 7d, never, or default
+    #[arg(long, env = "ATP_KEEP_ACKNOWLEDGED", value_name = "TIME", value_parser = keep)]
+    keep_acknowledged: Option<String>,
+    /// How long its messages stay that nobody acknowledges: a time such as 30d, never, or default
+    #[arg(long, env = "ATP_KEEP_UNREAD", value_name = "TIME", value_parser = keep)]
+    keep_unread: Option<String>,
+    /// How many bytes of messages its mailbox takes: a size such as 10GiB, unlimited, or default
+    #[arg(long, env = "ATP_QUOTA", value_name = "SIZE", value_parser = quota)]
+    quota: Option<String>,
+    #[command(flatten)]
+    home: HomeOptions,
+}
+
+fn keep(text: &str) -> Result<String, String> {
+    if text == "default" { Ok(text.into()) } else { limits::keep(text).map(|_| text.into()) }
+}
+
+fn quota(text: &str) -> Result<String, String> {
+    if text == "default" { Ok(text.into()) } else { limits::quota(text).map(|_| text.into()) }
+}
+
+impl Limits {
+    pub async fn run(self, output: &Output) -> Result<(), CliError> {
+        let home = self.home.home()?;
+        let agent = control::address(&home, &self.name)?;
+        let mut client = control::client(&home, agent.domain())?;
+        let path = format!("admin/agents/{}/limits", encoded(&agent.to_string()));
+        let changes = [
+            ("keep_acknowledged", &self.keep_acknowledged),
+            ("keep_unread", &self.keep_unread),
+            ("quota", &self.quota),
+        ];
+        let changes: Vec<_> =
+            changes.into_iter().filter_map(|(name, value)| Some((name, value.as_deref()?))).collect();
+        let request = match changes.is_empty() {
+            true => Request::get(&path),
+            false => changes
+                .into_iter()
+                .fold(Request::command(&path), |request, (name, value)| request.query(name, value)),
+        };
+        let reply = client.call(request).await?.success()?;
+        if output.is_json() {
+            return output::print_json(&reply);
+        }
+        let number = |name: &str| reply.get(name).and_then(Value::as_u64);
+        let time = |name| limits::print_keep(number(name).map(Duration::from_secs));
+        let lines = [
+            format!("mailbox of         {agent}"),
+            format!("holds              {} bytes of messages", number("bytes").unwrap_or_default()),
+            format!("quota              {}", limits::print_quota(number("quota"))),
+            format!("keep acknowledged  {}", time("keep_acknowledged")),
+            format!("keep unread        {}", time("keep_unread")),
+        ];
+        output::print(&lines.join("\n"))
+    }
+}
