@@ -42,6 +42,7 @@ mod send;
 mod sending;
 mod server;
 mod status;
+mod store;
 mod target;
 mod token;
 mod webhook;
@@ -115,6 +116,9 @@ enum Command {
     /// Look at the queue of a server on this machine, and act on it
     #[command(subcommand)]
     Queue(queue::Queue),
+    /// Look after the store of a server that is stopped
+    #[command(subcommand)]
+    Store(store::Store),
     /// Show what a server is doing
     Status(status::Status),
     /// Show what became of a message
@@ -181,6 +185,7 @@ impl Cli {
             Command::Keys(keys) => keys.run(&output),
             Command::Dns(dns) => block_on(dns.run(&output)),
             Command::Queue(queue) => block_on(queue.run(&output)),
+            Command::Store(store) => store.run(&output),
             Command::Status(status) => block_on(status.run(&output)),
             Command::Inspect(inspect) => block_on(inspect.run(&output)),
         }

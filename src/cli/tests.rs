@@ -82,6 +82,7 @@ fn known_commands_are_understood() {
         "atp delete --through 17 --agent-id a@b.c",
         "atp agent limits agent@a.test",
         "atp agent limits agent@a.test --keep-unread never --keep-acknowledged 1d --quota 1GiB --json",
+        "atp store compact --domain a.test",
         "atp keys generate --selector s2 --domain a.test",
         "atp keys show --public",
         "atp keys rotate --new-selector s2 --force",

@@ -15,7 +15,7 @@ use crate::env::backoff::Backoff;
 use crate::env::ballast::{Ballast, BallastedDisk};
 use crate::env::disk::DiskError;
 use crate::env::local_files::LocalFiles;
-use crate::env::sled_disk::SledDisk;
+use crate::env::sled_disk::{SledDisk, compact};
 use crate::spool::contract::keeping::MailboxLimits;
 use crate::spool::contract::{Store, StoreError};
 use crate::spool::store::{self, Committer};
@@ -73,6 +73,9 @@ pub(super) async fn open(
 ) -> Result<Opened, StartError> {
     private::create_dir(directory)?;
     let disk = open_disk(directory, &ballast).await?;
+    if let Err(error) = compact::remove_leftover(directory) {
+        tracing::warn!(store = %directory.display(), %error, "what an interrupted rewriting has left cannot be removed");
+    }
     let disk = Arc::new(BallastedDisk::new(disk, ballast));
     let identities = directory.join(IDENTITIES);
     let opening = tokio::task::spawn_blocking(move || {

@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use super::disk::{Disk, DiskError, Visit, Write};
 
+pub mod compact;
 #[cfg(test)]
 mod damage_tests;
 mod files;
@@ -79,6 +80,14 @@ impl SledDisk {
     pub fn open(directory: &Path) -> Result<SledDisk, DiskError> {
         let slot = Slot::open(directory)?;
         Ok(SledDisk { directory: directory.to_owned(), slot: RwLock::new(Some(slot)) })
+    }
+
+    /// Closes it. Whoever opens it next may still have to wait a moment for the lock.
+    ///
+    /// # Errors
+    /// [`DiskError::Busy`] if somebody uses it for too long.
+    fn close(&self) -> Result<(), DiskError> {
+        self.swap(None).map_or(Ok(()), Slot::close)
     }
 
     /// As [`SledDisk::open`], but waits a while for the lock.

@@ -19,6 +19,7 @@ mod asking;
 #[cfg(feature = "demo")]
 mod bounces;
 mod claims;
+mod compact;
 mod disk;
 #[cfg(feature = "demo")]
 mod dns_records;
@@ -36,6 +37,7 @@ mod queue;
 mod quick_start;
 mod sender;
 mod signals;
+mod space;
 mod stream;
 mod synced;
 mod webhooks;

@@ -15,6 +15,7 @@ use crate::proto::address::Address;
 use crate::proto::time::{Moment, RunningMillis, UnixMillis};
 use crate::spool::contract::StoreError;
 use crate::spool::contract::keeping::{LONGEST_KEEP, MailboxLimits};
+use crate::spool::entry::work::WorkState;
 use crate::spool::entry::{self, AccountRecord, MailRecord};
 use crate::spool::keys;
 
@@ -229,13 +230,13 @@ impl Reader {
     /// Whether a message stays although it has been here for long: a worker has it in hand, or it was acknowledged,
     /// and the index of what was acknowledged says when it goes.
     fn stays(&self, mailbox: u64, cursor: u64, now: UnixMillis) -> Result<bool, StoreError> {
-        self.is_held(mailbox, cursor, now)
+        let work = self.work(mailbox, cursor)?;
+        Ok(work.is_some_and(|record| record.state.is_held(now) || record.state == WorkState::Done))
     }
 
     /// Whether a worker has a message in hand.
-    pub(super) fn is_held(&self, mailbox: u64, cursor: u64, _now: UnixMillis) -> Result<bool, StoreError> {
-        let key = [keys::WORK, &mailbox.to_be_bytes(), &cursor.to_be_bytes()].concat();
-        Ok(self.disk.get(&key)?.is_some())
+    pub(super) fn is_held(&self, mailbox: u64, cursor: u64, now: UnixMillis) -> Result<bool, StoreError> {
+        Ok(self.work(mailbox, cursor)?.is_some_and(|record| record.state.is_held(now)))
     }
 }
 

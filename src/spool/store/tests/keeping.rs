@@ -4,8 +4,10 @@ use super::*;
 use crate::spool::contract::keeping::{
     Deletion, Deletions, KeepStore, LimitsChange, MAX_NOTICES_OVER_QUOTA, OwnDelivery,
 };
+use crate::spool::contract::work::{Holder, NewAck, NewClaims, WorkStore};
 use crate::spool::contract::{RowFilter, Trace};
 use crate::spool::entry::keeping::Setting;
+use crate::spool::entry::work::Outcome;
 
 const BOB: &str = "bob@a.test";
 const HOUR: Duration = Duration::from_secs(3600);
@@ -153,37 +155,16 @@ impl Days {
     }
 
     async fn acknowledge(&self, who: &str, cursor: u64) {
-        let (who, wall) = (address(who), self.wall);
-        let job = move |writer: &mut super::super::Writer| {
-            let mailbox = writer.reader().account(&who)?.unwrap().mailbox;
-            writer.keep_until_after_ack(mailbox, cursor, wall)?;
-            tests_hooks::acknowledged(writer, mailbox, cursor, wall);
-            Ok(())
-        };
-        self.store.commit(job).await.unwrap();
-    }
-}
-
-/// What workers write, which is another part's business.
-mod tests_hooks {
-    use super::*;
-
-    fn work(mailbox: u64, cursor: u64) -> Vec<u8> {
-        [keys::WORK, &mailbox.to_be_bytes(), &cursor.to_be_bytes()].concat()
+        let holder = Holder::Nobody(cursor);
+        let ack =
+            NewAck { holder, outcome: Outcome::Completed, payload: None, receipt: None, now: self.wall };
+        self.store.ack(address(who), ack).await.unwrap().unwrap();
     }
 
-    pub fn acknowledged(writer: &mut super::super::super::Writer, mailbox: u64, cursor: u64, _: UnixMillis) {
-        writer.put(work(mailbox, cursor), b"done".to_vec());
-    }
-
-    pub async fn hold(store: &SpoolStore, who: &str, cursor: u64) {
-        let who = address(who);
-        let job = move |writer: &mut super::super::super::Writer| {
-            let mailbox = writer.reader().account(&who)?.unwrap().mailbox;
-            writer.put(work(mailbox, cursor), b"held".to_vec());
-            Ok(())
-        };
-        store.commit(job).await.unwrap();
+    /// Has a worker take the first message that nobody has, for so long; its cursor.
+    async fn hold(&self, who: &str, lease: Duration) -> u64 {
+        let claims = NewClaims { limit: 1, max_bytes: usize::MAX, lease, token: 1, now: self.wall };
+        self.store.claim(address(who), claims).await.unwrap().unwrap().grants[0].mail.cursor
     }
 }
 
@@ -292,7 +273,7 @@ async fn limits_set_later_hold_for_what_is_there() {
 async fn what_a_worker_has_in_hand_is_neither_swept_nor_deleted() {
     let mut days = days(&[BOB]).await;
     let (held, free) = (days.arrive("r1", BOB).await, days.arrive("r2", BOB).await);
-    tests_hooks::hold(&days.store, BOB, held).await;
+    assert_eq!(days.hold(BOB, 60 * DAY).await, held);
     assert_eq!(days.store.delete_mail(address(BOB), held, days.wall).await.unwrap(), Some(Deletion::Held));
     days.pass(31 * DAY).await;
     assert_eq!(cursors(&days.store, BOB).await, [held]);

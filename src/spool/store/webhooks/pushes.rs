@@ -6,8 +6,8 @@ use crate::spool::contract::StoreError;
 use crate::spool::contract::webhooks::{
     Disable, LeasedPush, NextPush, PushEnd, PushFailure, PushLease, WaitingPushes,
 };
+use crate::spool::entry;
 use crate::spool::entry::webhooks::{PushRecord, WebhookRecord, WebhookState};
-use crate::spool::entry::{self, Arrival, MailRecord};
 use crate::spool::keys;
 
 /// After so many failures in a row nothing is caught up any more: the receiver is in trouble again.
@@ -223,8 +223,10 @@ impl Writer {
             return Ok(());
         }
         webhook.state = WebhookState::Disabled { why: disable.why, at };
-        let body = self.store_body(&disable.notice, 1)?;
-        self.put_mail(mailbox, &MailRecord { arrival: Arrival::local(at), restore: false, body })?;
-        Ok(())
+        match self.reader().account(&webhook.agent)?.filter(|account| account.mailbox == mailbox) {
+            Some(account) => self.put_notice(&webhook.agent, &account, &disable.notice, at),
+            // Its agent has gone, and everything that belonged to it goes too.
+            None => Ok(()),
+        }
     }
 }
