@@ -111,20 +111,15 @@ async fn arriving(headers: &HeaderMap, mut body: Body, limit: usize) -> Result<B
     }
 }
 
-/// Refuses without having read the body. It is thrown away, within bounds, for a client that writes all before it
-/// reads. The connection stays open for as long.
-pub fn refuse(body: Body, fault: Fault) -> Fault {
-    tokio::spawn(discard(body, 0));
-    fault
-}
-
-/// Refuses at once; meanwhile the rest is thrown away as by [`refuse`].
+/// Refuses at once; meanwhile the rest is thrown away.
 fn too_large(body: Body, seen: usize) -> Fault {
     tokio::spawn(discard(body, seen));
     Fault::new(Reason::TooLarge, "The body is larger than this server takes.")
 }
 
-async fn discard(mut body: Body, seen: usize) {
+/// Reads what is left of a body of which so many bytes have been `seen`, and throws it away, for a client that writes
+/// all before it reads. The connection stays open for as long.
+pub(super) async fn discard(mut body: Body, seen: usize) {
     let deadline = Instant::now() + DISCARD_TIMEOUT;
     let mut discarded = seen;
     while discarded < MAX_DISCARDED_BYTES {

@@ -54,7 +54,7 @@ pub async fn post(
 ) -> Answer {
     if let Err(fault) = app.readiness.check() {
         app.counters.refused_unread.add();
-        return Err(body::refuse(request, fault).into());
+        return Err(fault.into());
     }
     let bytes = body::read(&headers, request, app.max_transfer_bytes, &app.readiness.stopping).await?;
     let message = Message::parse(&bytes)

@@ -34,4 +34,5 @@ pub mod state;
 pub mod stats;
 pub mod stream;
 pub mod tls;
+mod unread;
 pub mod webhook;

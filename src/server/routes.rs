@@ -12,6 +12,7 @@ use utoipa_axum::routes;
 
 use super::answer::{Refusal, log_refusals};
 use super::state::App;
+use super::unread::discard_if_unread;
 use super::{
     about, admin, claims, destinations, inbox, inspect, keeping, me, message, openapi, queue, ready,
     register, stream, webhook,
@@ -91,6 +92,7 @@ fn finish(calls: Router<Arc<App>>, app: Arc<App>) -> Router {
         })
         .layer(middleware::from_fn_with_state(Arc::clone(&app), refuse_while_stopping))
         .layer(middleware::from_fn(log_refusals))
+        .layer(middleware::from_fn(discard_if_unread))
         .with_state(app)
 }
 

@@ -7,7 +7,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::time::Instant;
 
 use crate::support::foreign::Foreign;
-use crate::support::https::{Call, PREFIX, connect, read_reply};
+use crate::support::https::{Call, PREFIX, connect, read_next_reply, read_reply};
 use crate::support::node::Node;
 use crate::support::zone::Zone;
 use crate::support::{message, with};
@@ -91,5 +91,30 @@ async fn who_says_that_it_will_be_too_much_is_told_at_once() {
         tokio::io::AsyncReadExt::read_exact(&mut io, &mut first).await.unwrap();
         assert_eq!(&first, b"HTTP/1.1 413", "{framing}");
         assert!(begun.elapsed() < Duration::from_secs(1), "{framing}: {:?}", begun.elapsed());
+    }
+}
+
+/// A body that was refused unread had its connection closed after the answer, and whoever asked for more on it got
+/// no answer.
+#[tokio::test]
+async fn a_connection_goes_on_after_a_body_that_nobody_read() {
+    let node = Node::start(&Zone::new()).await;
+    let mut io = connect(node.address()).await;
+    // Of the wrong type, without a credential, to a path and by a method that are not there.
+    let refused = [
+        ("POST", "register", 415, "550 5.5.1"),
+        ("POST", "me/claims", 401, "535 5.7.8"),
+        ("POST", "nowhere", 404, "550 5.5.1"),
+        ("PUT", "message", 405, "550 5.5.1"),
+    ];
+    for (method, path, status, code) in refused {
+        let head = format!(
+            "{method} {PREFIX}{path} HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+        );
+        io.write_all(head.as_bytes()).await.unwrap();
+        io.flush().await.unwrap();
+        tokio::task::yield_now().await;
+        io.write_all(format!("10000\r\n{}\r\n0\r\n\r\n", "x".repeat(0x10000)).as_bytes()).await.unwrap();
+        read_next_reply(&mut io).await.refuses(path, status, code);
     }
 }

@@ -49,7 +49,7 @@ async fn paths_and_methods_that_are_not_there() {
             ("me/tokens", &["PUT", "DELETE"]),
             ("me/tokens/n", &["GET", "POST"]),
             ("me/sent/n", &["POST", "DELETE"]),
-            ("me/messages/1", &["POST", "PUT", "DELETE"]),
+            ("me/messages/1", &["POST", "PUT", "PATCH"]),
             ("me/stream", &["POST", "DELETE"]),
             ("agents", &["POST", "DELETE"]),
         ] {

@@ -216,6 +216,26 @@ pub async fn read_reply(io: &mut Box<dyn Io>) -> Reply {
     parse(&bytes)
 }
 
+/// Reads one answer and leaves the connection open.
+pub async fn read_next_reply(io: &mut Box<dyn Io>) -> Reply {
+    let mut bytes = Vec::new();
+    let one = async {
+        loop {
+            let text = String::from_utf8_lossy(&bytes).to_ascii_lowercase();
+            let length = |head: &str| {
+                let line = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+                line.and_then(|number| number.parse::<usize>().ok()).unwrap_or(0)
+            };
+            if text.split_once("\r\n\r\n").is_some_and(|(head, body)| body.len() >= length(head)) {
+                return;
+            }
+            assert!(io.read_buf(&mut bytes).await.is_ok_and(|read| read > 0), "closed after {text:?}");
+        }
+    };
+    tokio::time::timeout(PATIENCE, one).await.expect("an answer in time");
+    parse(&bytes)
+}
+
 fn parse(bytes: &[u8]) -> Reply {
     let text = String::from_utf8_lossy(bytes);
     // Interim answers come before the one that counts.
