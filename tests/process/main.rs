@@ -6,6 +6,7 @@
 #[path = "../python/environment.rs"]
 mod environment;
 mod filled;
+mod node;
 mod place;
 mod server;
 mod small_disk;
@@ -24,6 +25,7 @@ mod disk;
 #[cfg(feature = "demo")]
 mod dns_records;
 mod durability;
+mod examples;
 mod flags;
 mod follow;
 mod keeping;

