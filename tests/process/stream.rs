@@ -85,7 +85,12 @@ fn a_stream_tells_each_message_once_and_in_order_whatever_happens() {
 /// What a thousand streams cost on which nothing happens. Only asked for, and no figure is asserted.
 #[test]
 fn what_idle_streams_cost() {
+    // Memory for hashing passwords is given back after a while; no stream needs it.
+    let hashes_forgotten = Duration::from_secs(65);
     let wanted = number("ATP_TEST_STREAM_IDLE", 0);
+    if wanted == 0 {
+        return;
+    }
     for http2 in [false, true] {
         let place = Place::new();
         let server = place.server(DOMAIN, &["--log-level", "info"]);
@@ -95,7 +100,8 @@ fn what_idle_streams_cost() {
         }
         let runtime = Runtime::new().expect("a runtime");
         let mut open = Vec::new();
-        let mut at_first = 0;
+        pause(hashes_forgotten);
+        let at_first = resident_kib(&server);
         for agent in 0..agents {
             let name = format!("agent-{agent}@{DOMAIN}");
             let ask = Ask { agent: &name, password: PASSWORD, query: "", last_event: None };
@@ -106,20 +112,12 @@ fn what_idle_streams_cost() {
                 }
                 let connection = shared.as_mut().expect("a connection");
                 open.push(runtime.block_on(connection.stream(&ask)).expect("a stream"));
-                if agent == 0 && stream == 0 {
-                    // With what the first of all needs: hashing a password takes 19 MiB for a moment.
-                    pause(Duration::from_secs(1));
-                    at_first = resident_kib(&server);
-                }
             }
         }
-        if open.len() < 2 {
-            return;
-        }
-        // Past a heartbeat.
-        pause(Duration::from_secs(20));
+        // Past a few heartbeats.
+        pause(hashes_forgotten);
         let now = resident_kib(&server);
-        let each = now.saturating_sub(at_first) / (open.len() - 1);
+        let each = now.saturating_sub(at_first) / open.len();
         let over = if http2 { "50 to an HTTP/2 connection" } else { "each with an HTTP/1.1 connection" };
         println!(
             "{} idle streams, {over}: {at_first} KiB before, {now} KiB after, {each} KiB each",
