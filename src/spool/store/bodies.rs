@@ -39,14 +39,14 @@ impl Writer {
     pub(super) fn release_body(&mut self, body: &Body) -> Result<(), StoreError> {
         let Body::Chunks { number, length } = *body else { return Ok(()) };
         let shares = keys::shares(number);
-        let holders = match self.get(&shares)?.as_deref() {
-            None => 1,
-            Some(bytes) => u16::from_be_bytes(
-                bytes.try_into().map_err(|_| StoreError::Unreadable("a share count is damaged".into()))?,
-            ),
+        let holders = match self.holders.get(&number) {
+            Some(left) => *left,
+            None => self.holders_of(&shares)?,
         };
-        if holders > 1 {
-            self.put(shares, (holders - 1).to_be_bytes().to_vec());
+        let left = holders.saturating_sub(1);
+        self.holders.insert(number, left);
+        if left > 0 {
+            self.put(shares, left.to_be_bytes().to_vec());
             return Ok(());
         }
         for index in 0..length.div_ceil(CHUNK_BYTES as u32) {
@@ -54,6 +54,13 @@ impl Writer {
         }
         self.delete(shares);
         Ok(())
+    }
+
+    /// How many records hold a body, by the key of its share count.
+    fn holders_of(&self, shares: &[u8]) -> Result<u16, StoreError> {
+        let damaged = |_| StoreError::Unreadable("a share count is damaged".into());
+        let bytes = self.get(shares)?;
+        bytes.map_or(Ok(1), |bytes| Ok(u16::from_be_bytes(bytes.as_slice().try_into().map_err(damaged)?)))
     }
 }
 

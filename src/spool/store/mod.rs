@@ -130,6 +130,9 @@ struct Writer {
     woken: Vec<u64>,
     /// By how much the current job has changed stored counts.
     counts: BTreeMap<Vec<u8>, i64>,
+    /// How many records still hold the bodies that the current job has released, by the bodies' numbers: one that two
+    /// of them share may be released twice.
+    holders: BTreeMap<u64, u16>,
     running: Running,
     /// How much of the running time is on disk.
     running_written: RunningMillis,
@@ -201,6 +204,7 @@ fn open_with(
         batch: Vec::new(),
         woken: Vec::new(),
         counts: BTreeMap::new(),
+        holders: BTreeMap::new(),
         running,
         running_written: running.total(),
         under_way: under_way.clone(),
@@ -276,6 +280,7 @@ impl Writer {
         self.slowness.took(begun.elapsed());
         self.batch.clear();
         self.counts.clear();
+        self.holders.clear();
         outcome
     }
 

@@ -348,3 +348,34 @@ fn disk_keys(disk: &MemoryDisk, prefix: &[u8]) -> usize {
     .unwrap();
     count
 }
+
+/// Two mailboxes share the bytes of one message, and one sweep takes it out of both.
+#[tokio::test]
+async fn what_several_mailboxes_share_goes_with_the_last_of_them() {
+    for acknowledged in [false, true] {
+        let (store, disk) = registered(&[BOB, "amy@a.test", "me@a.test"]).await;
+        let all = [(BOB, Fate::Own), ("amy@a.test", Fate::Own), ("me@a.test", Fate::Own)];
+        store.accept(submission("n1", &[b'x'; 20_000], &all)).await.unwrap();
+        for (who, _) in all.iter().filter(|_| acknowledged) {
+            let holder = Holder::Nobody(cursors(&store, who).await[0]);
+            let ack = NewAck { holder, outcome: Outcome::Completed, payload: None, receipt: None, now: T0 };
+            store.ack(address(who), ack).await.unwrap().unwrap();
+        }
+        // The first sweep notes which messages there were by then.
+        for now in [at(0), at(40 * 24 * 3600)] {
+            while store.expire(now).await.unwrap() {}
+        }
+        for (who, _) in &all {
+            assert_eq!((cursors(&store, who).await, bytes_in(&store, who).await), (vec![], 0), "{who}");
+        }
+        for kind in [keys::CHUNKS, keys::SHARES] {
+            let mut left = 0;
+            let visit = &mut |_: &[u8], _: &[u8]| {
+                left += 1;
+                std::ops::ControlFlow::Continue(())
+            };
+            disk.scan(kind, kind, visit).unwrap();
+            assert_eq!(left, 0, "left over, acknowledged: {acknowledged}");
+        }
+    }
+}
