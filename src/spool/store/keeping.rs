@@ -60,9 +60,13 @@ impl Writer {
 
     /// Bytes of the messages in a mailbox, what the current job has put in or taken out included.
     fn bytes_in(&self, mailbox: u64) -> Result<u64, StoreError> {
-        let key = keys::keeping::bytes_of_mailbox(mailbox);
-        let change = self.counts.get(&key).copied().unwrap_or_default();
-        Ok(self.reader().number(&key)?.saturating_add_signed(change))
+        self.counted(&keys::keeping::bytes_of_mailbox(mailbox))
+    }
+
+    /// A stored count, with what the current job has changed of it.
+    fn counted(&self, key: &[u8]) -> Result<u64, StoreError> {
+        let change = self.counts.get(key).copied().unwrap_or_default();
+        Ok(self.reader().number(key)?.saturating_add_signed(change))
     }
 
     /// Puts what this daemon itself has to say to `owner` into its mailbox, even if that is full; if it has taken too
@@ -76,10 +80,11 @@ impl Writer {
     ) -> Result<(), StoreError> {
         let over_quota = keys::keeping::notices_over_quota(account.mailbox);
         let mut mailbox = account.mailbox;
+        // Counted, for one job may put several: one for each recipient that is unknown.
+        let taken = self.counted(&over_quota)?;
         if self.is_full(owner, account, notice.len())? {
-            let taken = self.reader().number(&over_quota)?;
             if taken < MAX_NOTICES_OVER_QUOTA {
-                self.put(over_quota, (taken + 1).to_be_bytes().to_vec());
+                self.count(over_quota, 1);
             } else {
                 match self.reader().account(&Address::postmaster(owner.domain()))? {
                     Some(postmaster) => mailbox = postmaster.mailbox,
@@ -89,8 +94,8 @@ impl Writer {
                     }
                 }
             }
-        } else if self.get(&over_quota)?.is_some() {
-            self.delete(over_quota);
+        } else if taken > 0 {
+            self.count(over_quota, -i64::try_from(taken).unwrap_or(i64::MAX));
         }
         let body = self.store_body(notice, 1)?;
         self.put_mail(mailbox, &MailRecord { arrival: Arrival::local(at), restore: false, body })?;

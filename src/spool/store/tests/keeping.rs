@@ -379,3 +379,19 @@ async fn what_several_mailboxes_share_goes_with_the_last_of_them() {
         }
     }
 }
+
+/// One submission to several recipients that are unknown brings as many notices.
+#[tokio::test]
+async fn each_notice_over_the_quota_counts() {
+    let (store, _) = registered(&["me@a.test"]).await;
+    store.register(address("postmaster@a.test"), None, T0).await.unwrap();
+    set_quota(&store, "me@a.test", 0).await;
+    let unknown = Fate::Unknown { bounce: Some(Bytes::from_static(b"\"b\"")), step: step("550 5.1.1") };
+    let four = ["w@a.test", "x@a.test", "y@a.test", "z@a.test"].map(|to| (to, unknown.clone()));
+    for number in 0..=MAX_NOTICES_OVER_QUOTA / 4 {
+        store.accept(submission(&format!("n{number}"), b"{}", &four)).await.unwrap();
+    }
+    let counted = bytes_in(&store, "me@a.test").await / 3;
+    assert_eq!(counted, MAX_NOTICES_OVER_QUOTA, "the rest goes to the operator");
+    assert_eq!(mailbox(&store, "postmaster@a.test").await.len(), 4);
+}
