@@ -2,9 +2,11 @@
 //! agent that had to wait.
 
 use super::Writer;
+use crate::proto::receipt::{Receipt, ReceiptOutcome};
 use crate::proto::status::DELIVERED_CODE;
 use crate::proto::time::UnixMillis;
 use crate::spool::contract::keeping::OwnDelivery;
+use crate::spool::contract::receipts::Hearing;
 use crate::spool::contract::{DeliveryOutcome, NewDelivery, StoreError};
 use crate::spool::entry::{self, MailRecord, ReceivedIdentity, RowId, Step};
 use crate::spool::keys;
@@ -33,8 +35,8 @@ impl Writer {
         Ok(DeliveryOutcome::Delivered { cursor, receipt: receipt.map(Box::new) })
     }
 
-    /// A row for an agent of this daemon, whose mailbox was full when it was accepted: entry and end of the row are one
-    /// write.
+    /// A row for an agent of this daemon, whose mailbox was full when it was accepted: entry, end of the row and what
+    /// its sender hears of it are one write.
     pub(super) fn deliver_own(&mut self, id: RowId, now: UnixMillis) -> Result<OwnDelivery, StoreError> {
         let Some(row) = self.reader().row(id)? else { return Ok(OwnDelivery::Ended) };
         let account = self.reader().account(&row.recipient)?;
@@ -48,8 +50,18 @@ impl Writer {
         let step =
             Step { at: now, remote: None, tls: None, code: DELIVERED_CODE.into(), text: "delivered".into() };
         let body = row.body.clone();
+        let receipt = Receipt {
+            original_nonce: row.nonce.clone(),
+            recipient: row.recipient.clone(),
+            outcome: ReceiptOutcome::Delivered,
+            at: now.seconds(),
+            payload: None,
+        };
+        let hearing = Hearing { author: row.sender.clone(), receipt, now };
         if self.end_keeping_body(row, Ending::Delivered, step, now)? {
             self.put_local_mail(account.mailbox, now, body)?;
+            // As what is delivered by the write that accepts it.
+            self.hear(&hearing)?;
             Ok(OwnDelivery::Delivered)
         } else {
             Ok(OwnDelivery::Ended)

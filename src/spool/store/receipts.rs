@@ -113,7 +113,7 @@ impl Writer {
     }
 
     /// Takes in what is said of a submission. `false`: it is no news, or nobody asked.
-    fn hear(&mut self, hearing: &Hearing) -> Result<bool, StoreError> {
+    pub(super) fn hear(&mut self, hearing: &Hearing) -> Result<bool, StoreError> {
         let Hearing { author, receipt, now } = hearing;
         let reader = self.reader();
         let Some(record) = reader.sent_record(author, &receipt.original_nonce, &self.identities)? else {

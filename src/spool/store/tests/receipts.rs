@@ -4,7 +4,9 @@ use super::*;
 use crate::proto::message::ReceiptsWanted;
 use crate::proto::receipt::{Receipt, ReceiptOutcome};
 use crate::spool::contract::ReceiptStore as _;
+use crate::spool::contract::keeping::{KeepStore as _, LimitsChange, OwnDelivery};
 use crate::spool::contract::receipts::Hearing;
+use crate::spool::entry::keeping::Setting;
 
 const DAY: u64 = 24 * 3600;
 
@@ -87,6 +89,27 @@ async fn what_was_heard_goes_with_its_submission_and_not_before() {
         assert_eq!((heard(&store, "n1").await, count(&disk, keys::RECEIPTS)), (None, 0), "acked {acked}");
         assert!(store.trace(Nonce::parse("n1").unwrap()).await.unwrap().sent.is_empty());
         assert!(!store.hear(hearing("n1", "x@b.test", ReceiptOutcome::Failed)).await.unwrap());
+    }
+}
+
+/// A mailbox that was full when the message was accepted is no reason to keep quiet about it later.
+#[tokio::test]
+async fn what_an_own_agent_gets_late_is_heard_of_too() {
+    let (store, _) = fresh_store();
+    store.register(address("bob@a.test"), Some("hash".into()), T0).await.unwrap();
+    let quota = |quota| LimitsChange { quota: Some(quota), ..LimitsChange::default() };
+    store.set_limits(address("bob@a.test"), quota(Setting::At(0))).await.unwrap();
+    for (nonce, delivered) in [("n1", true), ("n2", false)] {
+        let wanted = ReceiptsWanted { delivered, acked: true };
+        let rows = rows(store.accept(asking(nonce, wanted)).await.unwrap());
+        let own = rows.iter().find(|row| row.recipient == address("bob@a.test")).unwrap();
+        assert_eq!(store.deliver_own(own.id, T0).await.unwrap(), OwnDelivery::Full);
+        assert_eq!(heard(&store, nonce).await, Some(vec![]));
+        store.set_limits(address("bob@a.test"), quota(Setting::Default)).await.unwrap();
+        assert_eq!(store.deliver_own(own.id, T0).await.unwrap(), OwnDelivery::Delivered);
+        let told = delivered.then_some((1, ReceiptOutcome::Delivered));
+        assert_eq!(heard(&store, nonce).await, Some(Vec::from_iter(told)));
+        store.set_limits(address("bob@a.test"), quota(Setting::At(0))).await.unwrap();
     }
 }
 
