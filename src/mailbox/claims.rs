@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
+use super::seats::Seats;
 use crate::env::{BoxFuture, Env};
 use crate::error::Fault;
 use crate::proto::address::Address;
@@ -39,26 +40,27 @@ pub struct Wanted {
     pub wait: Duration,
 }
 
-/// Hands messages out; if there are none, waits until one comes or comes back. `stopping` turns true when the server
-/// is told to stop: then nobody waits any longer. `still_may` is asked after each wait whether the worker's credential
-/// holds. Nothing is handed out if nothing came.
+/// Hands messages out; if there are none, waits until one comes or comes back, on one of the `seats`. `stopping` turns
+/// true when the server is told to stop: then nobody waits any longer. `still_may` is asked before and after each wait
+/// whether the worker's credential holds, and when to ask again at the latest. Nothing is handed out if nothing came.
 ///
 /// # Errors
-/// [`Reason::UnknownAgent`] if the mailbox is gone; what the store and `still_may` say.
+/// [`Reason::UnknownAgent`] if the mailbox is gone; what the store, the seats and `still_may` say.
 pub async fn claim<'a>(
     store: &dyn Store,
     env: &Env,
     owner: &Address,
     wanted: Wanted,
+    seats: &Seats,
     stopping: &watch::Receiver<bool>,
-    still_may: impl Fn() -> BoxFuture<'a, Result<(), Fault>>,
+    still_may: impl Fn() -> BoxFuture<'a, Result<Instant, Fault>>,
 ) -> Result<Vec<Grant>, Fault> {
     let gone = || Fault::new(Reason::UnknownAgent, "There is no such agent here.");
     let deadline = Instant::now() + wanted.wait;
     let account = store.account(owner.clone()).await?.ok_or_else(gone)?;
     // From before the first look on, so that nothing comes unnoticed between two looks.
     let mut arrivals = store.arrivals().watch(account.mailbox);
-    let mut stopping = stopping.clone();
+    let (mut stopping, mut seat) = (stopping.clone(), None);
     loop {
         let claims = new_claims(env, wanted);
         let claimed = store.claim(owner.clone(), claims).await?.ok_or_else(gone)?;
@@ -76,7 +78,11 @@ pub async fn claim<'a>(
         if Instant::now() >= deadline {
             return Ok(Vec::new());
         }
-        let until = claimed.next.map_or(deadline, |next| deadline.min(Instant::now() + next.since(now)));
+        if seat.is_none() {
+            seat = Some(seats.take(account.mailbox)?);
+        }
+        let next = claimed.next.map_or(deadline, |next| deadline.min(Instant::now() + next.since(now)));
+        let until = next.min(still_may().await?);
         tokio::select! {
             biased;
             _ = stopping.wait_for(|stopping| *stopping) => return Ok(Vec::new()),

@@ -9,6 +9,7 @@ use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use serde::Serialize;
 use serde_json::Value;
+use tokio::time::Instant;
 
 use self::shown::{
     Acknowledged, Claims, DeadPage, Extended, Leases, NewAcknowledgement, NewLease, NewReturn, Restored,
@@ -18,6 +19,7 @@ use super::answer::{Answer, json_answer};
 use super::body;
 use super::members::Members;
 use super::openapi::Refusal;
+use super::reader::Reader;
 use super::state::{App, DomainMeant, Parameters};
 use crate::agents::{Authenticated, Need};
 use crate::env::BoxFuture;
@@ -40,7 +42,8 @@ mod shown;
 /// Hands messages out.
 ///
 /// # Errors
-/// [`Reason::BadCredential`]; [`Reason::Malformed`] for what makes no sense.
+/// [`Reason::BadCredential`]; [`Reason::Malformed`] for what makes no sense; [`Reason::RateLimited`] or
+/// [`Reason::NoSpace`] if too many wait already.
 #[utoipa::path(post, path = "/me/claims", tag = "work", security(("password" = []), ("token" = [])),
     request_body = WantedClaims, params(DomainMeant),
     responses((status = 200, body = Claims),
@@ -51,7 +54,7 @@ pub async fn claim(
     headers: HeaderMap,
     request: Body,
 ) -> Answer {
-    let worker = worker(&app, &headers, &parameters).await?;
+    let worker = Reader::of_agent(Arc::clone(&app), &headers, &parameters).await?;
     let mut members = members(&app, &headers, request).await?;
     let limit = members.number("limit", 1..=u64::MAX)?.unwrap_or(1).min(MAX_CLAIMS);
     let wanted = Wanted {
@@ -61,9 +64,9 @@ pub async fn claim(
     };
     members.finish()?;
     let (store, env, stopping) = (&*app.pipeline.store, &app.pipeline.env, &app.readiness.stopping);
-    let still_may = || -> BoxFuture<'_, Result<(), Fault>> { Box::pin(still_holds(&app, &worker)) };
-    let grants = claims::claim(store, env, &worker.agent, wanted, stopping, still_may).await?;
-    let agent = worker.agent;
+    let still_may = || -> BoxFuture<'_, Result<Instant, Fault>> { Box::pin(worker.still_may()) };
+    let agent = worker.owner().clone();
+    let grants = claims::claim(store, env, &agent, wanted, &app.seats, stopping, still_may).await?;
     tracing::debug!(%agent, messages = grants.len(), "claimed");
     // Megabytes of JSON: nothing for a thread that others wait for.
     let answer = tokio::task::spawn_blocking(move || Claims::of(&grants, &agent));
@@ -278,14 +281,6 @@ async fn receipt(
 
 async fn worker(app: &App, headers: &HeaderMap, parameters: &Parameters) -> Result<Authenticated, Fault> {
     app.agent(headers, app.domain(headers, parameters), Need::Receive).await
-}
-
-/// A credential may have been taken back while its bearer waited.
-async fn still_holds(app: &App, worker: &Authenticated) -> Result<(), Fault> {
-    if app.accounts.still_holds(worker).await? {
-        return Ok(());
-    }
-    Err(Fault::new(Reason::BadCredential, "The credential of this call is not valid any more."))
 }
 
 fn told(answer: impl Serialize) -> Answer {

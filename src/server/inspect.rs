@@ -70,7 +70,8 @@ pub async fn operator(
 /// # Errors
 /// [`Reason::BadCredential`], also of one that ends meanwhile; [`Reason::Forbidden`] for a token that is for receiving
 /// only; [`Reason::Malformed`] for what is no nonce, and for a `wait` that is no number; [`Reason::NoSuchPath`] if the
-/// caller has sent nothing under it, or that is forgotten.
+/// caller has sent nothing under it, or that is forgotten; [`Reason::RateLimited`] or [`Reason::NoSpace`] if too many
+/// wait already.
 #[utoipa::path(get, path = "/me/sent/{nonce}", tag = "messages", security(("password" = []), ("token" = [])),
     params(
         ("nonce" = String, Path),
@@ -99,11 +100,15 @@ pub async fn agent(
     let arrivals = app.pipeline.store.arrivals();
     // A credential that ends wakes those who watch its mailbox.
     let (mut sent, mut mailbox) = (arrivals.watch_sent(&who.agent, &nonce), arrivals.watch(who.mailbox));
+    let mut seat = None;
     loop {
         let state = own_state(&app, &who, &nonce).await?;
         let is_news = state.get("version").and_then(Value::as_str) != seen;
         if is_news || Instant::now() >= until || *stopping.borrow() {
             return json_answer(StatusCode::OK, state);
+        }
+        if seat.is_none() {
+            seat = Some(app.seats.take(who.mailbox)?);
         }
         tokio::select! {
             () = sent.changed() => {}

@@ -70,7 +70,11 @@ const ANY: [(&str, &str); 2] = [
 const WITH_CREDENTIAL: [(&str, &str); 3] = [
     ("401", "No credential, or a wrong one."),
     ("403", "The credential does not allow this."),
-    ("429", "Too many credentials are being checked. Retry-After says when to come back."),
+    (
+        "429",
+        "Too many credentials are being checked, or too many calls and streams of this agent wait already. \
+        Retry-After says when to come back.",
+    ),
 ];
 /// Refusals of calls that have a body.
 const WITH_BODY: [(&str, &str); 3] = [

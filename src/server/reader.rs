@@ -83,11 +83,20 @@ impl Reader {
     pub(super) async fn read(&self, after: u64, want: &Arc<Want>) -> Result<Found, Fault> {
         let found = read(&*self.app.pipeline.store, &self.owner, after, want).await;
         // Asked afterwards: what came only once the credential had been withdrawn is never shown.
+        self.still_may().await?;
+        found
+    }
+
+    /// Whether the reader may still see the mailbox. Says when to ask again although nothing has happened.
+    ///
+    /// # Errors
+    /// [`Reason::BadCredential`] once the credential has been withdrawn, or the mailbox has gone.
+    pub(super) async fn still_may(&self) -> Result<Instant, Fault> {
         match &self.shown {
             Some(shown) if !self.app.accounts.still_holds(shown).await? => {
                 Err(Fault::new(Reason::BadCredential, "This credential has been withdrawn."))
             }
-            _ => found,
+            _ => Ok(self.holds_until()),
         }
     }
 }

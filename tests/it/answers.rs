@@ -32,6 +32,8 @@ mod streams;
 mod submissions;
 #[path = "answers/transfers.rs"]
 mod transfers;
+#[path = "answers/waiting.rs"]
+mod waiting;
 #[path = "answers/webhooks.rs"]
 mod webhooks;
 #[path = "answers/work.rs"]
