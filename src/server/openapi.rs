@@ -15,7 +15,7 @@ use super::routes;
 
 mod shapes;
 
-pub(super) use shapes::{Mail, Message, Page, Refusal};
+pub(super) use shapes::{Mail, Message, Page, Received, Refusal};
 
 /// Agents that show a credential, as operations name it.
 const AGENT: [&str; 2] = ["password", "token"];

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
+use super::super::openapi::{Message, Received};
 use crate::error::Fault;
 use crate::mailbox::shown::{author, received};
 use crate::proto::address::Address;
@@ -90,9 +91,10 @@ pub struct WithMessage {
     /// Its place in the mailbox.
     cursor: u64,
     /// The author's message.
+    #[schema(value_type = Message)]
     message: Map<String, Value>,
     /// What this server found about it.
-    #[schema(value_type = Object)]
+    #[schema(value_type = Received)]
     received: Value,
 }
 
