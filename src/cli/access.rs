@@ -8,7 +8,7 @@ use super::error::CliError;
 use super::http::{Client, Credential, Request};
 use super::identities::{Identities, Identity};
 use super::names;
-use super::options::{HomeOptions, ServerOptions};
+use super::options::{HomeOptions, NO_SERVER, ServerOptions};
 use super::prompt::Prompt;
 use crate::proto::address::Address;
 use crate::secret::Secret;
@@ -83,6 +83,9 @@ impl AccessOptions {
     pub async fn open(&self, agent: Option<&str>) -> Result<Access, CliError> {
         let agent = named(agent);
         let Chosen { server, identity } = self.choose(agent)?;
+        if named(server.server.as_deref()).is_none() {
+            return Err(CliError::usage(format!("{NO_SERVER}, or log in once: atp login")));
+        }
         let prompt = Prompt::new();
         let mut client = Client::new(&server, prompt)?;
         let noted = identity.as_ref().map(|(_, identity)| identity);
@@ -114,7 +117,13 @@ impl AccessOptions {
         let mut client = Client::new(&server, prompt)?;
         let noted = identity.as_ref().map(|(_, identity)| identity);
         let address = address_of(&mut client, agent, noted).await?;
-        let password = prompt.password(self.password.clone(), &address.to_string())?;
+        let password = prompt.password(self.password.clone(), &address.to_string());
+        let password = password.map_err(|error| match noted {
+            Some(_) => {
+                CliError { message: format!("{}; a token is not enough for this", error.message), ..error }
+            }
+            None => error,
+        })?;
         let credential = Credential::basic(&address, &password);
         Ok(Access { client, agent: address, credential })
     }

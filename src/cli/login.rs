@@ -97,7 +97,7 @@ impl Login {
         };
         let replaced = Identities::change(&home, |all| all.put(&name, new.clone())).await?;
         if let Some(old) = replaced {
-            // By itself, so that no password is needed; one that is worth nothing any more is none to end.
+            // By itself, so that no password is needed.
             let _ = end(&old).await;
         }
         let answer = json!({ "identity": name, "agent_id": agent.to_string(), "server": new.server });
@@ -131,7 +131,9 @@ async fn end(identity: &Identity) -> Result<(), CliError> {
     let Identity { server, no_verify, ca, .. } = identity.clone();
     let mut client = Client::new(&ServerOptions { server: Some(server), no_verify, ca }, Prompt::new())?;
     let request = Request::delete(&format!("me/tokens/{}", encoded(name)));
-    client.call(request.authorize(&Credential::bearer(&identity.token))).await?.success().map(drop)
+    let reply = client.call(request.authorize(&Credential::bearer(&identity.token))).await?;
+    // Whose token is worth nothing any more has none to end.
+    if reply.status == 401 { Ok(()) } else { reply.success().map(drop) }
 }
 
 /// A name for this machine's token: fit for the server, and not another's.

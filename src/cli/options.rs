@@ -9,6 +9,9 @@ use super::error::CliError;
 use crate::config::home::Home;
 use crate::secret::Secret;
 
+/// What is said where no server is named.
+pub(super) const NO_SERVER: &str = "which server? give --server or set ATP_SERVER";
+
 /// Which server, and how far to trust it.
 #[derive(Args, Clone)]
 pub(super) struct ServerOptions {
@@ -26,7 +29,7 @@ pub(super) struct ServerOptions {
 impl ServerOptions {
     /// The server's text; most commands cannot do without.
     pub fn server(&self) -> Result<&str, CliError> {
-        let missing = || CliError::usage("which server? give --server or set ATP_SERVER");
+        let missing = || CliError::usage(NO_SERVER);
         self.server.as_deref().filter(|text| !text.is_empty()).ok_or_else(missing)
     }
 }

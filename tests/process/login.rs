@@ -74,7 +74,11 @@ fn after_a_login_commands_need_no_flags() {
     assert!(first.len() == 1 && second.len() == 1 && first != second, "{first:?} {second:?}");
     assert_eq!(place.ok(&["logout"]), "Logged out of bot@alice.local.\n");
     assert!(!fs::read_to_string(&file).expect("the file").contains("atpa_"));
-    told(&place.run(&["recv"]), 2, "which server? give --server");
+    told(
+        &place.run(&["recv"]),
+        2,
+        "which server? give --server or set ATP_SERVER, or log in once: atp login",
+    );
     told(&place.run(&["recv", "--server", &server]), 2, "which agent? name it with --agent-id");
     told(&place.run(&["logout"]), 2, "log out of what?");
 }
@@ -155,7 +159,8 @@ fn tokens_and_passwords_are_changed_and_end_at_once() {
     told(&create("a b", &[]), 1, "A token's name is 1 to 64 of");
     told(&create("x", &["--scope", "all"]), 2, "invalid value 'all' for '--scope <SCOPE>'");
     told(&create("x", &["--expires", "soon"]), 2, "not a time");
-    told(&place.run(&["agent", "token", "list"]), 2, "no password; give --password or set ATP_PASSWORD");
+    let no_token = "no password; give --password or set ATP_PASSWORD; a token is not enough for this";
+    told(&place.run(&["agent", "token", "list"]), 2, no_token);
     let listed = place.ok(&[&["agent", "token", "list"], &owner[..]].concat());
     assert!(listed.starts_with("ci  send  made ") && listed.contains("\nlaptop  both  made "), "{listed}");
     let revoke = |name| place.run(&[&["agent", "token", "revoke", name], &owner[..]].concat());
@@ -175,6 +180,24 @@ fn tokens_and_passwords_are_changed_and_end_at_once() {
     told(&place.run(&["recv"]), 1, "(535 5.7.8); log in again: atp login --as bot@alice.local");
     // Its token has ended already: nothing is in the way of logging in or out.
     assert_eq!(place.run(&["login", "--as", "bot", "-P", "third"]).code, 0);
+    assert_eq!(
+        place.json(&[
+            "agent",
+            "password",
+            "-P",
+            "third",
+            "--new-password",
+            "fourth",
+            "--revoke-tokens",
+            "--json"
+        ])["tokens"],
+        0
+    );
+    assert_eq!(place.ok(&["logout"]), "Logged out of bot@alice.local.\n");
+    assert_eq!(
+        place.run(&["login", "--agent-id", "bot", "--server", &server, "--no-verify", "-P", "fourth"]).code,
+        0
+    );
     assert_eq!(place.run(&["recv"]).code, 0);
 }
 
