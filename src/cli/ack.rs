@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::access::{Access, AgentOptions};
 use super::error::CliError;
 use super::http::{Request, encoded};
+use super::mailbox;
 use super::output::{self, Output};
 
 /// What came of a message.
@@ -42,8 +43,10 @@ impl Ack {
             body["payload"] = serde_json::from_str(&text).unwrap_or(Value::String(text));
         }
         // A number is a cursor; a claim begins with a letter.
-        let kind = if self.which.parse::<u64>().is_ok() { "messages" } else { "claims" };
-        let path = format!("me/{kind}/{}/ack", encoded(&self.which));
+        let path = match mailbox::cursor(&self.which) {
+            Ok(cursor) => format!("me/messages/{cursor}/ack"),
+            Err(_) => format!("me/claims/{}/ack", encoded(&self.which)),
+        };
         let request = Request::post(&path, "application/json", body.to_string());
         let reply = client.call(request.authorize(&credential)).await?.success()?;
         if output.is_json() {

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use clap::Args;
-use clap::builder::FalseyValueParser;
+use clap::builder::{FalseyValueParser, RangedI64ValueParser};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -13,6 +13,7 @@ use super::error::CliError;
 use super::http::Request;
 use super::output::{self, Output};
 use super::recv::payload_text;
+use crate::mailbox::claims::MAX_LEASE_SECONDS;
 use crate::proto::calendar::Calendar;
 use crate::proto::time::UnixMillis;
 
@@ -25,10 +26,10 @@ pub(super) struct Claim {
     #[command(flatten)]
     agent: AgentOptions,
     /// Most messages to take, at most 100
-    #[arg(long, env = "ATP_LIMIT", value_name = "N", default_value_t = 1)]
+    #[arg(long, env = "ATP_LIMIT", value_name = "N", default_value_t = 1, value_parser = at_least_one())]
     limit: u32,
     /// How long nobody else is given them, in seconds; at most 43200, which are 12 hours
-    #[arg(long, env = "ATP_LEASE", value_name = "SECS", default_value_t = 60)]
+    #[arg(long, env = "ATP_LEASE", value_name = "SECS", default_value_t = 60, value_parser = lease())]
     lease: u32,
     /// Wait until there is a message
     #[arg(long, env = "ATP_WAIT", value_parser = FalseyValueParser::new())]
@@ -36,6 +37,15 @@ pub(super) struct Claim {
     /// How long --wait waits, in seconds
     #[arg(long, env = "ATP_TIMEOUT", value_name = "SECS", default_value_t = 30)]
     timeout: u32,
+}
+
+/// How long a lease may be, in seconds.
+pub(super) fn lease() -> RangedI64ValueParser<u32> {
+    clap::value_parser!(u32).range(1..=MAX_LEASE_SECONDS as i64)
+}
+
+fn at_least_one() -> RangedI64ValueParser<u32> {
+    clap::value_parser!(u32).range(1..)
 }
 
 impl Claim {

@@ -8,6 +8,7 @@ use super::ack::cursor;
 use super::claim::{message_text, times_of};
 use super::error::CliError;
 use super::http::Request;
+use super::mailbox;
 use super::output::{self, Output};
 use crate::proto::calendar::Calendar;
 use crate::proto::limits::DEFAULT_PAGE;
@@ -30,15 +31,16 @@ pub(super) struct List {
     /// Most messages to list
     #[arg(long, env = "ATP_LIMIT", value_name = "N", default_value_t = DEFAULT_PAGE)]
     limit: usize,
-    /// Only messages after this one: the number that an earlier call named
-    #[arg(long, env = "ATP_AFTER", value_name = "ID")]
+    /// Only messages after this one: the cursor that an earlier call named
+    #[arg(long, env = "ATP_AFTER", value_name = "CURSOR", value_parser = mailbox::cursor)]
     after: Option<u64>,
 }
 
 /// `atp dead restore`
 #[derive(Args)]
 pub(super) struct Restore {
-    /// The message's number, as list printed it
+    /// The message's cursor, as list printed it: 17 or #17
+    #[arg(value_parser = mailbox::cursor)]
     cursor: u64,
     #[command(flatten)]
     agent: AgentOptions,

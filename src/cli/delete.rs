@@ -6,12 +6,13 @@ use serde_json::{Value, json};
 use super::access::{Access, AgentOptions};
 use super::error::CliError;
 use super::http::Request;
+use super::mailbox::cursor;
 use super::output::{self, Output};
 
 /// Delete messages of a mailbox, for good.
 #[derive(Args)]
 pub(super) struct Delete {
-    /// The messages, by the numbers that recv shows: 17, or #17
+    /// The messages, by their cursors, as recv shows them: 17 or #17
     #[arg(value_name = "CURSOR", required_unless_present = "through", value_parser = cursor)]
     cursors: Vec<u64>,
     /// Instead: every message up to this one, itself included
@@ -29,18 +30,14 @@ struct Tally {
     held: u64,
 }
 
-fn cursor(text: &str) -> Result<u64, String> {
-    let digits = text.strip_prefix('#').unwrap_or(text);
-    digits.parse().map_err(|_| "not a message's number, such as 17".into())
-}
-
 impl Delete {
     pub async fn run(self, output: &Output) -> Result<(), CliError> {
         let Access { mut client, credential, .. } = self.agent.open().await?;
         let mut tally = Tally::default();
         for cursor in &self.cursors {
             let request = Request::delete(&format!("me/messages/{cursor}")).authorize(&credential);
-            let reply = client.call(request).await?.success()?;
+            let reply = client.call(request).await?.success();
+            let reply = reply.map_err(|error| tally.broken_off(*cursor, error))?;
             match reply.get("status").and_then(Value::as_str) {
                 Some("deleted") => tally.deleted += 1,
                 _ => tally.absent += 1,
@@ -62,6 +59,15 @@ impl Delete {
 }
 
 impl Tally {
+    /// What went wrong, where, and what had been done before.
+    fn broken_off(&self, cursor: u64, error: CliError) -> CliError {
+        let before = match self.deleted {
+            0 => String::new(),
+            deleted => format!("; {deleted} deleted before it"),
+        };
+        CliError { message: format!("message {cursor}: {}{before}", error.message), ..error }
+    }
+
     fn print(&self, output: &Output) -> Result<(), CliError> {
         let Tally { deleted, absent, held } = self;
         if output.is_json() {

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::access::{Access, AgentOptions};
 use super::ack::cursor;
+use super::claim::lease;
 use super::error::CliError;
 use super::http::{Request, encoded};
 use super::output::{self, Output};
@@ -19,7 +20,7 @@ pub(super) struct Extend {
     #[command(flatten)]
     agent: AgentOptions,
     /// How long from now on nobody else is given it, in seconds; at most 43200, which are 12 hours
-    #[arg(long, env = "ATP_LEASE", value_name = "SECS", default_value_t = 60)]
+    #[arg(long, env = "ATP_LEASE", value_name = "SECS", default_value_t = 60, value_parser = lease())]
     lease: u32,
 }
 

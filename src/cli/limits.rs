@@ -64,11 +64,11 @@ impl Limits {
         let number = |name: &str| reply.get(name).and_then(Value::as_u64);
         let time = |name| limits::print_keep(number(name).map(Duration::from_secs));
         let lines = [
-            format!("mailbox of         {agent}"),
-            format!("holds              {} bytes of messages", number("bytes").unwrap_or_default()),
-            format!("quota              {}", limits::print_quota(number("quota"))),
-            format!("keep acknowledged  {}", time("keep_acknowledged")),
-            format!("keep unread        {}", time("keep_unread")),
+            format!("Mailbox:            {agent}"),
+            format!("Holds:              {} bytes of messages", number("bytes").unwrap_or_default()),
+            format!("Quota:              {}", limits::print_quota(number("quota"))),
+            format!("Keep acknowledged:  {}", time("keep_acknowledged")),
+            format!("Keep unread:        {}", time("keep_unread")),
         ];
         output::print(&lines.join("\n"))
     }

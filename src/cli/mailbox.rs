@@ -6,6 +6,12 @@ use super::access::Access;
 use super::error::CliError;
 use super::http::Request;
 
+/// The cursor of a message, as recv shows it: `17` or `#17`.
+pub(super) fn cursor(text: &str) -> Result<u64, String> {
+    let digits = text.strip_prefix('#').unwrap_or(text);
+    digits.parse().map_err(|_| "a cursor is a whole number, as recv shows it: 17 or #17".into())
+}
+
 /// A message in the mailbox.
 pub(super) struct Found {
     /// As its author wrote it.

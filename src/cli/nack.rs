@@ -1,6 +1,7 @@
 //! `atp nack`
 
 use clap::Args;
+use clap::builder::RangedI64ValueParser;
 use serde_json::{Value, json};
 
 use super::access::{Access, AgentOptions};
@@ -8,6 +9,7 @@ use super::ack::cursor;
 use super::error::CliError;
 use super::http::{Request, encoded};
 use super::output::{self, Output};
+use crate::mailbox::claims::MAX_DELAY_SECONDS;
 use crate::proto::calendar::Calendar;
 use crate::proto::time::UnixMillis;
 
@@ -19,11 +21,15 @@ pub(super) struct Nack {
     #[command(flatten)]
     agent: AgentOptions,
     /// How long it stays away, in seconds, at most 604800 [default: 10, twice as long each further time, up to 3600]
-    #[arg(long, env = "ATP_DELAY", value_name = "SECS")]
+    #[arg(long, env = "ATP_DELAY", value_name = "SECS", value_parser = delay())]
     delay: Option<u32>,
     /// Why, in a few words, for whoever looks at dead letters
     #[arg(long, env = "ATP_REASON", value_name = "TEXT")]
     reason: Option<String>,
+}
+
+fn delay() -> RangedI64ValueParser<u32> {
+    clap::value_parser!(u32).range(0..=MAX_DELAY_SECONDS as i64)
 }
 
 impl Nack {

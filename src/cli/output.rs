@@ -22,7 +22,7 @@ pub(super) enum Format {
 /// The flags that choose between them.
 #[derive(Args, Debug, Clone, Default)]
 pub(super) struct Output {
-    /// Print json or text [default: text; send and recv print json unless to a terminal]
+    /// Print json or text [default: text; send, recv, ask, reply and claim print json unless to a terminal]
     #[arg(long, global = true, env = "ATP_OUTPUT", value_enum, hide_possible_values = true, display_order = LAST)]
     output: Option<Format>,
     /// Same as --output json

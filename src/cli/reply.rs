@@ -20,7 +20,7 @@ const KEPT: [&str; 2] = ["context_id", "task_id"];
 /// The answer goes to the message's sender, as a response if the message is a request, in the same conversation.
 #[derive(Args)]
 pub(super) struct Reply {
-    /// The message: its nonce, or #N as atp recv shows its place
+    /// The message: its nonce, or #N, its cursor, as recv shows it
     message: String,
     /// The answering agent: NAME@DOMAIN, or a name at the server [default: the one logged in]
     #[arg(long, env = "ATP_AGENT", value_name = "AGENT")]
@@ -48,7 +48,7 @@ impl Reply {
 
 /// The message at a place.
 async fn at(access: &mut Access, cursor: &str) -> Result<Found, CliError> {
-    let wrong = || CliError::usage(format!("#{cursor} is no place in a mailbox; write # and a number"));
+    let wrong = || CliError::usage(format!("#{cursor} is no cursor; write # and a number, as recv shows it"));
     let cursor: u64 = cursor.parse().map_err(|_| wrong())?;
     let after = cursor.checked_sub(1).ok_or_else(wrong)?;
     let page = mailbox::look(access, Query { after, limit: 1, ..Query::default() }).await?;

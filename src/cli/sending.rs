@@ -35,18 +35,14 @@ pub(super) struct Sending {
 /// What is waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum WaitFor {
-    /// It is in every mailbox.
     Delivered,
-    /// Every recipient has acknowledged it.
     Acked,
 }
 
 /// A receipt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Wanted {
-    /// It is in the mailbox.
     Delivered,
-    /// The recipient has acknowledged it.
     Acked,
 }
 

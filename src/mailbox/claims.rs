@@ -115,7 +115,7 @@ impl From<NotYours> for Fault {
                 "The claim has ended: its lease ran out, or the message was given back or handed to another worker.",
             ),
             NotYours::Acknowledged => {
-                (Reason::ClaimEnded, "The message has been acknowledged, and something else was said of it.")
+                (Reason::ClaimEnded, "The message has been acknowledged; nothing else can be said of it now.")
             }
             NotYours::Held => (
                 Reason::InHand,

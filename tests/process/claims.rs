@@ -67,11 +67,12 @@ fn messages_are_claimed_given_back_and_acknowledged_from_a_shell() {
     );
     let done = crew.json(&["ack", &id, "--payload", "{\"sheep\":3}"]);
     assert_eq!((&done["outcome"], &done["payload"]), (&json!("completed"), &json!({ "sheep": 3 })));
-    // One that nobody has claimed, by its number.
+    // One that nobody has claimed, by its cursor.
     place.send(&crew.server, AGENT, AGENT, "never mind");
     let cursor = (told["cursor"].as_u64().expect("a cursor") + 1..).take(9).map(|cursor| cursor.to_string());
-    let found =
-        cursor.into_iter().find(|cursor| crew.run(&["ack", cursor, "--outcome", "rejected"]).code == 0);
+    let found = cursor
+        .into_iter()
+        .find(|cursor| crew.run(&["ack", &format!("#{cursor}"), "--outcome", "rejected"]).code == 0);
     assert!(found.is_some(), "it lies behind the first");
     assert_eq!(crew.json(&["claim"]), json!([]));
 }
@@ -93,7 +94,45 @@ fn dead_letters_are_listed_and_put_back_from_a_shell() {
         "{listed}"
     );
     let cursor = crew.json(&["dead", "list"])[0]["cursor"].to_string();
-    assert!(crew.text(&["dead", "restore", &cursor]).contains("handed out again"));
+    // As the list shows it, and without its mark.
+    assert!(crew.text(&["dead", "restore", &format!("#{cursor}")]).contains("handed out again"));
     assert_eq!(crew.run(&["dead", "restore", &cursor]).code, 1);
     assert_eq!(crew.claim().1["redeliveries"], 0);
+}
+
+#[test]
+fn what_makes_no_sense_is_told_before_a_server_is_asked() {
+    let place = Place::new();
+    let crew = Crew::of(&place);
+    for (words, wanted) in [
+        (&["claim", "--lease", "43201"][..], "43201 is not in 1..=43200"),
+        (&["claim", "--limit", "0"], "0 is not in 1.."),
+        (&["extend", "c1-0", "--lease", "0"], "0 is not in 1..=43200"),
+        (&["nack", "c1-0", "--delay", "604801"], "604801 is not in 0..=604800"),
+        (&["dead", "restore", "x"], "a cursor is a whole number, as recv shows it: 17 or #17"),
+        (&["dead", "list", "--after", "x"], "a cursor is a whole number"),
+        (&["recv", "--after", "latest"], "a cursor is a whole number"),
+        (&["delete", "c17"], "a cursor is a whole number"),
+        (&["delete", "--through", ""], "a cursor is a whole number"),
+    ] {
+        let said = crew.run(words);
+        assert_eq!(said.code, 2, "{words:?}: {said:#?}");
+        assert!(said.stderr.contains(wanted) && said.stderr.lines().count() == 1, "{words:?}: {said:#?}");
+    }
+}
+
+#[test]
+fn a_deletion_that_stops_midway_says_where() {
+    let place = Place::new();
+    let crew = Crew::of(&place);
+    place.send(&crew.server, AGENT, AGENT, "in hand");
+    let held = crew.claim().1["cursor"].to_string();
+    place.send(&crew.server, AGENT, AGENT, "free");
+    let all = crew.json(&["recv", "--received"]);
+    let free = all[1]["received"]["cursor"].to_string();
+    let said = crew.run(&["delete", &free, &held]);
+    assert_eq!(said.code, 1, "{said:#?}");
+    let told =
+        said.stderr.contains(&format!("message {held}: ")) && said.stderr.contains("; 1 deleted before it");
+    assert!(told, "{said:#?}");
 }

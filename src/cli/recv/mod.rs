@@ -45,8 +45,8 @@ pub(super) struct Recv {
     /// Most messages to receive; with --follow, at a time
     #[arg(long, env = "ATP_LIMIT", value_name = "N", default_value_t = DEFAULT_PAGE)]
     limit: usize,
-    /// Only messages after this one: the id that an earlier call named, or a message's cursor
-    #[arg(long, env = "ATP_AFTER", value_name = "ID")]
+    /// Only messages after this one: its cursor, as recv shows it
+    #[arg(long, env = "ATP_AFTER", value_name = "CURSOR", value_parser = super::mailbox::cursor)]
     after: Option<u64>,
     /// Only messages that come from now on; for --wait and --follow
     #[arg(long, env = "ATP_NEW", value_parser = FalseyValueParser::new(), conflicts_with = "after")]
