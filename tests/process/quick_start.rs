@@ -30,6 +30,16 @@ const RECEIVE: &str = r"atp recv \
     --server 127.0.0.1:7444 \
     --no-verify";
 
+const LOG_IN: [&str; 2] = [
+    "atp login --as alice --agent-id agent --server 127.0.0.1:7443 --no-verify --password alice_pass",
+    "atp login --as bob --agent-id agent --server 127.0.0.1:7444 --no-verify --password bob_pass",
+];
+const SEND_AND_WAIT: &str = r#"atp send agent@bob.local --as alice --body "Hi!" --wait"#;
+const ASK: &str = r#"atp ask agent@bob.local --as alice --body "6 x 7?""#;
+const REPLY: &str = "atp reply NONCE --as bob --body 42";
+const CLAIM: &str = "atp claim --as bob";
+const ACK: &str = "atp ack CLAIM --as bob";
+
 #[test]
 fn two_servers_exchange_a_message_with_nothing_else_said() {
     let place = Place::new();
@@ -52,6 +62,7 @@ fn two_servers_exchange_a_message_with_nothing_else_said() {
     assert_eq!(messages[0]["payload"]["body"], "Hello Bob!");
     assert_eq!(messages[0]["nonce"], sent["nonce"]);
 
+    live_with_the_mailbox(&ports, &place);
     assert_everything_is_private(&place.state());
     for server in [&alice, &bob] {
         let notices = server.log().lines().filter(|line| line.contains("config.toml, keys")).count();
@@ -60,6 +71,37 @@ fn two_servers_exchange_a_message_with_nothing_else_said() {
     alice.stop();
     bob.stop();
     assert_files_of_the_python_implementation_are_untouched(&place.state());
+}
+
+/// What the README shows beside it.
+fn live_with_the_mailbox(ports: &Ports, place: &Place) {
+    let readme = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
+    let readme = fs::read_to_string(readme).expect("the README");
+    for line in [LOG_IN[0], LOG_IN[1], SEND_AND_WAIT, ASK, REPLY, CLAIM, ACK] {
+        assert!(readme.contains(line), "the README does not show {line}");
+    }
+    let json = |line: &str| -> Value {
+        serde_json::from_str(&run(ports.typed(place, line))).expect("JSON unless to a terminal")
+    };
+    for line in LOG_IN {
+        run(ports.typed(place, line));
+    }
+    assert_eq!(json(SEND_AND_WAIT)["status"], "delivered");
+    for _ in ["Hello Bob!", "Hi!"] {
+        let id = json(CLAIM)[0]["id"].as_str().expect("a claim").to_owned();
+        run(ports.typed(place, &ACK.replace("CLAIM", &id)));
+    }
+    let response = std::thread::scope(|scope| {
+        let asking = ports.typed(place, ASK);
+        let asked = scope.spawn(|| run(asking));
+        let request = until("Alice's request", || {
+            json("atp recv --as bob --type request")[0]["nonce"].as_str().map(str::to_owned)
+        });
+        run(ports.typed(place, &REPLY.replace("NONCE", &request)));
+        asked.join().expect("an answer")
+    });
+    let response: Value = serde_json::from_str(&response).expect("JSON");
+    assert_eq!((&response["payload"]["body"], &response["type"]), (&"42".into(), &"response".into()));
 }
 
 /// In a home where there was nothing, everything is private, the directory itself included.
