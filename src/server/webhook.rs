@@ -16,25 +16,22 @@ use super::state::{App, DomainMeant, Parameters};
 use crate::agents::{Authenticated, Need};
 use crate::error::Fault;
 use crate::mailbox::webhook::{DEFAULT_OVERLAP, MAX_OVERLAP};
-use crate::proto::json;
 use crate::proto::status::Reason;
 
 mod shapes;
-
-/// Largest request, in bytes.
-const MAX_BYTES: usize = 16 * 1024;
 
 /// Sets the webhook, or replaces it; the answer alone shows the secret.
 ///
 /// # Errors
 /// [`Reason::BadCredential`]; [`Reason::Forbidden`] for a token, or an address that is not dialled;
-/// [`Reason::Malformed`] for what is no URL of a webhook; [`Reason::RateLimited`] too often.
+/// [`Reason::Malformed`] for what is no URL of a webhook; [`Reason::BadContentType`]; [`Reason::RateLimited`] too often.
 #[utoipa::path(put, path = "/me/webhook", tag = "webhook", security(("password" = [])), request_body = Setting,
     params(DomainMeant),
     responses(
         (status = 200, body = Set),
         (status = 403, description = "A token is shown, or the address is not one that is connected to.", body = Refusal),
         (status = 404, description = "The agent has been removed meanwhile.", body = Refusal),
+        (status = 415, description = "The body is not sent as JSON.", body = Refusal),
         (status = 429, description = "Too often. Retry-After says when to come back.", body = Refusal),
     ))]
 pub async fn set(
@@ -44,9 +41,10 @@ pub async fn set(
     request: Body,
 ) -> Answer {
     let Authenticated { agent, mailbox, .. } = owner(&app, &headers, &parameters).await?;
-    let bytes = body::read(&headers, request, MAX_BYTES, &app.readiness.stopping).await?;
-    let url = url(&bytes)?;
-    let (webhook, secret) = app.webhooks.set(agent, mailbox, &url).await?;
+    let members = body::object(&headers, request, &app.readiness.stopping).await?;
+    let wanted: Setting = serde_json::from_value(Value::Object(members))
+        .map_err(|_| Fault::new(Reason::Malformed, "The only member is url, a text."))?;
+    let (webhook, secret) = app.webhooks.set(agent, mailbox, &wanted.url).await?;
     json_answer(StatusCode::OK, Set::new(&webhook, &secret))
 }
 
@@ -135,13 +133,6 @@ pub async fn rotate(
 /// Where messages go is for the owner to say: whoever finds a token must not be able to have them sent elsewhere.
 async fn owner(app: &App, headers: &HeaderMap, parameters: &Parameters) -> Result<Authenticated, Fault> {
     app.agent(headers, app.domain(headers, parameters), Need::Owner).await
-}
-
-fn url(bytes: &[u8]) -> Result<String, Fault> {
-    let value = json::parse(bytes)
-        .map_err(|error| Fault::new(Reason::Malformed, format!("This is not JSON: {error}.")))?;
-    let url = value.get("url").and_then(Value::as_str).map(str::to_owned);
-    url.ok_or_else(|| Fault::new(Reason::Malformed, "The member url must be a text."))
 }
 
 fn overlap(parameters: &Parameters) -> Result<Duration, Fault> {

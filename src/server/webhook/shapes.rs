@@ -3,7 +3,7 @@
 //! Of an attempt they learn no more than somebody on the public internet could find out: whether an address must not be
 //! dialled, does not exist or cannot be reached is one answer.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::proto::time::UnixMillis;
@@ -14,12 +14,12 @@ use crate::spool::entry::webhooks::{
 };
 
 /// Where to push to.
-#[derive(ToSchema)]
-#[allow(dead_code, reason = "described here, read by url()")]
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Setting {
     /// An https URL.
     #[schema(max_length = 2048, example = "https://hooks.example.com/atp")]
-    url: String,
+    pub(super) url: String,
 }
 
 /// A webhook that has just been set.

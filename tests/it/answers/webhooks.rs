@@ -8,8 +8,12 @@ use crate::support::zone::Zone;
 
 const URL: &str = "https://hooks.example.com/in?token=t";
 
+fn put(body: impl ToString) -> Call {
+    Call::new("PUT", "me/webhook").body(body).header("content-type", "application/json")
+}
+
 fn set(url: &str) -> Call {
-    Call::new("PUT", "me/webhook").body(json!({ "url": url }))
+    put(json!({ "url": url }).to_string())
 }
 
 async fn as_alice(node: &Node, call: Call) -> Reply {
@@ -79,10 +83,14 @@ async fn only_its_owner_may_and_only_to_where_pushes_may_go() {
         as_alice(&node, set(url)).await.refuses(url, status, code);
     }
     for body in ["", "[]", "{}", r#"{"url":1}"#, "https://hooks.example.com/"] {
-        let call = Call::new("PUT", "me/webhook").body(body);
-        as_alice(&node, call).await.refuses(body, 400, "550 5.6.0");
+        as_alice(&node, put(body)).await.refuses(body, 400, "550 5.6.0");
     }
-    let large = Call::new("PUT", "me/webhook").body("x".repeat(20_000));
+    let more = put(json!({ "url": URL, "ulr": URL }));
+    as_alice(&node, more).await.refuses("a member that is not known", 400, "550 5.6.0");
+    // As a form on a web page could have it sent.
+    let untyped = Call::new("PUT", "me/webhook").body(json!({ "url": "https://other.example.com/" }));
+    as_alice(&node, untyped).await.refuses("not said to be JSON", 415, "550 5.5.1");
+    let large = put("x".repeat(20_000));
     as_alice(&node, large).await.refuses("too large", 413, "552 5.3.4");
     let kept = as_alice(&node, Call::get("me/webhook")).await.json();
     assert_eq!(kept["url"], URL, "a refusal changes nothing");
