@@ -13,8 +13,8 @@ use super::error::CliError;
 use super::http::Request;
 use super::output::{self, Output};
 use super::recv::payload_text;
-use crate::mailbox::claims::MAX_LEASE_SECONDS;
 use crate::proto::calendar::Calendar;
+use crate::proto::limits::MAX_LEASE_SECONDS;
 use crate::proto::time::UnixMillis;
 
 /// How long one call waits at most: no longer than an answer may take.

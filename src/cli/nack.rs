@@ -9,8 +9,8 @@ use super::ack::cursor;
 use super::error::CliError;
 use super::http::{Request, encoded};
 use super::output::{self, Output};
-use crate::mailbox::claims::MAX_DELAY_SECONDS;
 use crate::proto::calendar::Calendar;
+use crate::proto::limits::MAX_DELAY_SECONDS;
 use crate::proto::time::UnixMillis;
 
 /// Give a message back. Ten times given back or not answered for, it becomes a dead letter: see `atp dead`.

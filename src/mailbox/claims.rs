@@ -18,14 +18,10 @@ use crate::spool::contract::work::{Grant, NewClaims, NotYours};
 pub const MAX_CLAIMS: u64 = 100;
 /// The shortest lease, in seconds.
 pub const MIN_LEASE_SECONDS: u64 = 1;
-/// The longest lease, in seconds.
-pub const MAX_LEASE_SECONDS: u64 = 12 * 3600;
 /// A lease for which nothing is asked, in seconds.
 pub const DEFAULT_LEASE_SECONDS: u64 = 60;
 /// Longest wait for something to work on, in seconds.
 pub const MAX_WAIT_SECONDS: u64 = 60;
-/// Longest that a message can be asked to stay away, in seconds.
-pub const MAX_DELAY_SECONDS: u64 = 7 * 24 * 3600;
 /// Largest payload of an acknowledgement, in bytes of its JSON.
 pub const MAX_PAYLOAD_BYTES: usize = 4 * 1024;
 

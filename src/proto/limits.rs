@@ -44,3 +44,7 @@ pub const MAX_ALIASES: usize = 8;
 pub const MAX_RECEIPT_PAYLOAD_BYTES: usize = 4 * 1024;
 /// Longest that `GET me/sent/{nonce}` waits, in seconds.
 pub const MAX_SENT_WAIT_SECONDS: u64 = 60;
+/// The longest lease of a message, in seconds.
+pub const MAX_LEASE_SECONDS: u64 = 12 * 3600;
+/// Longest that a message given back can be asked to stay away, in seconds.
+pub const MAX_DELAY_SECONDS: u64 = 7 * 24 * 3600;

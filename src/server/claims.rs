@@ -26,11 +26,10 @@ use crate::env::BoxFuture;
 use crate::error::Fault;
 use crate::mailbox;
 use crate::mailbox::claims::{
-    self, DEFAULT_LEASE_SECONDS, MAX_CLAIMS, MAX_DELAY_SECONDS, MAX_LEASE_SECONDS, MAX_PAYLOAD_BYTES,
-    MAX_WAIT_SECONDS, MIN_LEASE_SECONDS, Wanted,
+    self, DEFAULT_LEASE_SECONDS, MAX_CLAIMS, MAX_PAYLOAD_BYTES, MAX_WAIT_SECONDS, MIN_LEASE_SECONDS, Wanted,
 };
 use crate::proto::address::Address;
-use crate::proto::limits::{DEFAULT_PAGE, MAX_PAGE, MAX_PAGE_BYTES};
+use crate::proto::limits::{DEFAULT_PAGE, MAX_DELAY_SECONDS, MAX_LEASE_SECONDS, MAX_PAGE, MAX_PAGE_BYTES};
 use crate::proto::status::Reason;
 use crate::spool::contract::NewReceipt;
 use crate::spool::contract::work::{Holder, NewAck, NewNack};

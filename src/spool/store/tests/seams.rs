@@ -14,7 +14,7 @@ use crate::spool::contract::receipts::{Hearing, ReceiptWay};
 use crate::spool::contract::webhooks::{
     Disable, LeasedPush, NewWebhook, NextPush, PushEnd, PushFailure, PushLease, WebhookStore,
 };
-use crate::spool::contract::work::{Holder, NewAck, NewClaims, NewNack};
+use crate::spool::contract::work::{Holder, MAX_RETURNS, NewAck, NewClaims, NewNack};
 use crate::spool::contract::{KeepStore, NewReceipt, ReceiptStore, RowAction, RowFilter, WorkStore};
 use crate::spool::entry::keeping::Setting;
 use crate::spool::entry::webhooks::{Disabling, PushOutcome, PushResult, WebhookSecret};
@@ -42,6 +42,7 @@ enum Move {
     AckOwn { whose: usize, mail: usize, outcome: usize, receipt: bool },
     Nack { claim: usize, delay: u64 },
     Extend { claim: usize, lease: u64 },
+    Bury { whose: usize },
     Restore { whose: usize, mail: usize },
     Delete { whose: usize, mail: usize },
     DeleteThrough { whose: usize, mail: usize },
@@ -80,6 +81,7 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
             |(whose, mail, outcome, receipt)| Move::AckOwn { whose, mail, outcome, receipt }),
         6 => (n(), 0..60_u64).prop_map(|(claim, delay)| Move::Nack { claim, delay }),
         1 => (n(), 1..90_u64).prop_map(|(claim, lease)| Move::Extend { claim, lease }),
+        2 => n().prop_map(|whose| Move::Bury { whose }),
         2 => (n(), n()).prop_map(|(whose, mail)| Move::Restore { whose, mail }),
     ];
     let keeping = prop_oneof![
@@ -312,6 +314,18 @@ impl Game {
             Move::Extend { claim, lease } => {
                 let Some((whose, claim)) = one_of(&self.claims, claim) else { return Ok(()) };
                 let _ = store.extend(whose, claim, Duration::from_secs(lease), self.wall()).await?;
+            }
+            Move::Bury { whose } => {
+                for _ in 0..=MAX_RETURNS {
+                    let (token, now) = (self.token(), self.wall());
+                    let lease = Duration::from_secs(60);
+                    let asked = NewClaims { limit: 1, max_bytes: usize::MAX, lease, token, now };
+                    let claimed = store.claim(agent(whose), asked).await?.unwrap_or_default();
+                    for claim in claimed.grants.iter().map(|grant| grant.claim) {
+                        let delay = Some(Duration::ZERO);
+                        let _ = store.nack(agent(whose), NewNack { claim, delay, reason: None, now }).await?;
+                    }
+                }
             }
             Move::Restore { whose, mail } => {
                 let Some(cursor) = self.cursor(whose, mail).await? else { return Ok(()) };
