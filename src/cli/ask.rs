@@ -91,6 +91,8 @@ impl Ask {
     }
 }
 
+/// Looks for the response until it is there, or will never be, or the time is up. A server that is away for a moment
+/// is asked again.
 async fn answer(
     access: &mut Access,
     to: &Address,
@@ -100,28 +102,43 @@ async fn answer(
 ) -> Result<Answer, CliError> {
     loop {
         let asked = Instant::now();
-        let wait = deadline.saturating_duration_since(asked).as_secs().min(LOOK_SECONDS);
-        let query = Query { after, in_reply_to: Some(nonce), wait, limit: LOOK_LIMIT };
-        let page = mailbox::look(access, query).await?;
-        after = page.last;
-        if let Some(found) = page.found.into_iter().find(|found| is_answer(found, to, nonce)) {
-            return Ok(Answer::Response(found));
-        }
-        if page.more {
-            continue;
-        }
-        let state = sending::state(&mut access.client, &access.credential, nonce, None, 0).await?;
-        if let Some(why) = sending::failure(&state) {
-            return Ok(Answer::Failed(why));
-        }
+        let outcome = look(access, to, nonce, &mut after, deadline).await;
         let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Ok(Answer::Nothing(state));
+        match outcome {
+            Ok(Answer::Nothing(state)) if left.is_zero() => return Ok(Answer::Nothing(state)),
+            Ok(Answer::Nothing(_)) => {}
+            Err(error) if left.is_zero() => return Err(error),
+            Err(_) => {}
+            Ok(answer) => return Ok(answer),
         }
         if asked.elapsed() < PAUSE {
             sleep(PAUSE.min(left)).await;
         }
     }
+}
+
+/// One look, behind `after`, which moves on.
+async fn look(
+    access: &mut Access,
+    to: &Address,
+    nonce: &str,
+    after: &mut u64,
+    deadline: Instant,
+) -> Result<Answer, CliError> {
+    loop {
+        let wait = deadline.saturating_duration_since(Instant::now()).as_secs().min(LOOK_SECONDS);
+        let query = Query { after: *after, in_reply_to: Some(nonce), wait, limit: LOOK_LIMIT };
+        let page = mailbox::look(access, query).await?;
+        *after = page.last;
+        if let Some(found) = page.found.into_iter().find(|found| is_answer(found, to, nonce)) {
+            return Ok(Answer::Response(found));
+        }
+        if !page.more {
+            break;
+        }
+    }
+    let state = sending::state(&mut access.client, &access.credential, nonce, None, 0).await?;
+    Ok(sending::failure(&state).map_or(Answer::Nothing(state), Answer::Failed))
 }
 
 /// The response has been handed out. Where that cannot be said (the credential is for something else, a worker has the

@@ -75,6 +75,26 @@ fn a_request_is_answered_across_two_domains() {
     assert_eq!(response["payload"]["body"], "144");
 }
 
+/// It gave up when its own server was away for a moment.
+#[test]
+fn whoever_asks_goes_on_when_its_server_is_started_anew() {
+    let Pair { place, alice, bob } = Pair::new();
+    let (name, port) = (alice.name(), alice.address().port().to_string());
+    let asking = place.command(&as_agent(&["ask", BOB, "-b", "Still there?", "--timeout", "25"], &name));
+    let asked = std::thread::spawn(move || finish(asking));
+    let request = until("a message at bob's", || place.mailbox(&bob, "agent").into_iter().next());
+    alice.kill();
+    let mut command = place.command(&["server", "start", "--domain", "alice.local"]);
+    command.args(["--port", &port]);
+    let alice = Server::start(command, place.log());
+    let reply = ["reply", request["nonce"].as_str().unwrap(), "-b", "Yes."];
+    assert_eq!(place.run(&as_agent(&reply, &bob.name())).code, 0);
+    let said = asked.join().unwrap();
+    assert_eq!((said.code, &parsed(&said)["payload"]["body"]), (0, &json!("Yes.")), "{said:?}");
+    alice.stop();
+    bob.stop();
+}
+
 #[test]
 fn a_message_is_answered_by_its_place_and_a_shared_nonce_is_not_guessed_at() {
     let pair = Pair::new();
