@@ -17,11 +17,12 @@ use self::shown::{
 };
 use super::answer::{Answer, json_answer};
 use super::body;
+use super::credential::MayReceive;
 use super::members::Members;
 use super::openapi::Refusal;
-use super::reader::Reader;
+use super::reader::{Reader, number};
 use super::state::{App, DomainMeant, Parameters};
-use crate::agents::{Authenticated, Need};
+use crate::agents::Authenticated;
 use crate::env::BoxFuture;
 use crate::error::Fault;
 use crate::mailbox;
@@ -45,15 +46,14 @@ mod shown;
 /// [`Reason::NoSpace`] if too many wait already.
 #[utoipa::path(post, path = "/me/claims", tag = "work", security(("password" = []), ("token" = [])),
     request_body = WantedClaims, params(DomainMeant),
-    responses((status = 200, body = Claims),
-        (status = 415, description = "The body is not sent as JSON.", body = Refusal)))]
+    responses((status = 200, body = Claims)))]
 pub async fn claim(
     State(app): State<Arc<App>>,
-    Query(parameters): Query<Parameters>,
+    MayReceive(who): MayReceive,
     headers: HeaderMap,
     request: Body,
 ) -> Answer {
-    let worker = Reader::of_agent(Arc::clone(&app), &headers, &parameters).await?;
+    let worker = Reader::of_agent(Arc::clone(&app), who);
     let mut members = members(&app, &headers, request).await?;
     let limit = members.number("limit", 1..=u64::MAX)?.unwrap_or(1).min(MAX_CLAIMS);
     let wanted = Wanted {
@@ -81,10 +81,9 @@ pub async fn claim(
     responses((status = 200, body = Leases), (status = 400, description = "A parameter is malformed.", body = Refusal)))]
 pub async fn list(
     State(app): State<Arc<App>>,
+    MayReceive(Authenticated { agent, .. }): MayReceive,
     Query(parameters): Query<Parameters>,
-    headers: HeaderMap,
 ) -> Answer {
-    let agent = worker(&app, &headers, &parameters).await?.agent;
     let limit = limit(&parameters)?;
     let leases = app.pipeline.store.leases(agent, app.pipeline.env.clock.now(), limit).await?;
     told(Leases::of(&leases)?)
@@ -99,16 +98,14 @@ pub async fn list(
     request_body = NewAcknowledgement, params(("id" = String, Path), DomainMeant),
     responses((status = 200, body = Acknowledged),
         (status = 404, description = "There is no such claim.", body = Refusal),
-        (status = 409, description = "The claim has ended.", body = Refusal),
-        (status = 415, description = "The body is not sent as JSON.", body = Refusal)))]
+        (status = 409, description = "The claim has ended.", body = Refusal)))]
 pub async fn ack(
     State(app): State<Arc<App>>,
-    Query(parameters): Query<Parameters>,
+    MayReceive(Authenticated { agent, .. }): MayReceive,
     id: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
     request: Body,
 ) -> Answer {
-    let agent = worker(&app, &headers, &parameters).await?.agent;
     let members = members(&app, &headers, request).await?;
     acknowledge(&app, agent, Holder::Claim(claim_id(id)?), members).await
 }
@@ -121,16 +118,14 @@ pub async fn ack(
     request_body = NewAcknowledgement, params(("cursor" = u64, Path), DomainMeant),
     responses((status = 200, body = Acknowledged),
         (status = 404, description = "There is no such message.", body = Refusal),
-        (status = 409, description = "A worker has it in hand, or something else was said of it.", body = Refusal),
-        (status = 415, description = "The body is not sent as JSON.", body = Refusal)))]
+        (status = 409, description = "A worker has it in hand, or something else was said of it.", body = Refusal)))]
 pub async fn ack_message(
     State(app): State<Arc<App>>,
-    Query(parameters): Query<Parameters>,
+    MayReceive(Authenticated { agent, .. }): MayReceive,
     cursor: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
     request: Body,
 ) -> Answer {
-    let agent = worker(&app, &headers, &parameters).await?.agent;
     let members = members(&app, &headers, request).await?;
     acknowledge(&app, agent, Holder::Nobody(cursor_of(cursor)?), members).await
 }
@@ -143,16 +138,14 @@ pub async fn ack_message(
     request_body = NewReturn, params(("id" = String, Path), DomainMeant),
     responses((status = 200, body = Returned),
         (status = 404, description = "There is no such claim.", body = Refusal),
-        (status = 409, description = "The claim has ended.", body = Refusal),
-        (status = 415, description = "The body is not sent as JSON.", body = Refusal)))]
+        (status = 409, description = "The claim has ended.", body = Refusal)))]
 pub async fn nack(
     State(app): State<Arc<App>>,
-    Query(parameters): Query<Parameters>,
+    MayReceive(Authenticated { agent, .. }): MayReceive,
     id: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
     request: Body,
 ) -> Answer {
-    let agent = worker(&app, &headers, &parameters).await?.agent;
     let mut members = members(&app, &headers, request).await?;
     let claim = claim_id(id)?;
     let delay = members.number("delay_seconds", 0..=MAX_DELAY_SECONDS)?.map(Duration::from_secs);
@@ -177,16 +170,14 @@ pub async fn nack(
     request_body = NewLease, params(("id" = String, Path), DomainMeant),
     responses((status = 200, body = Extended),
         (status = 404, description = "There is no such claim.", body = Refusal),
-        (status = 409, description = "The claim has ended.", body = Refusal),
-        (status = 415, description = "The body is not sent as JSON.", body = Refusal)))]
+        (status = 409, description = "The claim has ended.", body = Refusal)))]
 pub async fn extend(
     State(app): State<Arc<App>>,
-    Query(parameters): Query<Parameters>,
+    MayReceive(Authenticated { agent, .. }): MayReceive,
     id: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
     request: Body,
 ) -> Answer {
-    let agent = worker(&app, &headers, &parameters).await?.agent;
     let mut members = members(&app, &headers, request).await?;
     let claim = claim_id(id)?;
     let lease = lease(&mut members)?.unwrap_or(Duration::from_secs(DEFAULT_LEASE_SECONDS));
@@ -205,12 +196,11 @@ pub async fn extend(
     responses((status = 200, body = DeadPage), (status = 400, description = "A parameter is malformed.", body = Refusal)))]
 pub async fn dead_letters(
     State(app): State<Arc<App>>,
+    MayReceive(Authenticated { agent, .. }): MayReceive,
     Query(parameters): Query<Parameters>,
-    headers: HeaderMap,
 ) -> Answer {
-    let agent = worker(&app, &headers, &parameters).await?.agent;
     let limit = limit(&parameters)?;
-    let after = number(&parameters, "after_id")?.unwrap_or(0);
+    let after = parameters.get("after_id").map_or(Ok(0), |text| number("after_id", text))?;
     let page = app.pipeline.store.dead_letters(agent.clone(), after, limit, MAX_PAGE_BYTES).await?;
     let answer = tokio::task::spawn_blocking(move || DeadPage::of(page, &agent, after));
     told(answer.await.map_err(Fault::internal)??)
@@ -226,11 +216,9 @@ pub async fn dead_letters(
         (status = 404, description = "There is no such dead letter.", body = Refusal)))]
 pub async fn restore(
     State(app): State<Arc<App>>,
-    Query(parameters): Query<Parameters>,
+    MayReceive(Authenticated { agent, .. }): MayReceive,
     cursor: Result<Path<String>, PathRejection>,
-    headers: HeaderMap,
 ) -> Answer {
-    let agent = worker(&app, &headers, &parameters).await?.agent;
     let none = || Fault::new(Reason::NoSuchPath, "There is no such dead letter.");
     let cursor = cursor_of(cursor).map_err(|_| none())?;
     if !app.pipeline.store.restore(agent, cursor, app.pipeline.env.clock.now()).await? {
@@ -278,10 +266,6 @@ async fn receipt(
     Ok(author.and_then(|author| app.pipeline.receipt(&author, here, agent, outcome.into(), payload)))
 }
 
-async fn worker(app: &App, headers: &HeaderMap, parameters: &Parameters) -> Result<Authenticated, Fault> {
-    app.agent(headers, app.domain(headers, parameters), Need::Receive).await
-}
-
 fn told(answer: impl Serialize) -> Answer {
     json_answer(StatusCode::OK, answer)
 }
@@ -306,19 +290,11 @@ fn cursor_of(cursor: Result<Path<String>, PathRejection>) -> Result<u64, Fault> 
 }
 
 fn limit(parameters: &Parameters) -> Result<usize, Fault> {
-    match number(parameters, "limit")? {
+    match parameters.get("limit").map(|text| number("limit", text)).transpose()? {
         None => Ok(DEFAULT_PAGE),
         Some(0) => Err(malformed("The parameter limit must be at least 1.")),
         Some(limit) => Ok(usize::try_from(limit).unwrap_or(MAX_PAGE).min(MAX_PAGE)),
     }
-}
-
-fn number(parameters: &Parameters, name: &str) -> Result<Option<u64>, Fault> {
-    let Some(text) = parameters.get(name) else { return Ok(None) };
-    let number = text.parse();
-    number
-        .map(Some)
-        .map_err(|_| Fault::new(Reason::Malformed, format!("The parameter {name} must be a whole number.")))
 }
 
 fn malformed(text: &'static str) -> Fault {

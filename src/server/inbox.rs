@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Query, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{StatusCode, header};
 use axum::response::IntoResponse as _;
 use tokio::time::{Instant, timeout_at};
 
 use super::answer::{Answer, json_answer};
+use super::credential::MayReceive;
 use super::openapi::{Mail, Message, Page, Refusal};
 use super::reader::{Conditions, Reader, cursor, filter, number};
 use super::state::{App, DomainMeant, Parameters};
@@ -50,10 +51,10 @@ struct Paging {
     responses((status = 200, body = Page), (status = 400, description = "A parameter makes no sense.", body = Refusal)))]
 pub async fn agent(
     State(app): State<Arc<App>>,
+    MayReceive(who): MayReceive,
     Query(parameters): Query<Parameters>,
-    headers: HeaderMap,
 ) -> Answer {
-    let reader = Reader::of_agent(Arc::clone(&app), &headers, &parameters).await?;
+    let reader = Reader::of_agent(Arc::clone(&app), who);
     page(&app, &reader, &parameters).await
 }
 
@@ -139,11 +140,10 @@ async fn waited(
     ))]
 pub async fn one(
     State(app): State<Arc<App>>,
-    Query(parameters): Query<Parameters>,
+    MayReceive(who): MayReceive,
     cursor: Result<Path<String>, PathRejection>,
-    headers: HeaderMap,
 ) -> Answer {
-    let reader = Reader::of_agent(Arc::clone(&app), &headers, &parameters).await?;
+    let reader = Reader::of_agent(Arc::clone(&app), who);
     let mail = app.pipeline.store.mail(reader.owner().clone(), place(cursor)?).await?.ok_or_else(gone)?;
     let shown = tokio::task::spawn_blocking(move || Shown::of(&mail, reader.owner()));
     json_answer(StatusCode::OK, shown.await.map_err(Fault::internal)??.into_json())
@@ -162,11 +162,10 @@ pub async fn one(
     ))]
 pub async fn raw(
     State(app): State<Arc<App>>,
-    Query(parameters): Query<Parameters>,
+    MayReceive(who): MayReceive,
     cursor: Result<Path<String>, PathRejection>,
-    headers: HeaderMap,
 ) -> Answer {
-    let reader = Reader::of_agent(Arc::clone(&app), &headers, &parameters).await?;
+    let reader = Reader::of_agent(Arc::clone(&app), who);
     let mail = app.pipeline.store.mail(reader.owner().clone(), place(cursor)?).await?.ok_or_else(gone)?;
     Ok(([(header::CONTENT_TYPE, MESSAGE_TYPE)], mail.message).into_response())
 }

@@ -11,10 +11,11 @@ use sha2::{Digest as _, Sha256};
 use tokio::time::{Instant, sleep_until};
 
 use super::answer::{Answer, json_answer};
+use super::credential::MaySend;
 use super::openapi::Refusal;
 use super::reader::number;
 use super::state::{App, Operator, Parameters};
-use crate::agents::{Authenticated, Need};
+use crate::agents::Authenticated;
 use crate::error::Fault;
 use crate::proto::limits::MAX_SENT_WAIT_SECONDS;
 use crate::proto::nonce::Nonce;
@@ -80,12 +81,10 @@ pub async fn operator(
     ))]
 pub async fn agent(
     State(app): State<Arc<App>>,
+    MaySend(who): MaySend,
     Query(parameters): Query<Parameters>,
     nonce: Result<Path<String>, PathRejection>,
-    headers: HeaderMap,
 ) -> Answer {
-    let domain = app.domain(&headers, &parameters);
-    let who = app.agent(&headers, domain, Need::Send).await?;
     let nonce = nonce.ok().and_then(|Path(text)| Nonce::parse(&text).ok());
     let nonce = nonce.ok_or_else(|| Fault::new(Reason::Malformed, "The path must end in a nonce."))?;
     let wait = parameters.get("wait").map_or(Ok(0), |text| number("wait", text))?.min(MAX_SENT_WAIT_SECONDS);

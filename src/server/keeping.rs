@@ -6,14 +6,16 @@ use std::time::Duration;
 use axum::Extension;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Query, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::answer::{Answer, json_answer};
+use super::credential::MayReceive;
 use super::openapi::Refusal;
+use super::reader::number;
 use super::state::{App, DomainMeant, Operator, Parameters};
-use crate::agents::Need;
+use crate::agents::Authenticated;
 use crate::config::limits;
 use crate::error::Fault;
 use crate::proto::address::Address;
@@ -87,12 +89,9 @@ pub struct DeletedMany {
         (status = 409, description = "A worker has the message in hand.", body = Refusal)))]
 pub async fn delete(
     State(app): State<Arc<App>>,
-    Query(parameters): Query<Parameters>,
+    MayReceive(Authenticated { agent, .. }): MayReceive,
     cursor: Result<Path<String>, PathRejection>,
-    headers: HeaderMap,
 ) -> Answer {
-    let domain = app.domain(&headers, &parameters);
-    let agent = app.agent(&headers, domain, Need::Receive).await?.agent;
     let cursor: Option<u64> = cursor.ok().and_then(|Path(text)| text.parse().ok());
     let cursor = cursor
         .ok_or_else(|| Fault::new(Reason::Malformed, "The path must end in a cursor, a whole number."))?;
@@ -123,18 +122,14 @@ pub async fn delete(
         (status = 404, description = "The mailbox has gone.", body = Refusal)))]
 pub async fn delete_through(
     State(app): State<Arc<App>>,
+    MayReceive(Authenticated { agent, .. }): MayReceive,
     Query(parameters): Query<Parameters>,
-    headers: HeaderMap,
 ) -> Answer {
-    let domain = app.domain(&headers, &parameters);
-    let agent = app.agent(&headers, domain, Need::Receive).await?.agent;
-    let number = |name: &str| parameters.get(name).map(|text| text.parse::<u64>()).transpose();
-    let malformed = |_| Fault::new(Reason::Malformed, "The parameters through and after_id must be cursors.");
-    let after = number("after_id").map_err(malformed)?.unwrap_or(0);
-    let through = number("through").map_err(malformed)?;
-    let through = through.ok_or_else(|| {
+    let after = parameters.get("after_id").map_or(Ok(0), |text| number("after_id", text))?;
+    let through = parameters.get("through").ok_or_else(|| {
         Fault::new(Reason::Malformed, "Say with the parameter through up to which message.")
     })?;
+    let through = number("through", through)?;
     let now = app.pipeline.env.clock.now();
     let done =
         app.pipeline.store.delete_through(agent.clone(), after, through, now).await?.ok_or_else(gone)?;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -13,11 +13,11 @@ use utoipa::ToSchema;
 
 use super::answer::{Answer, json_answer};
 use super::body;
+use super::credential::{IsAgent, IsOwner};
 use super::keeping::Kept;
 use super::openapi::Refusal;
-use super::state::{App, DomainMeant, Parameters};
+use super::state::{App, DomainMeant};
 use crate::agents::tokens::NewToken;
-use crate::agents::{Authenticated, Need};
 use crate::error::Fault;
 use crate::proto::status::Reason;
 use crate::secret::Secret;
@@ -118,12 +118,7 @@ struct Revoked {
 /// [`Reason::BadCredential`].
 #[utoipa::path(get, path = "/me", tag = "agents", security(("password" = []), ("token" = [])), params(DomainMeant),
     responses((status = 200, body = Me)))]
-pub async fn get(
-    State(app): State<Arc<App>>,
-    Query(parameters): Query<Parameters>,
-    headers: HeaderMap,
-) -> Answer {
-    let who = agent(&app, &headers, &parameters, Need::Any).await?;
+pub async fn get(State(app): State<Arc<App>>, IsAgent(who): IsAgent) -> Answer {
     let usage = app.pipeline.store.usage(who.agent.clone()).await?;
     // Removed while it asked.
     let usage = usage.ok_or_else(|| Fault::new(Reason::BadCredential, "There is no such agent any more."))?;
@@ -149,15 +144,13 @@ pub async fn get(
 #[utoipa::path(post, path = "/me/password", tag = "agents", security(("password" = [])), params(DomainMeant),
     request_body = NewPassword, responses(
         (status = 200, body = Changed),
-        (status = 415, description = "The body is not sent as JSON.", body = Refusal),
     ))]
 pub async fn password(
     State(app): State<Arc<App>>,
-    Query(parameters): Query<Parameters>,
+    IsOwner(who): IsOwner,
     headers: HeaderMap,
     request: Body,
 ) -> Answer {
-    let who = agent(&app, &headers, &parameters, Need::Owner).await?;
     let members = body::object(&headers, request, &app.readiness.stopping).await?;
     let new: NewPassword = serde_json::from_value(Value::Object(members))
         .map_err(|_| malformed("The members are password, a text, and revoke_tokens, true or false."))?;
@@ -173,12 +166,7 @@ pub async fn password(
 /// [`Reason::BadCredential`]; [`Reason::Forbidden`] by a token.
 #[utoipa::path(get, path = "/me/tokens", tag = "agents", security(("password" = [])), params(DomainMeant),
     responses((status = 200, body = Tokens)))]
-pub async fn tokens(
-    State(app): State<Arc<App>>,
-    Query(parameters): Query<Parameters>,
-    headers: HeaderMap,
-) -> Answer {
-    let who = agent(&app, &headers, &parameters, Need::Owner).await?;
+pub async fn tokens(State(app): State<Arc<App>>, IsOwner(who): IsOwner) -> Answer {
     let tokens = app.accounts.tokens(&who).await?.into_iter().map(described).collect();
     json_answer(StatusCode::OK, Tokens { tokens })
 }
@@ -192,15 +180,13 @@ pub async fn tokens(
     request_body = WantedToken, responses(
         (status = 201, body = MadeToken),
         (status = 409, description = "There is a token of that name, or there are too many.", body = Refusal),
-        (status = 415, description = "The body is not sent as JSON.", body = Refusal),
     ))]
 pub async fn create_token(
     State(app): State<Arc<App>>,
-    Query(parameters): Query<Parameters>,
+    IsOwner(who): IsOwner,
     headers: HeaderMap,
     request: Body,
 ) -> Answer {
-    let who = agent(&app, &headers, &parameters, Need::Owner).await?;
     let members = body::object(&headers, request, &app.readiness.stopping).await?;
     let (secret, record) = app.accounts.create_token(&who, wanted(members)?).await?;
     tracing::info!(agent = %who.agent, token = record.name, scope = record.scope.as_str(), "token made");
@@ -221,24 +207,13 @@ pub async fn create_token(
     ))]
 pub async fn revoke_token(
     State(app): State<Arc<App>>,
-    Query(parameters): Query<Parameters>,
+    IsAgent(who): IsAgent,
     name: Result<Path<String>, PathRejection>,
-    headers: HeaderMap,
 ) -> Answer {
-    let who = agent(&app, &headers, &parameters, Need::Any).await?;
     let Path(name) = name.map_err(|_| malformed("The path is not UTF-8."))?;
     app.accounts.revoke_token(&who, &name).await?;
     tracing::info!(agent = %who.agent, token = name, "token revoked");
     json_answer(StatusCode::OK, Revoked { status: "revoked", name })
-}
-
-async fn agent(
-    app: &App,
-    headers: &HeaderMap,
-    parameters: &Parameters,
-    need: Need,
-) -> Result<Authenticated, Fault> {
-    app.agent(headers, app.domain(headers, parameters), need).await
 }
 
 fn wanted(members: Map<String, Value>) -> Result<NewToken, Fault> {

@@ -5,6 +5,7 @@
 //! - [`routes`]: paths to calls ([`message`], [`inbox`], [`stream`], [`claims`], [`webhook`], [`inspect`], [`register`],
 //!   [`me`], [`about`], [`admin`])
 //! - [`control`]: the same calls and the operator's own ([`queue`], [`destinations`]) over a Unix socket
+//! - [`credential`]: which agent asks, and what its credential is good for
 //! - [`openapi`]: the description of the public ones, made from them
 //! - [`body`] reads requests within bounds, [`answer`] turns a [`Fault`](crate::error::Fault) into a response
 
@@ -16,6 +17,7 @@ mod caller;
 pub mod claims;
 mod connection;
 pub mod control;
+pub mod credential;
 pub mod destinations;
 pub mod inbox;
 pub mod inspect;

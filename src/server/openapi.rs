@@ -83,6 +83,9 @@ const WITH_BODY: [(&str, &str); 3] = [
     ("413", "The body is too large."),
 ];
 
+/// Refusals of calls that take JSON and nothing else.
+const WITH_JSON: [(&str, &str); 1] = [("415", "The body is not sent as JSON.")];
+
 fn finish(operation: &mut Operation) {
     // What the handlers' documentation says to us; the answers say it to clients.
     if let Some((told, _)) = operation.description.as_deref().and_then(|text| text.split_once("# Errors")) {
@@ -92,11 +95,17 @@ fn finish(operation: &mut Operation) {
     let common = ANY
         .iter()
         .chain(operation.security.iter().flat_map(|_| &WITH_CREDENTIAL))
-        .chain(operation.request_body.iter().flat_map(|_| &WITH_BODY));
+        .chain(operation.request_body.iter().flat_map(|_| &WITH_BODY))
+        .chain(takes_json(operation).then_some(&WITH_JSON).into_iter().flatten());
     for (status, text) in common {
         let answers = &mut operation.responses.responses;
         answers.entry((*status).into()).or_insert_with(|| RefOr::T(refusal(text)));
     }
+}
+
+fn takes_json(operation: &Operation) -> bool {
+    let Some(RefOr::T(body)) = &operation.request_body else { return false };
+    body.content.keys().any(|kind| kind == "application/json")
 }
 
 fn refusal(text: &str) -> Described {

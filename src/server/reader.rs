@@ -3,11 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::http::HeaderMap;
 use tokio::time::Instant;
 
 use super::state::{App, Parameters};
-use crate::agents::{Authenticated, Need};
+use crate::agents::Authenticated;
 use crate::error::Fault;
 use crate::mailbox::read::{Found, Want, read};
 use crate::mailbox::seats::Seat;
@@ -28,17 +27,9 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    /// The agent whose credential a request carries, at its own mailbox.
-    ///
-    /// # Errors
-    /// [`Reason::BadCredential`]; [`Reason::Forbidden`] for a token that is for sending only.
-    pub(super) async fn of_agent(
-        app: Arc<App>,
-        headers: &HeaderMap,
-        parameters: &Parameters,
-    ) -> Result<Reader, Fault> {
-        let shown = app.agent(headers, app.domain(headers, parameters), Need::Receive).await?;
-        Ok(Reader { app, owner: shown.agent.clone(), mailbox: shown.mailbox, shown: Some(shown) })
+    /// An agent at its own mailbox.
+    pub(super) fn of_agent(app: Arc<App>, shown: Authenticated) -> Reader {
+        Reader { app, owner: shown.agent.clone(), mailbox: shown.mailbox, shown: Some(shown) }
     }
 
     /// The operator, at a mailbox of his.

@@ -20,6 +20,7 @@ use tracing::Instrument as _;
 
 use self::pen::{End, Pen};
 use super::answer::Answer;
+use super::credential::MayReceive;
 use super::openapi::Refusal;
 use super::reader::{Conditions, Reader, cursor, filter, number};
 use super::state::{App, Cut, DomainMeant, Parameters};
@@ -59,12 +60,13 @@ const BATCH_BYTES: usize = 64 * 1024;
     ))]
 pub async fn get(
     State(app): State<Arc<App>>,
+    MayReceive(who): MayReceive,
     Query(parameters): Query<Parameters>,
     cut: Option<Extension<Cut>>,
     version: Version,
     headers: HeaderMap,
 ) -> Answer {
-    let reader = Reader::of_agent(Arc::clone(&app), &headers, &parameters).await?;
+    let reader = Reader::of_agent(Arc::clone(&app), who);
     let after = match last_event(&headers)? {
         Some(last) => last,
         None => cursor(&app, "after_id", parameters.get("after_id").map(String::as_str))?.unwrap_or(0),

@@ -11,9 +11,10 @@ use serde_json::Value;
 use self::shapes::{Removed, Rotated, Set, Setting, Trial, Webhook};
 use super::answer::{Answer, json_answer};
 use super::body;
+use super::credential::IsOwner;
 use super::openapi::Refusal;
 use super::state::{App, DomainMeant, Parameters};
-use crate::agents::{Authenticated, Need};
+use crate::agents::Authenticated;
 use crate::error::Fault;
 use crate::mailbox::webhook::{DEFAULT_OVERLAP, MAX_OVERLAP};
 use crate::proto::status::Reason;
@@ -31,16 +32,14 @@ mod shapes;
         (status = 200, body = Set),
         (status = 403, description = "A token is shown, or the address is not one that is connected to.", body = Refusal),
         (status = 404, description = "The agent has been removed meanwhile.", body = Refusal),
-        (status = 415, description = "The body is not sent as JSON.", body = Refusal),
         (status = 429, description = "Too often. Retry-After says when to come back.", body = Refusal),
     ))]
 pub async fn set(
     State(app): State<Arc<App>>,
-    Query(parameters): Query<Parameters>,
+    IsOwner(Authenticated { agent, mailbox, .. }): IsOwner,
     headers: HeaderMap,
     request: Body,
 ) -> Answer {
-    let Authenticated { agent, mailbox, .. } = owner(&app, &headers, &parameters).await?;
     let members = body::object(&headers, request, &app.readiness.stopping).await?;
     let wanted: Setting = serde_json::from_value(Value::Object(members))
         .map_err(|_| Fault::new(Reason::Malformed, "The only member is url, a text."))?;
@@ -54,12 +53,7 @@ pub async fn set(
 /// [`Reason::BadCredential`]; [`Reason::Forbidden`] for a token; [`Reason::NoSuchPath`] if none is set.
 #[utoipa::path(get, path = "/me/webhook", tag = "webhook", security(("password" = [])), params(DomainMeant),
     responses((status = 200, body = Webhook), (status = 404, description = "No webhook is set.", body = Refusal)))]
-pub async fn show(
-    State(app): State<Arc<App>>,
-    Query(parameters): Query<Parameters>,
-    headers: HeaderMap,
-) -> Answer {
-    let Authenticated { mailbox, .. } = owner(&app, &headers, &parameters).await?;
+pub async fn show(State(app): State<Arc<App>>, IsOwner(Authenticated { mailbox, .. }): IsOwner) -> Answer {
     let (webhook, waiting) = app.webhooks.show(mailbox).await?;
     json_answer(StatusCode::OK, Webhook::new(&webhook, &waiting, app.pipeline.env.clock.now()))
 }
@@ -72,10 +66,8 @@ pub async fn show(
     responses((status = 200, body = Removed), (status = 404, description = "No webhook is set.", body = Refusal)))]
 pub async fn remove(
     State(app): State<Arc<App>>,
-    Query(parameters): Query<Parameters>,
-    headers: HeaderMap,
+    IsOwner(Authenticated { agent, mailbox, .. }): IsOwner,
 ) -> Answer {
-    let Authenticated { agent, mailbox, .. } = owner(&app, &headers, &parameters).await?;
     app.webhooks.remove(mailbox).await?;
     tracing::info!(%agent, "webhook removed");
     json_answer(StatusCode::OK, Removed { status: "removed" })
@@ -92,12 +84,7 @@ pub async fn remove(
         (status = 404, description = "No webhook is set.", body = Refusal),
         (status = 429, description = "Too often. Retry-After says when to come back.", body = Refusal),
     ))]
-pub async fn test(
-    State(app): State<Arc<App>>,
-    Query(parameters): Query<Parameters>,
-    headers: HeaderMap,
-) -> Answer {
-    let Authenticated { mailbox, .. } = owner(&app, &headers, &parameters).await?;
+pub async fn test(State(app): State<Arc<App>>, IsOwner(Authenticated { mailbox, .. }): IsOwner) -> Answer {
     let outcome = app.webhooks.test(mailbox).await?;
     json_answer(StatusCode::OK, Trial::from(outcome))
 }
@@ -121,18 +108,12 @@ pub async fn test(
     ))]
 pub async fn rotate(
     State(app): State<Arc<App>>,
+    IsOwner(Authenticated { mailbox, .. }): IsOwner,
     Query(parameters): Query<Parameters>,
-    headers: HeaderMap,
 ) -> Answer {
-    let Authenticated { mailbox, .. } = owner(&app, &headers, &parameters).await?;
     let overlap = overlap(&parameters)?;
     let (secret, until) = app.webhooks.rotate(mailbox, overlap).await?;
     json_answer(StatusCode::OK, Rotated::new(&secret, until))
-}
-
-/// Where messages go is for the owner to say: whoever finds a token must not be able to have them sent elsewhere.
-async fn owner(app: &App, headers: &HeaderMap, parameters: &Parameters) -> Result<Authenticated, Fault> {
-    app.agent(headers, app.domain(headers, parameters), Need::Owner).await
 }
 
 fn overlap(parameters: &Parameters) -> Result<Duration, Fault> {
