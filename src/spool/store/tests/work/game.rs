@@ -263,11 +263,11 @@ async fn play(moves: Vec<Move>) {
     let mut left: Vec<u64> = Vec::new();
     loop {
         let claimed = claim(&store, 100, u64::MAX, s(1_000_000)).await;
+        left.extend(cursors(&claimed.grants));
+        left.extend(&claimed.dead);
         if claimed.grants.is_empty() && claimed.next.is_none_or(|next| next > s(1_000_000)) {
             break;
         }
-        left.extend(cursors(&claimed.grants));
-        left.extend(&claimed.dead);
     }
     left.sort_unstable();
     let is_left = |known: &Known| !matches!(known.stage, Stage::Done | Stage::Dead);
