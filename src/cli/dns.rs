@@ -10,7 +10,7 @@ use super::options::HomeOptions;
 use super::output::{self, Output};
 use super::server::resolver;
 use crate::dns_records::check::{Finding, Needs, State, check};
-use crate::dns_records::{Records, Templates, default_target, render};
+use crate::dns_records::{Records, Templates, render};
 use crate::env::clock::{Clock as _, SystemClock};
 use crate::env::dns::hickory::{HickoryResolver, LOOKUP_TIMEOUT};
 use crate::env::rng::SystemRng;
@@ -119,7 +119,7 @@ impl Generate {
         let too_long =
             || CliError::usage(format!("atp.{} is too long a host name; give --target", site.domain));
         let records = Records {
-            target: site.target.clone().or_else(|| default_target(&site.domain)).ok_or_else(too_long)?,
+            target: site.target.clone().or_else(|| site.domain.default_target()).ok_or_else(too_long)?,
             port: site.port,
             addresses: self.ip.clone(),
             key_id: key.id().clone(),

@@ -45,6 +45,12 @@ pub(super) struct Start {
     /// The certificate's private key, PEM
     #[arg(long, env = "ATP_KEY", value_name = "FILE")]
     key: Option<PathBuf>,
+    /// Start even if the certificate has expired; peers will refuse it
+    #[arg(long, env = "ATP_ALLOW_EXPIRED_CERTIFICATE", value_parser = FalseyValueParser::new())]
+    allow_expired_certificate: bool,
+    /// PEM file of certificate authorities to trust beside those of the system
+    #[arg(long, env = "ATP_CA", value_name = "FILE")]
+    ca: Option<PathBuf>,
     /// Servers known without DNS, TOML
     #[arg(long, env = "ATP_PEERS", value_name = "FILE")]
     peers: Option<PathBuf>,
@@ -108,6 +114,8 @@ impl Start {
             port: self.port,
             cert: self.cert.clone(),
             key: self.key.clone(),
+            allow_expired_certificate: self.allow_expired_certificate,
+            extra_roots: self.ca.clone(),
             peers: self.peers.clone(),
             dns_overrides: self.dns_override.clone(),
             dns_servers: self.dns_server.clone(),

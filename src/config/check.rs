@@ -1,6 +1,8 @@
 //! The rules of the configuration: a file with the command line laid over it becomes a [`Config`], or one
 //! sentence that names file, key and remedy.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -16,7 +18,11 @@ use super::file::File;
 use super::{ConfigError, Overrides, limits, units};
 use crate::proto::address::Domain;
 use crate::proto::limits::SIGNING_ROOM_BYTES;
-use crate::secret::Secret;
+
+mod acme;
+mod admin;
+mod domain;
+mod tls;
 
 /// Smallest `server.max_message_size`: room for a submission beside what signing adds.
 const MIN_MESSAGE_BYTES: u64 = 2 * SIGNING_ROOM_BYTES as u64;
@@ -39,11 +45,11 @@ const MAX_DOMAINS: usize = 1000;
 pub(super) fn check(file: File, over: Overrides, path: Option<&Path>) -> Result<Config, ConfigError> {
     let origin = Origin(path.map_or_else(|| "command line".into(), |path| path.display().to_string()));
     let (first_domain, domains) = domains(&file.domains, &over.domains, &origin)?;
-    let config = Config {
+    let mut config = Config {
         first_domain,
-        domains,
+        of_domains: BTreeMap::new(),
         server: server(&file, &over, &origin)?,
-        registration: registration(file.registration.mode.as_deref(), &origin)?,
+        registration: registration("registration.mode", file.registration.mode.as_deref(), &origin)?,
         dns: dns(file.dns, over.dns_servers, over.dns_overrides, over.peers, &origin)?,
         verify: Verify {
             max_message_age: origin.time("verify.max_message_age", &file.verify.max_message_age)?,
@@ -53,8 +59,11 @@ pub(super) fn check(file: File, over: Overrides, path: Option<&Path>) -> Result<
         mailbox: mailbox(&file.mailbox, &origin)?,
         guard: guard(&file.guard, &origin)?,
         webhooks: webhooks(&file.webhooks, &origin)?,
-        extra_roots: file.tls.extra_roots,
-        admin_token: admin_token(over.admin_token.or(file.admin.token.map(Secret::new)), &origin)?,
+        extra_roots: over.extra_roots.or(file.tls.extra_roots),
+        destinations: tls::destinations(file.tls.destination, &origin)?,
+        acme: acme::acme(file.acme, &domains, &origin)?,
+        admin: admin::admin(file.admin, over.admin_token, &origin)?,
+        domains,
         log: Log {
             level: origin.or_given("log.level", over.log_level, &file.log.level)?,
             format: origin.or_given("log.format", over.log_format, &file.log.format)?,
@@ -65,6 +74,7 @@ pub(super) fn check(file: File, over: Overrides, path: Option<&Path>) -> Result<
             "must be at least 24h shorter than verify.max_message_age, so that no late attempt is new";
         return Err(origin.wrong("queue.give_up_after", remedy));
     }
+    config.of_domains = domain::settings(&file.domain, &config, &origin)?;
     Ok(config)
 }
 
@@ -102,11 +112,6 @@ fn server(file: &File, over: &Overrides, origin: &Origin) -> Result<Server, Conf
         })?),
         (None, None) => None,
     };
-    let size = origin.size("server.max_message_size", &of_file.max_message_size)?;
-    if !(MIN_MESSAGE_BYTES..=MAX_MESSAGE_BYTES).contains(&size) {
-        let (least, most) = (units::print_size(MIN_MESSAGE_BYTES), units::print_size(MAX_MESSAGE_BYTES));
-        return Err(origin.wrong("server.max_message_size", format!("must be {least} to {most}")));
-    }
     let shutdown_grace = origin.time("server.shutdown_grace", &of_file.shutdown_grace)?;
     if shutdown_grace > MAX_SHUTDOWN_GRACE {
         let most = units::print_time(MAX_SHUTDOWN_GRACE);
@@ -116,9 +121,24 @@ fn server(file: &File, over: &Overrides, origin: &Origin) -> Result<Server, Conf
         host,
         port: over.port.unwrap_or(of_file.port),
         certificate: certificate(of_file, over, origin)?,
-        max_message_bytes: usize::try_from(size).unwrap_or(usize::MAX),
+        allow_expired_certificate: of_file.allow_expired_certificate || over.allow_expired_certificate,
+        max_message_bytes: max_message_bytes(
+            "server.max_message_size",
+            &of_file.max_message_size,
+            MAX_MESSAGE_BYTES,
+            origin,
+        )?,
         shutdown_grace,
     })
+}
+
+fn max_message_bytes(key: &str, text: &str, most: u64, origin: &Origin) -> Result<usize, ConfigError> {
+    let size = origin.size(key, text)?;
+    if !(MIN_MESSAGE_BYTES..=most).contains(&size) {
+        let (least, most) = (units::print_size(MIN_MESSAGE_BYTES), units::print_size(most));
+        return Err(origin.wrong(key.to_owned(), format!("must be {least} to {most}")));
+    }
+    Ok(usize::try_from(size).unwrap_or(usize::MAX))
 }
 
 /// Chain and key come from the same place: the command line's pair replaces the file's as a whole.
@@ -129,19 +149,33 @@ fn certificate(
 ) -> Result<Option<CertificateFiles>, ConfigError> {
     let given = over.cert.is_some() || over.key.is_some();
     let (chain, key) = if given { (&over.cert, &over.key) } else { (&file.cert, &file.key) };
+    pair("server", chain.as_ref(), key.as_ref(), origin)
+}
+
+/// `cert` and `key` of a section.
+fn pair(
+    section: &str,
+    chain: Option<&PathBuf>,
+    key: Option<&PathBuf>,
+    origin: &Origin,
+) -> Result<Option<CertificateFiles>, ConfigError> {
     match (chain, key) {
         (Some(chain), Some(key)) => Ok(Some(CertificateFiles { chain: chain.clone(), key: key.clone() })),
         (None, None) => Ok(None),
         (Some(_), None) => {
-            Err(origin.wrong("server.key", "a certificate needs its key; give both or neither"))
+            Err(origin.wrong(format!("{section}.key"), "a certificate needs its key; give both or neither"))
         }
         (None, Some(_)) => {
-            Err(origin.wrong("server.cert", "a key needs its certificate; give both or neither"))
+            Err(origin.wrong(format!("{section}.cert"), "a key needs its certificate; give both or neither"))
         }
     }
 }
 
-fn registration(mode: Option<&str>, origin: &Origin) -> Result<Option<RegistrationMode>, ConfigError> {
+fn registration(
+    key: &str,
+    mode: Option<&str>,
+    origin: &Origin,
+) -> Result<Option<RegistrationMode>, ConfigError> {
     match mode {
         None => Ok(None),
         Some("open") => Ok(Some(RegistrationMode::Open)),
@@ -150,7 +184,7 @@ fn registration(mode: Option<&str>, origin: &Origin) -> Result<Option<Registrati
             let remedy = format!(
                 "{other:?} is unknown; write \"open\" or \"loopback\", or leave it out for the usual rule"
             );
-            Err(origin.wrong("registration.mode", remedy))
+            Err(origin.wrong(key.to_owned(), remedy))
         }
     }
 }
@@ -246,35 +280,20 @@ fn webhooks(file: &super::file::Webhooks, origin: &Origin) -> Result<Webhooks, C
     Ok(Webhooks { allow_networks: networks.collect::<Result<_, _>>()? })
 }
 
-/// An admin token must survive an HTTP header, and must not look like an agent's (`docs/protocol.md` §7).
-fn admin_token(token: Option<Secret>, origin: &Origin) -> Result<Option<Secret>, ConfigError> {
-    let Some(token) = token else { return Ok(None) };
-    let text = token.expose();
-    if text.is_empty() || !text.bytes().all(|b| b.is_ascii_graphic()) {
-        return Err(origin.wrong("admin.token", "must be visible ASCII characters without spaces"));
-    }
-    if text.starts_with("atpa_") {
-        return Err(
-            origin.wrong("admin.token", "must not start with atpa_, which marks the tokens of agents")
-        );
-    }
-    Ok(Some(token))
-}
-
 /// Where values come from, for errors.
 struct Origin(String);
 
 impl Origin {
-    fn wrong(&self, key: &'static str, remedy: impl Into<String>) -> ConfigError {
-        ConfigError::Value { origin: self.0.clone(), key, remedy: remedy.into() }
+    fn wrong(&self, key: impl Into<Cow<'static, str>>, remedy: impl Into<String>) -> ConfigError {
+        ConfigError::Value { origin: self.0.clone(), key: key.into(), remedy: remedy.into() }
     }
 
-    fn time(&self, key: &'static str, text: &str) -> Result<Duration, ConfigError> {
-        units::parse_time(text).map_err(|error| self.wrong(key, format!("{text:?} is {error}")))
+    fn time(&self, key: &str, text: &str) -> Result<Duration, ConfigError> {
+        units::parse_time(text).map_err(|error| self.wrong(key.to_owned(), format!("{text:?} is {error}")))
     }
 
-    fn size(&self, key: &'static str, text: &str) -> Result<u64, ConfigError> {
-        units::parse_size(text).map_err(|error| self.wrong(key, format!("{text:?} is {error}")))
+    fn size(&self, key: &str, text: &str) -> Result<u64, ConfigError> {
+        units::parse_size(text).map_err(|error| self.wrong(key.to_owned(), format!("{text:?} is {error}")))
     }
 
     fn or_given<T: FromStr<Err = String>>(

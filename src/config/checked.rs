@@ -1,5 +1,6 @@
 //! The configuration as the daemon uses it: every value parsed, every rule between values checked.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -10,6 +11,14 @@ use ipnet::IpNet;
 use crate::proto::address::Domain;
 use crate::secret::Secret;
 
+mod acme;
+mod domain;
+mod tls;
+
+pub use acme::{Acme, Challenge, Publisher};
+pub use domain::DomainSettings;
+pub use tls::{DestinationPolicy, DestinationTls};
+
 /// Port of a resolver given without one.
 const DNS_PORT: u16 = 53;
 
@@ -18,6 +27,7 @@ const DNS_PORT: u16 = 53;
 pub struct Config {
     pub(super) first_domain: Domain,
     pub(super) domains: Vec<Domain>,
+    pub(super) of_domains: BTreeMap<Domain, DomainSettings>,
     /// Where to listen and what to take in.
     pub server: Server,
     /// Who may register. `None`: the rule of `docs/protocol.md` §8.
@@ -36,8 +46,12 @@ pub struct Config {
     pub webhooks: Webhooks,
     /// PEM file of certificate authorities trusted beside the system's.
     pub extra_roots: Option<PathBuf>,
-    /// The operator's bearer token. `None`: made at first start and kept in the state directory.
-    pub admin_token: Option<Secret>,
+    /// What is demanded of the servers of some destinations.
+    pub destinations: BTreeMap<Domain, DestinationTls>,
+    /// Certificates from an authority. `None`: none are asked for.
+    pub acme: Option<Acme>,
+    /// The operator's access over HTTP.
+    pub admin: Admin,
     /// What to log.
     pub log: Log,
 }
@@ -51,6 +65,8 @@ pub struct Server {
     pub port: u16,
     /// The certificate to show. `None`: one of our own making.
     pub certificate: Option<CertificateFiles>,
+    /// Whether to start with a certificate that has expired.
+    pub allow_expired_certificate: bool,
     /// Largest transfer body, in bytes.
     pub max_message_bytes: usize,
     /// How long work in flight may take after SIGTERM.
@@ -146,6 +162,19 @@ pub struct Webhooks {
     pub allow_networks: Vec<IpNet>,
 }
 
+/// `[admin]`, checked.
+#[derive(Debug, Clone)]
+pub struct Admin {
+    /// The operator's bearer token. `None`: made at first start and kept in the state directory.
+    pub token: Option<Secret>,
+    /// The bearer token that may look at everything and change nothing. `None`: there is none.
+    pub read_token: Option<Secret>,
+    /// Where metrics and the operator's calls are served over plain HTTP. `None`: nowhere.
+    pub listen: Option<SocketAddr>,
+    /// Whether the operator's token is good for `stats`, `inspect` and `agents` on the public port.
+    pub remote: bool,
+}
+
 /// `[log]`, checked.
 #[derive(Debug, Clone, Copy)]
 pub struct Log {
@@ -223,6 +252,11 @@ impl Config {
     /// The first domain, which names the daemon's own directory and is meant when a request names none.
     pub fn first_domain(&self) -> &Domain {
         &self.first_domain
+    }
+
+    /// What holds for one of our domains. `None`: it is not ours.
+    pub fn settings_of(&self, domain: &Domain) -> Option<&DomainSettings> {
+        self.of_domains.get(domain)
     }
 
     /// The address to listen on: the one given; else 127.0.0.1 if every domain is special-use

@@ -3,9 +3,20 @@
 //! This is a mirror: texts stay texts here, so that [`super::checked`] can name the key when one is wrong.
 //! Paths are relative to the file's own directory.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+
+mod acme;
+mod admin;
+mod domain;
+mod tls;
+
+pub use acme::Acme;
+pub use admin::Admin;
+pub use domain::Domain;
+pub use tls::{Destination, Tls};
 
 /// The whole file.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -31,10 +42,14 @@ pub struct File {
     pub webhooks: Webhooks,
     /// Whom it trusts.
     pub tls: Tls,
+    /// Certificates from an authority that speaks ACME.
+    pub acme: Acme,
     /// The operator's access over HTTP.
     pub admin: Admin,
     /// What it writes to standard error.
     pub log: Log,
+    /// What is otherwise for one domain, by its name.
+    pub domain: BTreeMap<String, Domain>,
 }
 
 /// `[server]`
@@ -49,6 +64,8 @@ pub struct Server {
     pub cert: Option<PathBuf>,
     /// PEM file with the certificate's private key; goes with `cert`.
     pub key: Option<PathBuf>,
+    /// Whether to start with a certificate that has expired.
+    pub allow_expired_certificate: bool,
     /// Largest transfer body; a submission may be 4 KiB smaller.
     pub max_message_size: String,
     /// How long work in flight may take to finish after SIGTERM.
@@ -62,6 +79,7 @@ impl Default for Server {
             port: crate::proto::limits::DEFAULT_PORT,
             cert: None,
             key: None,
+            allow_expired_certificate: false,
             max_message_size: "1MiB".into(),
             shutdown_grace: "25s".into(),
         }
@@ -180,28 +198,6 @@ impl Default for Guard {
 pub struct Webhooks {
     /// Networks that webhooks may be dialled in beside the public internet, such as `"10.1.0.0/16"`.
     pub allow_networks: Vec<String>,
-}
-
-/// `[tls]`
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Tls {
-    /// PEM file of certificate authorities trusted beside those of the system.
-    pub extra_roots: Option<PathBuf>,
-}
-
-/// `[admin]`
-#[derive(Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Admin {
-    /// Bearer token of the operator. Absent: one is made and kept in the state directory.
-    pub token: Option<String>,
-}
-
-impl std::fmt::Debug for Admin {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Admin").finish_non_exhaustive()
-    }
 }
 
 /// `[log]`

@@ -1,6 +1,7 @@
 //! Configuration: the TOML file ([`mod@file`]), what the command line says instead ([`Overrides`]), both checked
 //! into the types the daemon uses ([`checked`]), and where state is kept on disk ([`home`]).
 
+use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
@@ -31,6 +32,10 @@ pub struct Overrides {
     pub cert: Option<PathBuf>,
     /// `--key`
     pub key: Option<PathBuf>,
+    /// `--allow-expired-certificate`
+    pub allow_expired_certificate: bool,
+    /// `--ca`
+    pub extra_roots: Option<PathBuf>,
     /// `--peers`
     pub peers: Option<PathBuf>,
     /// `--dns-override`
@@ -72,7 +77,7 @@ pub enum ConfigError {
         /// The file, or "command line".
         origin: String,
         /// The key with its section.
-        key: &'static str,
+        key: Cow<'static, str>,
         /// What is wrong and what to write.
         remedy: String,
     },
@@ -135,8 +140,13 @@ fn resolve_paths(file: &mut file::File, directory: &Path) {
         &mut file.dns.overrides,
         &mut file.dns.peers,
         &mut file.tls.extra_roots,
+        &mut file.acme.hook,
+        &mut file.acme.nsupdate_key,
+        &mut file.acme.ca,
     ];
-    for path in paths.into_iter().flatten() {
+    let of_destinations = file.tls.destination.values_mut().map(|destination| &mut destination.ca);
+    let of_domains = file.domain.values_mut().flat_map(|domain| [&mut domain.cert, &mut domain.key]);
+    for path in paths.into_iter().chain(of_destinations).chain(of_domains).flatten() {
         *path = directory.join(&path);
     }
 }

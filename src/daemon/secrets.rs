@@ -13,7 +13,7 @@ const PREFIX: &str = "atpo_";
 const TOKEN_BYTES: usize = 32;
 
 pub(super) fn admin_token(config: &Config, node: &NodeDir, rng: &dyn Rng) -> Result<Secret, StartError> {
-    if let Some(token) = &config.admin_token {
+    if let Some(token) = &config.admin.token {
         return Ok(token.clone());
     }
     let path = node.admin_token();

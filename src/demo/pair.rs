@@ -13,7 +13,7 @@ use super::ground::Ground;
 use crate::config::home::Home;
 use crate::config::{self, Config, Overrides};
 use crate::daemon;
-use crate::dns_records::{Records, Templates, default_target, render};
+use crate::dns_records::{Records, Templates, render};
 use crate::env::dial::Endpoint;
 use crate::env::dial::Trust;
 use crate::env::rng::{self, SystemRng};
@@ -93,7 +93,7 @@ impl Makings<'_> {
     async fn site(&mut self, agent: &str, domain: &str) -> Result<Site, DemoError> {
         let agent = Address::parse(&format!("{agent}@{domain}")).map_err(DemoError::name)?;
         let domain = agent.domain().clone();
-        let host = default_target(&domain).ok_or_else(|| DemoError::name(&domain))?;
+        let host = domain.default_target().ok_or_else(|| DemoError::name(&domain))?;
         let admin_token = Secret::new(format!("atpo_{}", rng::hex(&SystemRng, TOKEN_BYTES)));
         let config = self.config(&domain, host.as_str(), &admin_token)?;
         let server = daemon::start(&config, &self.home).await?;

@@ -43,8 +43,3 @@ pub fn discovery_name(domain: &Domain) -> String {
 pub fn ats_name(domain: &Domain) -> String {
     format!("ats._atp.{domain}")
 }
-
-/// The host name a domain's server has unless another is given: `atp.<domain>`. `None`: it would be too long.
-pub fn default_target(domain: &Domain) -> Option<Domain> {
-    Domain::parse(&format!("atp.{domain}")).ok()
-}

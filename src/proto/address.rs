@@ -70,6 +70,11 @@ impl Domain {
         matches!(self.0.rsplit('.').next(), Some("local" | "test" | "localhost"))
     }
 
+    /// The host name its server has unless another is given: `atp.<domain>`. `None`: it would be too long.
+    pub fn default_target(&self) -> Option<Domain> {
+        Domain::parse(&format!("atp.{self}")).ok()
+    }
+
     /// Whether this domain is `other` or lies below it.
     pub fn is_within(&self, other: &Domain) -> bool {
         self == other

@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
+pub mod authorities;
 pub mod cache;
 mod convert;
 pub mod hickory;

@@ -1,0 +1,71 @@
+//! `[tls.destination."example.com"]`
+
+use std::collections::BTreeMap;
+
+use super::Origin;
+use crate::config::checked::{DestinationPolicy, DestinationTls};
+use crate::config::{ConfigError, file};
+use crate::proto::address::Domain;
+
+/// Most destinations with a section of their own.
+const MAX_DESTINATIONS: usize = 1000;
+/// Hexadecimal digits of a SHA-256.
+const PIN_DIGITS: usize = 64;
+
+pub(super) fn destinations(
+    sections: BTreeMap<String, file::Destination>,
+    origin: &Origin,
+) -> Result<BTreeMap<Domain, DestinationTls>, ConfigError> {
+    if sections.len() > MAX_DESTINATIONS {
+        return Err(origin.wrong("tls.destination", format!("at most {MAX_DESTINATIONS} may have sections")));
+    }
+    let mut destinations = BTreeMap::new();
+    for (name, section) in sections {
+        let key = format!("tls.destination.{name:?}");
+        let domain = Domain::parse(&name).map_err(|error| origin.wrong(key.clone(), error.to_string()))?;
+        destinations.insert(domain, destination(section, &key, origin)?);
+    }
+    Ok(destinations)
+}
+
+fn destination(
+    section: file::Destination,
+    key: &str,
+    origin: &Origin,
+) -> Result<DestinationTls, ConfigError> {
+    let wrong = |name: &str, remedy: &str| origin.wrong(format!("{key}.{name}"), remedy);
+    let policy = match (section.policy.as_deref().unwrap_or("any"), section.pin) {
+        ("pin", Some(text)) => DestinationPolicy::Pin(pin(&text).ok_or_else(|| {
+            wrong("pin", "must be the SHA-256 of the server's certificate, 64 hexadecimal digits")
+        })?),
+        ("pin", None) => return Err(wrong("pin", "the policy \"pin\" needs the certificate's SHA-256 here")),
+        (_, Some(_)) => {
+            return Err(wrong("pin", "goes with policy = \"pin\" only; write that, or remove it"));
+        }
+        ("any", None) => DestinationPolicy::Any,
+        ("domain", None) => DestinationPolicy::Domain,
+        ("unverified", None) => DestinationPolicy::Unverified,
+        (other, None) => {
+            let remedy =
+                format!("{other:?} is unknown; write \"any\", \"domain\", \"pin\" or \"unverified\"");
+            return Err(wrong("policy", &remedy));
+        }
+    };
+    let judged = matches!(policy, DestinationPolicy::Any | DestinationPolicy::Domain);
+    if section.ca.is_some() && !judged {
+        return Err(wrong("ca", "goes with policy = \"any\" or \"domain\" only; remove one of both"));
+    }
+    Ok(DestinationTls { policy, ca: section.ca })
+}
+
+fn pin(text: &str) -> Option<[u8; 32]> {
+    let digits = text.bytes().filter(|byte| *byte != b':').collect::<Vec<_>>();
+    if digits.len() != PIN_DIGITS {
+        return None;
+    }
+    let mut pin = [0; 32];
+    for (byte, pair) in pin.iter_mut().zip(digits.chunks_exact(2)) {
+        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+    }
+    Some(pin)
+}
