@@ -1,0 +1,94 @@
+//! Puts the parts of a server together and starts them.
+
+use std::sync::{Arc, OnceLock};
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tracing::Instrument;
+
+use super::ground::Ground;
+use super::{Daemon, StartError, app, chores, keys, local, outside, room, runner, secrets, store, told};
+use crate::config::Config;
+use crate::config::home::{Home, NodeDir};
+use crate::mailbox::webhook;
+use crate::server::ready::Readiness;
+use crate::server::state::App;
+use crate::server::tls::{self, ServerTls};
+use crate::server::{listen, routes};
+
+pub(super) async fn assemble(config: &Config, home: &Home) -> Result<Daemon, StartError> {
+    build(config, home, Ground::open(config, home).await?).await
+}
+
+async fn build(config: &Config, home: &Home, ground: Ground) -> Result<Daemon, StartError> {
+    let Ground { node, store, ballast, mut guard, listener, local, outside, controls } = ground;
+    let outside::Outside { env, peers } = outside;
+    let store::Opened { store, committer, health: store_health } = store;
+    let tls = certificate(config, home)?;
+    let address = listener.local_addr().map_err(StartError::Signals)?;
+    let admin_token = secrets::admin_token(config, &node, &*env.rng)?;
+    let keys = keys::Keys::open(config.domains(), home, &env)?;
+    let neighbours = local::publish(&local, config, address, &tls, &keys);
+    let (stop, stopping) = watch::channel(false);
+    let (shortage, shortage_seen) = watch::channel(room::at_start(&mut guard));
+    let readiness = Readiness {
+        store: store_health.clone(),
+        shortage: shortage_seen,
+        ballast,
+        stopping: stopping.clone(),
+    };
+    let networks = config.webhooks.allow_networks.clone();
+    let (webhooks, pusher) =
+        webhook::Webhooks::new(Arc::clone(&store), env.clone(), webhook::guard::Guard::new(networks));
+    let parts =
+        app::Parts { env: env.clone(), store, peers, local, keys: &keys, admin_token, readiness, webhooks };
+    let app = Arc::new(app::app(config, parts));
+    operator_mailboxes(&app, config, &node).await?;
+
+    let mut serving = JoinSet::new();
+    let (runner, handover) = runner::queue(&app, config, &env, store_health.clone());
+    set_once(&app.pipeline.handover, handover);
+    serving.spawn(runner.run(stopping.clone()).in_current_span());
+    serving.spawn(pusher.run(stopping.clone()).in_current_span());
+    for socket in controls {
+        let operator = socket.serve(routes::control(Arc::clone(&app)), stopping.clone());
+        serving.spawn(operator.in_current_span());
+    }
+    let public = routes::public(Arc::clone(&app));
+    serving.spawn(listen::serve(listener, Arc::clone(&tls.config), public, stopping).in_current_span());
+    let mut chores = chores::start(&app, &env, keys, &neighbours);
+    chores.spawn(room::watch(guard, shortage).in_current_span());
+    told::announce(config, home, &node, address);
+    Ok(Daemon {
+        address,
+        stop,
+        serving,
+        chores,
+        committer,
+        store_health,
+        grace: config.server.shutdown_grace,
+        local: neighbours,
+    })
+}
+
+/// The certificate of the public listener.
+fn certificate(config: &Config, home: &Home) -> Result<ServerTls, StartError> {
+    Ok(match &config.server.certificate {
+        Some(files) => tls::from_files(files)?,
+        None => tls::own(&home.domain(config.first_domain()).tls(), config.domains())?,
+    })
+}
+
+/// Every domain has mailboxes of its operator.
+async fn operator_mailboxes(app: &App, config: &Config, node: &NodeDir) -> Result<(), StartError> {
+    for domain in config.domains() {
+        let ensured = app.accounts.ensure_operator_mailboxes(domain).await;
+        ensured.map_err(|fault| StartError::Unusable { path: node.store(), error: fault.to_string() })?;
+    }
+    Ok(())
+}
+
+fn set_once<T>(cell: &OnceLock<T>, value: T) {
+    // Only `build` sets it, on a pipeline of its own.
+    let _ = cell.set(value);
+}
