@@ -6,6 +6,7 @@ use crate::env::dial::{Connection, Dial, DialError, Endpoint};
 use crate::env::rng::SystemRng;
 use crate::env::{BoxFuture, Env};
 
+pub mod authorities;
 pub mod clock;
 pub mod disk;
 pub mod files;

@@ -112,8 +112,16 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 ];
 
 /// The outside world in its real form, and who puts it together.
-const ADAPTERS: [&str; 7] =
-    ["SystemClock", "SystemRng", "HickoryResolver", "TlsDial", "SledDisk", "LinuxMachine", "LocalFiles"];
+const ADAPTERS: [&str; 8] = [
+    "SystemClock",
+    "SystemRng",
+    "HickoryResolver",
+    "ZoneServers",
+    "TlsDial",
+    "SledDisk",
+    "LinuxMachine",
+    "LocalFiles",
+];
 const WIRING: [&str; 4] = ["daemon", "demo", "cli", "env"];
 
 /// What ends the process on something that came from outside.

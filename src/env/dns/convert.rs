@@ -49,7 +49,7 @@ fn to_svcb(record: &SVCB, owner: &Name) -> Svcb {
 }
 
 /// Lower-cased, without trailing dot; empty for the root.
-fn host(name: &Name) -> String {
+pub(super) fn host(name: &Name) -> String {
     let mut text = name.to_ascii().to_ascii_lowercase();
     if text.ends_with('.') {
         text.pop();

@@ -189,9 +189,22 @@ impl Resolver for HickoryResolver {
     }
 }
 
+/// Where the system's resolvers answer.
+///
+/// # Errors
+/// [`ResolverError::System`] if the system's configuration cannot be read.
+pub fn system_servers() -> Result<Vec<SocketAddr>, ResolverError> {
+    let system = hickory_resolver::system_conf::read_system_conf();
+    let (config, _) = system.map_err(|error| ResolverError::System(error.to_string()))?;
+    let address = |server: &NameServerConfig| {
+        server.connections.first().map(|connection| SocketAddr::new(server.ip, connection.port))
+    };
+    Ok(config.name_servers.iter().filter_map(address).collect())
+}
+
 /// The name to ask for, fully qualified. `None` for what can have no records: an IP address literal, or
 /// what DNS cannot carry (RFC 1035 §2.3.4).
-fn queryable(name: &str) -> Option<Name> {
+pub(super) fn queryable(name: &str) -> Option<Name> {
     if name.is_empty() || name.parse::<IpAddr>().is_ok() {
         return None;
     }
@@ -200,7 +213,7 @@ fn queryable(name: &str) -> Option<Name> {
     Some(name)
 }
 
-fn record_type(kind: Kind) -> RecordType {
+pub(super) fn record_type(kind: Kind) -> RecordType {
     match kind {
         Kind::Svcb => RecordType::SVCB,
         Kind::Srv => RecordType::SRV,
@@ -254,19 +267,19 @@ fn trouble_of(code: ResponseCode) -> DnsTrouble {
 }
 
 /// A name and where its CNAMEs have led so far.
-struct Chain {
+pub(super) struct Chain {
     seen: Vec<Name>,
     end: Name,
     ttl: Duration,
 }
 
 impl Chain {
-    fn from(name: Name) -> Chain {
+    pub(super) fn from(name: Name) -> Chain {
         Chain { seen: vec![name.clone()], end: name, ttl: Duration::MAX }
     }
 
     /// Follows the CNAMEs among `answers`, in whatever order they stand.
-    fn advance(&mut self, answers: &[rr::Record]) -> Result<(), DnsTrouble> {
+    pub(super) fn advance(&mut self, answers: &[rr::Record]) -> Result<(), DnsTrouble> {
         let cname = |owner: &Name| {
             answers.iter().find_map(|record| match &record.data {
                 RData::CNAME(target) if record.name == *owner => Some((target.0.clone(), record.ttl)),
@@ -285,7 +298,7 @@ impl Chain {
     }
 
     /// The records of `kind` at the end of the chain; `None` if there are none among `answers`.
-    fn records(&self, answers: &[rr::Record], kind: Kind) -> Result<Option<Answer>, DnsTrouble> {
+    pub(super) fn records(&self, answers: &[rr::Record], kind: Kind) -> Result<Option<Answer>, DnsTrouble> {
         let of_kind = |r: &&rr::Record| r.name == self.end && r.record_type() == record_type(kind);
         let mut answer = Answer { records: Vec::new(), ttl: self.ttl, secure: false };
         for record in answers.iter().filter(of_kind) {

@@ -7,9 +7,11 @@ use std::time::Duration;
 pub mod authorities;
 pub mod cache;
 mod convert;
+mod direct;
 pub mod hickory;
 pub mod layered;
 pub mod overrides;
+pub mod zone_servers;
 
 use super::BoxFuture;
 use crate::proto::svcb::Svcb;
@@ -135,6 +137,12 @@ pub enum DnsTrouble {
     /// An answer we cannot read, another response code, or no resolver to ask.
     #[error("unusable answer")]
     Unusable,
+    /// The server asked is listed as one of the zone's and does not answer for it.
+    #[error("the server does not answer for this zone")]
+    NotAuthoritative,
+    /// Nobody listens there, or this machine has no way there.
+    #[error("the server cannot be reached")]
+    Unreachable,
     /// A chain of CNAMEs too long or closed upon itself.
     #[error("CNAME loop or chain too long")]
     Chain,
