@@ -75,10 +75,11 @@ pub fn canonical(data: &[u8]) {
 pub fn svcb(data: &[u8]) {
     let Some((count, rest)) = data.split_first() else { return };
     let (keys, protocols) = rest.split_at(rest.len().min(usize::from(*count) * 2));
-    let mandatory = keys.chunks_exact(2).map(|key| u16::from_be_bytes([key[0], key[1]])).collect();
+    let mandatory: Vec<u16> = keys.chunks_exact(2).map(|key| u16::from_be_bytes([key[0], key[1]])).collect();
     let alpn: Vec<Vec<u8>> = protocols.split(|byte| *byte == 0).map(<[u8]>::to_vec).collect();
     let spoken = alpn.iter().any(|offered| PROTOCOLS.contains(&offered.as_slice()));
-    let record = Svcb { priority: 1, mandatory, alpn: Some(alpn), ..Svcb::default() };
+    let present = mandatory.clone();
+    let record = Svcb { priority: 1, mandatory, present, alpn: Some(alpn), ..Svcb::default() };
     assert!(record.usable().is_err() || spoken);
 }
 

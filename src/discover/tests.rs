@@ -225,6 +225,11 @@ async fn records_we_cannot_follow_are_passed_over() {
         ("no alpn of ours", alpn(&[b"h3", b"smtp"]), "Svcb a.net:7443"),
         ("known mandatory keys", mandatory(&[1, 3, 65280]), "Svcb b.net:7443 a.net:7443"),
         ("an unknown mandatory key", mandatory(&[3, 5]), "Svcb a.net:7443"),
+        (
+            "a mandatory key that is not there",
+            Svcb { present: vec![3], ..mandatory(&[1, 3]) },
+            "Svcb a.net:7443",
+        ),
         ("an address for a target", svcb(1, "192.0.2.7"), "Svcb a.net:7443"),
     ] {
         let records = vec![Record::Svcb(odd), Record::Svcb(good.clone())];
@@ -237,7 +242,7 @@ fn alpn(names: &[&[u8]]) -> Svcb {
 }
 
 fn mandatory(keys: &[u16]) -> Svcb {
-    Svcb { mandatory: keys.to_vec(), ..svcb(1, "b.net") }
+    Svcb { mandatory: keys.to_vec(), present: keys.to_vec(), ..svcb(1, "b.net") }
 }
 
 #[tokio::test]

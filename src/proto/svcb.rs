@@ -12,6 +12,8 @@ pub struct Svcb {
     pub target: String,
     /// Keys listed in `mandatory`.
     pub mandatory: Vec<u16>,
+    /// Keys that the record has, whether or not we know them.
+    pub present: Vec<u16>,
     /// Protocols; `None` if the parameter is absent.
     pub alpn: Option<Vec<Vec<u8>>>,
     /// TCP port; `None`: the default, 7443.
@@ -56,6 +58,9 @@ pub enum Skip {
     /// It demands that this key be understood, and we do not (RFC 9460 §8).
     #[error("it makes key {0} mandatory, which we do not know")]
     Mandatory(u16),
+    /// It lists this key as mandatory without having it, or twice: it is malformed (RFC 9460 §8).
+    #[error("it is malformed: it makes key {0} mandatory, and does not have it once")]
+    Absent(u16),
 }
 
 impl Svcb {
@@ -66,6 +71,11 @@ impl Svcb {
     pub fn usable(&self) -> Result<(), Skip> {
         if let Some(key) = self.mandatory.iter().find(|key| !KNOWN_KEYS.contains(key)) {
             return Err(Skip::Mandatory(*key));
+        }
+        let times = |list: &[u16], key| list.iter().filter(|listed| **listed == key).count();
+        let wrong = |key: &&u16| times(&self.mandatory, **key) != 1 || times(&self.present, **key) != 1;
+        if let Some(key) = self.mandatory.iter().find(wrong) {
+            return Err(Skip::Absent(*key));
         }
         let spoken = |offered: &Vec<u8>| PROTOCOLS.contains(&offered.as_slice());
         match &self.alpn {
@@ -110,8 +120,23 @@ mod tests {
         ];
         for (name, alpn, mandatory, want) in cases {
             let alpn = alpn.map(|list| list.iter().map(|id| id.as_bytes().to_vec()).collect());
-            let record = Svcb { priority: 1, alpn, mandatory: mandatory.to_vec(), ..Svcb::default() };
+            let mandatory = mandatory.to_vec();
+            let record = Svcb { priority: 1, alpn, present: mandatory.clone(), mandatory, ..Svcb::default() };
             assert_eq!(record.usable(), want, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_mandatory_key_that_is_not_there_makes_a_record_malformed() {
+        for (mandatory, present, want) in [
+            (vec![3], vec![0, 3], Ok(())),
+            (vec![3], vec![0], Err(Skip::Absent(3))),
+            (vec![1, 3], vec![0, 1], Err(Skip::Absent(3))),
+            (vec![3, 3], vec![0, 3], Err(Skip::Absent(3))),
+            (vec![], vec![1], Ok(())),
+        ] {
+            let record = Svcb { priority: 1, mandatory, present, ..Svcb::default() };
+            assert_eq!(record.usable(), want, "{record:?}");
         }
     }
 }

@@ -138,7 +138,7 @@ fn bytes(outcome: &Outcome) -> usize {
         Record::Svcb(svcb) => {
             let alpn: usize = svcb.alpn.iter().flatten().map(Vec::len).sum();
             alpn + svcb.target.len()
-                + 2 * svcb.mandatory.len()
+                + 2 * (svcb.mandatory.len() + svcb.present.len())
                 + 4 * svcb.ipv4_hints.len()
                 + 16 * svcb.ipv6_hints.len()
         }

@@ -31,7 +31,8 @@ fn to_svcb(record: &SVCB, owner: &Name) -> Svcb {
         false => host(&record.target_name),
     };
     let mut svcb = Svcb { priority: record.svc_priority, target, ..Svcb::default() };
-    for (_, value) in &record.svc_params {
+    for (key, value) in &record.svc_params {
+        svcb.present.push((*key).into());
         match value {
             SvcParamValue::Mandatory(keys) => {
                 svcb.mandatory = keys.0.iter().map(|key| (*key).into()).collect()
