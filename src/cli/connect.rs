@@ -11,8 +11,8 @@ use super::error::CliError;
 use super::options::ServerOptions;
 use super::prompt::Prompt;
 use super::target::Target;
-use crate::env::dial::{Connection, Dial as _, DialError, Endpoint, Trust};
-use crate::env::tls::{CONNECT_TIMEOUT, TlsDial, read_roots};
+use crate::env::dial::{Connection, Dial, DialError, Endpoint, Trust};
+use crate::env::tls::{Authorities, CONNECT_TIMEOUT, TlsDial};
 
 /// Longest time the host's addresses may take to be found.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(10);
@@ -20,7 +20,7 @@ const LOOKUP_TIMEOUT: Duration = Duration::from_secs(10);
 /// The other end, and how to judge that it is the one meant.
 pub(super) enum Peer {
     /// Over TLS.
-    Tls { target: Target, trust: Trust, dial: Box<TlsDial>, prompt: Prompt },
+    Tls { target: Target, trust: Trust, accepted: Option<Accepted>, dial: Box<TlsDial>, prompt: Prompt },
     /// Unencrypted: the user has agreed.
     Plain { target: Target },
     /// The operator's socket of a server on this machine.
@@ -37,10 +37,12 @@ impl Peer {
         }
         let trust = match &options.ca {
             _ if options.no_verify => Trust::Unverified,
-            Some(file) => Trust::CaFile(readable(file)?),
+            Some(file) => Trust::Authorities(
+                Authorities::read(file).map_err(|error| CliError::failed(format!("--ca: {error}")))?,
+            ),
             None => Trust::Roots,
         };
-        Ok(Peer::Tls { target, trust, dial: Box::new(TlsDial::new(Vec::new())), prompt })
+        Ok(Peer::Tls { target, trust, accepted: None, dial: Box::new(TlsDial::new(Vec::new())), prompt })
     }
 
     /// What goes into `Host`.
@@ -56,10 +58,13 @@ impl Peer {
         matches!(self, Peer::Plain { .. })
     }
 
-    /// Connects. May ask whether to trust a certificate; a yes holds for later connections too.
+    /// Connects. May ask whether to trust a certificate; a yes holds for later connections on which that very
+    /// certificate is shown.
     pub async fn connect(&mut self) -> Result<Connection, CliError> {
         match self {
-            Peer::Tls { target, trust, dial, prompt } => tls(target, trust, dial, *prompt).await,
+            Peer::Tls { target, trust, accepted, dial, prompt } => {
+                tls(target, trust, accepted, &**dial, |question| prompt.confirm(question)).await
+            }
             Peer::Plain { target } => plain(target).await,
             Peer::Control { socket } => control(socket).await,
         }
@@ -79,27 +84,26 @@ fn agree_to_plaintext(target: &Target, no_verify: bool, prompt: Prompt) -> Resul
     if agreed { Ok(()) } else { Err(CliError::failed("stopped: not sent unencrypted")) }
 }
 
-fn readable(file: &Path) -> Result<PathBuf, CliError> {
-    read_roots(file).map(|_| file.to_owned()).map_err(|error| CliError::failed(format!("--ca: {error}")))
-}
-
 async fn tls(
     target: &Target,
-    trust: &mut Trust,
-    dial: &TlsDial,
-    prompt: Prompt,
+    trust: &Trust,
+    accepted: &mut Option<Accepted>,
+    dial: &dyn Dial,
+    ask: impl Fn(&str) -> Option<bool>,
 ) -> Result<Connection, CliError> {
     let mut last = CliError::failed(format!("{} has no address", target.host));
     for address in addresses(target).await? {
         let endpoint = |trust: &Trust| Endpoint { address, name: target.host.clone(), trust: trust.clone() };
         match dial.dial(&endpoint(trust)).await {
             Ok(connection) => return Ok(connection),
-            Err(DialError::Tls(reason)) => {
-                // If it works without judging the certificate, the certificate is what is wrong.
+            Err(DialError::Certificate(reason)) => {
                 let unverified = dial.dial(&endpoint(&Trust::Unverified)).await;
                 let connection = unverified.map_err(|_| refused(target, &reason))?;
-                accept_certificate(&reason, prompt)?;
-                *trust = Trust::Unverified;
+                let Some(shown) = connection.certificate_sha256 else { return Err(refused(target, &reason)) };
+                if *accepted != Some(Accepted(shown)) {
+                    accept_certificate(&reason, &shown, &ask)?;
+                    *accepted = Some(Accepted(shown));
+                }
                 return Ok(connection);
             }
             Err(error) => last = refused(target, &error),
@@ -108,8 +112,17 @@ async fn tls(
     Err(last)
 }
 
-fn accept_certificate(reason: &str, prompt: Prompt) -> Result<(), CliError> {
-    match prompt.confirm(&format!("Warning: {reason}. Go on all the same?")) {
+/// SHA-256 of the certificate that the user accepted although nobody vouches for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Accepted([u8; 32]);
+
+fn accept_certificate(
+    reason: &str,
+    shown: &[u8; 32],
+    ask: impl Fn(&str) -> Option<bool>,
+) -> Result<(), CliError> {
+    let sha256: String = shown.iter().map(|byte| format!("{byte:02x}")).collect();
+    match ask(&format!("Warning: {reason}. Its SHA-256 is {sha256}. Go on all the same?")) {
         Some(true) => Ok(()),
         Some(false) => Err(CliError::failed("stopped: the certificate was not accepted")),
         None => Err(CliError::failed(format!(
@@ -122,7 +135,9 @@ async fn plain(target: &Target) -> Result<Connection, CliError> {
     let mut last = CliError::failed(format!("{} has no address", target.host));
     for address in addresses(target).await? {
         match timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await {
-            Ok(Ok(stream)) => return Ok(Connection { io: Box::new(stream), alpn: None }),
+            Ok(Ok(stream)) => {
+                return Ok(Connection { io: Box::new(stream), alpn: None, certificate_sha256: None });
+            }
             Ok(Err(error)) => last = refused(target, &DialError::Connect(error.to_string())),
             Err(_) => last = refused(target, &DialError::TimedOut("connecting")),
         }
@@ -137,7 +152,7 @@ async fn control(socket: &Path) -> Result<Connection, CliError> {
     };
     let stream =
         connected.map_err(|_| failed("no answer".into()))?.map_err(|error| failed(error.to_string()))?;
-    Ok(Connection { io: Box::new(stream), alpn: None })
+    Ok(Connection { io: Box::new(stream), alpn: None, certificate_sha256: None })
 }
 
 async fn addresses(target: &Target) -> Result<Vec<SocketAddr>, CliError> {
@@ -150,4 +165,58 @@ async fn addresses(target: &Target) -> Result<Vec<SocketAddr>, CliError> {
 
 fn refused(target: &Target, reason: &impl std::fmt::Display) -> CliError {
     CliError::failed(format!("no connection to {target}: {reason}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::sync::atomic::{AtomicU8, Ordering};
+
+    use super::*;
+    use crate::env::BoxFuture;
+
+    /// A server whose certificate nobody vouches for.
+    struct Shady {
+        certificate: AtomicU8,
+    }
+
+    impl Dial for Shady {
+        fn dial<'a>(&'a self, endpoint: &'a Endpoint) -> BoxFuture<'a, Result<Connection, DialError>> {
+            Box::pin(async move {
+                if endpoint.trust != Trust::Unverified {
+                    return Err(DialError::Certificate(
+                        "the certificate is from an issuer we do not trust".into(),
+                    ));
+                }
+                let (io, _) = tokio::io::duplex(1);
+                let certificate_sha256 = Some([self.certificate.load(Ordering::SeqCst); 32]);
+                Ok(Connection { io: Box::new(io), alpn: None, certificate_sha256 })
+            })
+        }
+    }
+
+    #[tokio::test]
+    async fn a_yes_holds_for_the_certificate_that_was_shown_and_no_other() {
+        let target = Target::parse("127.0.0.1").unwrap();
+        let server = Shady { certificate: AtomicU8::new(1) };
+        let (questions, answer) = (Cell::new(0), Cell::new(true));
+        let ask = |question: &str| {
+            questions.set(questions.get() + 1);
+            assert!(question.contains("do not trust. Its SHA-256 is 0"), "{question}");
+            Some(answer.get())
+        };
+        let mut accepted = None;
+        for _ in 0..3 {
+            tls(&target, &Trust::Roots, &mut accepted, &server, ask).await.unwrap();
+        }
+        assert_eq!(questions.get(), 1);
+        // Somebody else answers now.
+        server.certificate.store(2, Ordering::SeqCst);
+        answer.set(false);
+        let error = tls(&target, &Trust::Roots, &mut accepted, &server, ask).await.unwrap_err();
+        assert!(error.message.contains("not accepted"), "{error:?}");
+        assert_eq!(questions.get(), 2);
+        let unasked = tls(&target, &Trust::Roots, &mut accepted, &server, |_| None).await.unwrap_err();
+        assert!(unasked.message.contains("--ca FILE"), "{unasked:?}");
+    }
 }

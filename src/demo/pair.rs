@@ -17,7 +17,7 @@ use crate::dns_records::{Records, Templates, render};
 use crate::env::dial::Endpoint;
 use crate::env::dial::Trust;
 use crate::env::rng::{self, SystemRng};
-use crate::env::tls::TlsDial;
+use crate::env::tls::{Authorities, TlsDial};
 use crate::proto::address::{Address, Domain};
 use crate::secret::Secret;
 use crate::sign::Keyring;
@@ -102,7 +102,7 @@ impl Makings<'_> {
 
         let keys = Keyring::open(domain.clone(), &self.home.domain(&domain).keys())?;
         let key = keys.active()?;
-        let trust = Trust::CaFile(self.authority.certificate().to_owned());
+        let trust = Trust::Authorities(Authorities::read(self.authority.certificate())?);
         let endpoint = Endpoint { address, name: host.to_string(), trust };
         Ok(Site {
             records: Records {

@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::BoxFuture;
+use super::tls::Authorities;
 
 /// A byte stream in both directions.
 pub trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -16,11 +17,11 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 pub enum Trust {
     /// The system's roots and those the operator added; the name must match.
     Roots,
-    /// Only the certificates in this PEM file (an entry of `--peers`); the name must match.
-    CaFile(std::path::PathBuf),
-    /// Exactly the certificate with this SHA-256 (an entry of the local directory).
+    /// Only these authorities (`ca` of a `--peers` entry or of a destination); the name must match.
+    Authorities(Authorities),
+    /// Exactly the certificate with this SHA-256 (an entry of the local directory, or a destination's `pin`).
     Pin([u8; 32]),
-    /// Not at all: the operator said so for this peer (`verify = false`).
+    /// Not at all: the operator said so for this peer (`verify = false`) or destination (`unverified`).
     Unverified,
 }
 
@@ -41,6 +42,8 @@ pub struct Connection {
     pub io: Box<dyn Io>,
     /// What ALPN agreed on, such as `h2`. `None`: the peer chose nothing.
     pub alpn: Option<Vec<u8>>,
+    /// SHA-256 of the certificate it showed, in DER. `None`: there is no TLS.
+    pub certificate_sha256: Option<[u8; 32]>,
 }
 
 impl fmt::Debug for Connection {
@@ -58,9 +61,12 @@ pub enum DialError {
     /// Nothing answered within the time allowed.
     #[error("no answer while {0}")]
     TimedOut(&'static str),
-    /// The TLS handshake failed: certificate, name, version.
+    /// The TLS handshake failed for another reason than the certificate.
     #[error("TLS: {0}")]
     Tls(String),
+    /// The peer's certificate is not accepted: a sentence without an end, fit to be shown to anybody.
+    #[error("TLS: {0}")]
+    Certificate(String),
 }
 
 /// An address family.

@@ -15,7 +15,7 @@ use serde::Deserialize;
 
 use super::dial::Trust;
 use super::entries::{self, EntriesError};
-use super::tls::read_roots;
+use super::tls::Authorities;
 use crate::proto::address::Domain;
 use crate::proto::limits::DEFAULT_PORT;
 
@@ -85,8 +85,7 @@ fn to_peer(entry: Entry, beside: &Path) -> Result<Peer, String> {
         (Some(_), Some(false)) => return Err("ca and verify = false exclude each other".to_owned()),
         (Some(ca), _) => {
             let ca = beside.join(ca);
-            read_roots(&ca).map_err(|error| format!("ca: {error}"))?;
-            Trust::CaFile(ca)
+            Trust::Authorities(Authorities::read(&ca).map_err(|error| format!("ca: {error}"))?)
         }
         (None, Some(false)) => Trust::Unverified,
         (None, _) => Trust::Roots,
@@ -135,7 +134,7 @@ mod tests {
             get("[\"a.example\"]\nhost = \"localhost\"\nca = \"bob.pem\"\nverify = true\n", "a.example");
         assert!(named.addresses.is_empty());
         assert!(
-            matches!(named.trust, Trust::CaFile(path) if path.ends_with("bob.pem") && path.is_absolute())
+            matches!(named.trust, Trust::Authorities(ca) if ca.path().ends_with("bob.pem") && ca.path().is_absolute())
         );
         assert!(load("").unwrap().get(&Domain::parse("bob.local").unwrap()).is_none());
     }

@@ -3,17 +3,17 @@
 mod judge;
 mod negotiated;
 mod reason;
+mod roots;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rustls::crypto::CryptoProvider;
-use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
+use sha2::{Digest as _, Sha256};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
@@ -25,6 +25,7 @@ use super::dial::{Connection, Dial, DialError, Endpoint, Family, Trust};
 use crate::proto::svcb::PROTOCOLS;
 
 pub use self::negotiated::Negotiated;
+pub use self::roots::{Authorities, RootsError, read_roots};
 
 /// Longest time a TCP connection may take.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -32,37 +33,6 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Most client configurations kept: one for each way a certificate is judged.
 pub const MAX_CLIENT_CONFIGS: usize = 256;
-
-/// Why certificates to trust could not be had.
-#[derive(Debug, thiserror::Error)]
-pub enum RootsError {
-    /// The file cannot be read or is not PEM.
-    #[error("cannot read {}: {error}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// What the system or the parser says.
-        error: rustls::pki_types::pem::Error,
-    },
-    /// No certificate in it, or none that can be trusted.
-    #[error("{} has no certificate in it that could be trusted", .0.display())]
-    Empty(PathBuf),
-}
-
-/// The certificates in a PEM file, at least one.
-///
-/// # Errors
-/// [`RootsError`] if the file cannot be read or holds no usable certificate.
-pub fn read_roots(path: &Path) -> Result<Vec<CertificateDer<'static>>, RootsError> {
-    let certificates = CertificateDer::pem_file_iter(path)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|error| RootsError::Read { path: path.to_owned(), error })?;
-    let mut store = RootCertStore::empty();
-    match store.add_parsable_certificates(certificates.iter().cloned()) {
-        (0, _) => Err(RootsError::Empty(path.to_owned())),
-        _ => Ok(certificates),
-    }
-}
 
 /// Dials peers over TLS 1.3.
 pub struct TlsDial {
@@ -103,17 +73,19 @@ impl TlsDial {
         let tls = timeout(HANDSHAKE_TIMEOUT, TlsConnector::from(config).connect(name, tcp))
             .await
             .map_err(|_| DialError::TimedOut("negotiating TLS"))?
-            .map_err(|error| DialError::Tls(reason::of(&error, &endpoint.name)))?;
+            .map_err(|error| reason::of(&error, &endpoint.name))?;
         let negotiated = Negotiated::of(tls.get_ref().1);
         let Negotiated { version, group, alpn } = &negotiated;
         let (address, host, micros) = (endpoint.address, &endpoint.name, micros_since(started));
         tracing::debug!(%address, host, tls = version, group, alpn, micros, "connected");
         let alpn = tls.get_ref().1.alpn_protocol().map(<[u8]>::to_vec);
-        Ok(Connection { io: Box::new(tls), alpn })
+        let leaf = tls.get_ref().1.peer_certificates().and_then(<[_]>::first);
+        let certificate_sha256 = leaf.map(|leaf| Sha256::digest(leaf).into());
+        Ok(Connection { io: Box::new(tls), alpn, certificate_sha256 })
     }
 
-    /// The configuration for this way of judging, made once: it also holds the session tickets. A CA file
-    /// is read when first needed and not again.
+    /// The configuration for this way of judging, made once: it also holds the session tickets, so that none made
+    /// under one trust is used under another.
     fn config(&self, trust: &Trust) -> Result<Arc<ClientConfig>, DialError> {
         let locked = || self.configs.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(config) = locked().get(trust) {
@@ -135,11 +107,8 @@ impl TlsDial {
         let judge = |pin| Arc::new(Judge::new(pin, &self.provider));
         let mut config = match trust {
             Trust::Roots => builder.with_root_certificates(self.roots.clone()).with_no_client_auth(),
-            Trust::CaFile(path) => {
-                let mut roots = RootCertStore::empty();
-                let certificates = read_roots(path).map_err(|error| DialError::Tls(error.to_string()))?;
-                roots.add_parsable_certificates(certificates);
-                builder.with_root_certificates(roots).with_no_client_auth()
+            Trust::Authorities(authorities) => {
+                builder.with_root_certificates(authorities.store()).with_no_client_auth()
             }
             Trust::Pin(pin) => {
                 builder.dangerous().with_custom_certificate_verifier(judge(Some(*pin))).with_no_client_auth()

@@ -232,6 +232,10 @@ impl Dial for DialReceiver {
             let _ = receiver.serve(theirs, deed).await;
             receiver.lock().open -= 1;
         });
-        Box::pin(std::future::ready(Ok(Connection { io: Box::new(ours), alpn: Some(b"http/1.1".to_vec()) })))
+        Box::pin(std::future::ready(Ok(Connection {
+            io: Box::new(ours),
+            alpn: Some(b"http/1.1".to_vec()),
+            certificate_sha256: None,
+        })))
     }
 }

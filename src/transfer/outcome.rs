@@ -148,10 +148,13 @@ impl From<Fault> for Failure {
 impl From<DialError> for Failure {
     fn from(error: DialError) -> Failure {
         let (reason, text) = match &error {
-            DialError::Connect(_) => (Reason::NoAnswer, "The recipient's server cannot be reached."),
-            DialError::TimedOut(_) => (Reason::NoAnswer, "The recipient's server does not answer."),
+            DialError::Connect(_) => (Reason::NoAnswer, "The recipient's server cannot be reached.".to_owned()),
+            DialError::TimedOut(_) => (Reason::NoAnswer, "The recipient's server does not answer.".to_owned()),
             DialError::Tls(_) => {
-                (Reason::TlsTrouble, "The recipient's server offers no TLS connection we can trust.")
+                (Reason::TlsTrouble, "The recipient's server offers no TLS connection we can use.".to_owned())
+            }
+            DialError::Certificate(why) => {
+                (Reason::TlsTrouble, format!("The recipient's server does not prove who it is: {why}."))
             }
         };
         Failure::temporary(reason, text).because(error)

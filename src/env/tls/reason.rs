@@ -1,14 +1,19 @@
-//! One sentence for our log about a handshake that failed.
+//! A handshake that failed, in one sentence.
 
 use std::io;
 
 use rustls::{AlertDescription, CertificateError, Error};
 
+use super::judge::OtherCertificate;
+use crate::env::dial::DialError;
+
 /// What was wrong, with the peer that was expected to be `name`.
-pub(super) fn of(error: &io::Error, name: &str) -> String {
+pub(super) fn of(error: &io::Error, name: &str) -> DialError {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
-    match inner {
-        Some(Error::InvalidCertificate(wrong)) => of_certificate(wrong, name),
+    if let Some(Error::InvalidCertificate(wrong)) = inner {
+        return DialError::Certificate(of_certificate(wrong, name));
+    }
+    DialError::Tls(match inner {
         Some(Error::AlertReceived(AlertDescription::ProtocolVersion)) | Some(Error::PeerIncompatible(_)) => {
             format!("{name} does not speak TLS 1.3 as we do")
         }
@@ -24,7 +29,7 @@ pub(super) fn of(error: &io::Error, name: &str) -> String {
             format!("{name} closed the connection during the handshake")
         }
         None => format!("the connection to {name} broke during the handshake: {error}"),
-    }
+    })
 }
 
 fn of_certificate(wrong: &CertificateError, name: &str) -> String {
@@ -45,8 +50,8 @@ fn of_certificate(wrong: &CertificateError, name: &str) -> String {
             )
         }
         E::Revoked => format!("the certificate of {name} has been revoked"),
-        E::ApplicationVerificationFailure => {
-            format!("the certificate of {name} is not the one its server published")
+        E::Other(error) if error.0.is::<OtherCertificate>() => {
+            format!("the certificate of {name} is not the one expected of it: {}", error.0)
         }
         other => format!("the certificate of {name} cannot be accepted: {other}"),
     }
@@ -64,9 +69,12 @@ fn listed(presented: &[String]) -> String {
     }
 }
 
+/// Most characters of such a name.
+const MAX_NAME_CHARS: usize = 100;
+
 /// A name as the certificate has it may hold anything, even what steers the terminal it is shown on.
 fn printable(name: &str) -> String {
-    name.chars().fold(String::with_capacity(name.len()), |mut out, c| {
+    name.chars().take(MAX_NAME_CHARS).fold(String::with_capacity(name.len()), |mut out, c| {
         match c {
             ' '..='~' => out.push(c),
             _ => out.extend(c.escape_default()),

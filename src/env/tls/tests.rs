@@ -73,6 +73,7 @@ async fn certificates_are_judged_as_the_trust_says() {
     let home = tempfile::tempdir().unwrap();
     let ca = home.path().join("ca.pem");
     std::fs::write(&ca, theirs.pem()).unwrap();
+    let ca = Authorities::read(&ca).unwrap();
     let dialer = TlsDial::new(vec![ours.der().clone()]);
     let name = "atp.bob.local";
     let good = || leaf(&ours, name, 2200);
@@ -82,8 +83,8 @@ async fn certificates_are_judged_as_the_trust_says() {
     for (case, chain, trust, want) in [
         ("roots", good(), Trust::Roots, Ok("hello over h2")),
         ("foreign issuer", foreign(), Trust::Roots, Err("is from an issuer we do not trust")),
-        ("its CA file", foreign(), Trust::CaFile(ca.clone()), Ok("hello over h2")),
-        ("another CA file", good(), Trust::CaFile(ca.clone()), Err("is from an issuer we do not trust")),
+        ("its CA file", foreign(), Trust::Authorities(ca.clone()), Ok("hello over h2")),
+        ("another CA file", good(), Trust::Authorities(ca), Err("is from an issuer we do not trust")),
         ("other name", leaf(&ours, "eve.local", 2200), Trust::Roots, Err("is not for atp.bob.local but for")),
         (
             "a name that steers terminals",
@@ -93,9 +94,8 @@ async fn certificates_are_judged_as_the_trust_says() {
         ),
         ("expired", leaf(&ours, name, 2020), Trust::Roots, Err("of atp.bob.local has expired")),
         ("pinned", one, Trust::Pin(pin_one), Ok("hello over h2")),
-        ("other pin", good(), Trust::Pin(pin_other), Err("is not the one its server published")),
+        ("other pin", good(), Trust::Pin(pin_other), Err("is not the one expected of it: its SHA-256 is ")),
         ("unverified", leaf(&theirs, "eve.local", 2020), Trust::Unverified, Ok("hello over h2")),
-        ("no such CA file", good(), Trust::CaFile("/nonexistent".into()), Err("cannot read /nonexistent")),
     ] {
         let address = serve(chain, &[b"h2", b"http/1.1"]).await;
         match (dial(&dialer, address, name, trust).await, want) {

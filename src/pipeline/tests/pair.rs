@@ -127,7 +127,11 @@ impl Dial for DialFrom {
                 .serve_connection(TokioIo::new(theirs), service)
                 .await;
         });
-        Box::pin(std::future::ready(Ok(Connection { io: Box::new(ours), alpn: Some(b"http/1.1".to_vec()) })))
+        Box::pin(std::future::ready(Ok(Connection {
+            io: Box::new(ours),
+            alpn: Some(b"http/1.1".to_vec()),
+            certificate_sha256: None,
+        })))
     }
 }
 
