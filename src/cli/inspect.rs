@@ -112,10 +112,12 @@ fn describe(recipient: &Value, out: &mut String) {
     let has_no_trail = recipient.get("trail").is_none_or(Value::is_null);
     let attempts = recipient.get("attempts").and_then(Value::as_u64).unwrap_or_default();
     let (address, state) = (text(recipient, "address"), text(recipient, "state"));
-    let remote = match (text(recipient, "remote"), text(recipient, "tls")) {
-        (remote, _) if remote.is_empty() => String::new(),
-        (remote, tls) => format!(", {remote} (TLS: {tls})"),
+    let peer = |of| match (text(of, "remote"), text(of, "tls")) {
+        (remote, tls) if tls.is_empty() => remote,
+        (remote, tls) => format!("{remote} (TLS: {tls})"),
     };
+    let remote = Some(peer(recipient)).filter(|remote| !remote.is_empty());
+    let remote = remote.map(|remote| format!(", {remote}")).unwrap_or_default();
     let _ = writeln!(out, "{:<13}{address}  {state}, attempts: {attempts}{remote}", "Recipient:");
     if let Some(receipt) = recipient.get("receipt").filter(|receipt| receipt.is_object()) {
         let at = receipt.get("at").and_then(Value::as_i64).unwrap_or_default();
@@ -130,7 +132,7 @@ fn describe(recipient: &Value, out: &mut String) {
     }
     for step in recipient.get("trail").and_then(Value::as_array).into_iter().flatten() {
         let at = step.get("at").and_then(Value::as_i64).unwrap_or_default();
-        let (date, remote) = (Calendar::from(UnixMillis::from_seconds(at)), text(step, "remote"));
+        let (date, remote) = (Calendar::from(UnixMillis::from_seconds(at)), peer(step));
         let _ = writeln!(out, "  {date}  {} {} {remote}", text(step, "code"), text(step, "text"));
     }
 }
@@ -170,12 +172,14 @@ mod tests {
             { "address": "b@b.test", "state": "delivered (inferred)", "attempts": 2, "trail": null },
             { "address": "c@c.test", "state": "queued", "attempts": 1, "trail": [
                 { "at": 60, "remote": "c.test:7443", "code": "450 4.4.1", "text": "No answer." },
+                { "at": 61, "remote": "c.test:7443", "tls": "domain", "code": "450 4.2.0", "text": "Later." },
             ] },
         ] });
         let wanted = "Nonce:       msg-1\n\
                       Recipient:   b@b.test  delivered (inferred), attempts: 2\n\
                       Recipient:   c@c.test  queued, attempts: 1\n  \
-                      1970-01-01 00:01:00 UTC  450 4.4.1 No answer. c.test:7443\n";
+                      1970-01-01 00:01:00 UTC  450 4.4.1 No answer. c.test:7443\n  \
+                      1970-01-01 00:01:01 UTC  450 4.2.0 Later. c.test:7443 (TLS: domain)\n";
         assert_eq!(text(&found, 0), wanted);
     }
 }

@@ -10,6 +10,7 @@ use super::ground::Ground;
 use super::{Daemon, StartError, app, chores, keys, local, outside, room, runner, secrets, store, told};
 use crate::config::Config;
 use crate::config::home::{Home, NodeDir};
+use crate::discover::Policies;
 use crate::mailbox::webhook;
 use crate::server::ready::Readiness;
 use crate::server::state::App;
@@ -43,6 +44,7 @@ async fn build(config: &Config, home: &Home, ground: Ground) -> Result<Daemon, S
     let parts =
         app::Parts { env: env.clone(), store, peers, local, keys: &keys, admin_token, readiness, webhooks };
     let app = Arc::new(app::app(config, parts));
+    app.pipeline.discovery.policies().commit(Policies::prepare(&config.destinations)?);
     operator_mailboxes(&app, config, &node).await?;
 
     let mut serving = JoinSet::new();

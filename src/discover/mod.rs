@@ -5,10 +5,13 @@
 //! 2. the local directory, for special-use names;
 //! 3. DNS: `_atp.` SVCB, else `_agent.` SVCB, else `_atp._tcp.` SRV.
 //!
+//! What the operator demands of a destination's certificates ([`Policies`]) holds for what DNS says.
+//!
 //! Trouble with one kind of record does not stop the others: any route found is used. Only when all of
 //! them are known not to exist has the domain no server; with one of them unknown, it is worth asking again.
 
 mod lookup;
+mod policy;
 mod route;
 
 use std::fmt;
@@ -27,6 +30,7 @@ use crate::error::Fault;
 use crate::proto::address::Domain;
 use crate::proto::status::Reason;
 
+pub use self::policy::{Policies, Prepared};
 pub use crate::env::dial::Family;
 
 /// Where a route comes from.
@@ -97,12 +101,18 @@ pub struct Discovery {
     env: Env,
     peers: Peers,
     local: LocalDirectory,
+    policies: Policies,
 }
 
 impl Discovery {
     /// Discovery through this environment's resolver, with what goes before it.
     pub fn new(env: Env, peers: Peers, local: LocalDirectory) -> Discovery {
-        Discovery { env, peers, local }
+        Discovery { env, peers, local, policies: Policies::default() }
+    }
+
+    /// What is demanded of destinations; nothing, unless it is set.
+    pub fn policies(&self) -> &Policies {
+        &self.policies
     }
 
     /// The servers that take mail for `domain`. Addresses of the family `avoid` (the one our own ATS would not
@@ -110,7 +120,8 @@ impl Discovery {
     ///
     /// # Errors
     /// [`Reason::NoRoute`], permanent, if the domain has no server; [`Reason::DnsTrouble`], temporary, if
-    /// that could not be found out now.
+    /// that could not be found out now; [`Reason::TlsTrouble`], temporary, if none of its servers is one that the
+    /// operator would have.
     pub async fn route(&self, domain: &Domain, avoid: Option<Family>) -> Result<Route, Fault> {
         let started = Instant::now();
         let route = self.find(domain, avoid).await?;
@@ -135,7 +146,9 @@ impl Discovery {
         let mut trouble = None;
         for source in [RouteSource::Svcb, RouteSource::AgentSvcb, RouteSource::Srv] {
             let miss = match self.targets(source, domain, avoid).await {
-                Ok(targets) if !targets.is_empty() => return Ok(Route { source, targets }),
+                Ok(targets) if !targets.is_empty() => {
+                    return Ok(Route { source, targets: self.policies.apply(domain, targets)? });
+                }
                 Ok(_) => continue,
                 Err(miss) => miss,
             };

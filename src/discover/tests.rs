@@ -3,11 +3,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
+use crate::config::checked::{DestinationPolicy, DestinationTls};
 use crate::env::BoxFuture;
 use crate::env::clock::SystemClock;
 use crate::env::dial::{Connection, Dial, DialError, Endpoint};
 use crate::env::dns::{Answer, Kind, Record, Resolver};
 use crate::env::rng::SystemRng;
+use crate::env::tls::Authorities;
 use crate::proto::svcb::Svcb;
 
 type Outcome = Result<Answer, DnsTrouble>;
@@ -326,6 +328,68 @@ async fn the_certificate_vouches_for_the_domain_only_if_the_host_is_in_it_or_dns
         assert_eq!(route.targets[0].verified_domain, want, "{host}, secure: {secure}");
         assert_eq!(route.targets[0].trust, Trust::Roots);
     }
+}
+
+fn demanded(policy: DestinationPolicy, ca: Option<std::path::PathBuf>) -> Prepared {
+    let demands = BTreeMap::from([(domain(), DestinationTls { policy, ca })]);
+    Policies::prepare(&demands).unwrap()
+}
+
+#[tokio::test]
+async fn what_the_operator_demands_of_a_destination_decides_how_its_servers_are_judged() {
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("ca.pem");
+    let own = rcgen::generate_simple_self_signed(["ca".to_owned()]).unwrap();
+    std::fs::write(&file, own.cert.pem()).unwrap();
+    let ca = || Some(file.clone());
+    let authorities = || Trust::Authorities(Authorities::read(&file).unwrap());
+    let script = || {
+        let both = vec![Record::Svcb(svcb(1, "a.net")), Record::Svcb(svcb(2, "atp.example.com"))];
+        hosts().has("_atp.example.com", both).has("atp.example.com", vec![v4(9)])
+    };
+    let (any, domain_only) = (DestinationPolicy::Any, DestinationPolicy::Domain);
+    let (foreign, own) = ("a.net", "atp.example.com");
+    for (policy, ca, hosts, trust) in [
+        (any, None, vec![foreign, own], Trust::Roots),
+        (any, ca(), vec![foreign, own], authorities()),
+        (domain_only, None, vec![own], Trust::Roots),
+        (domain_only, ca(), vec![own], authorities()),
+        (DestinationPolicy::Pin([3; 32]), None, vec![foreign, own], Trust::Pin([3; 32])),
+        (DestinationPolicy::Unverified, None, vec![foreign, own], Trust::Unverified),
+    ] {
+        let discovery = discovery(script());
+        discovery.policies().commit(demanded(policy, ca));
+        let route = discovery.route(&domain(), None).await.unwrap();
+        let found: Vec<_> = route.targets.iter().map(|target| target.host.as_str()).collect();
+        assert_eq!(found, hosts, "{policy:?}");
+        assert!(route.targets.iter().all(|target| target.trust == trust), "{policy:?}: {route:?}");
+    }
+    let missing =
+        BTreeMap::from([(domain(), DestinationTls { policy: any, ca: Some("/nonexistent".into()) })]);
+    assert!(Policies::prepare(&missing).unwrap_err().to_string().contains("/nonexistent"));
+}
+
+#[tokio::test]
+async fn a_destination_none_of_whose_servers_is_of_the_domain_has_to_wait_until_the_demand_is_taken_back() {
+    let foreign = hosts().has("_atp.example.com", vec![Record::Svcb(svcb(1, "a.net"))]);
+    let discovery = discovery(foreign);
+    discovery.policies().commit(demanded(DestinationPolicy::Domain, None));
+    let fault = discovery.route(&domain(), None).await.unwrap_err();
+    assert_eq!((fault.reason, fault.reason.is_temporary()), (Reason::TlsTrouble, true));
+    assert!(fault.public.contains("a name of example.com is demanded, but DNS names a.net"), "{fault}");
+    discovery.policies().commit(Prepared::default());
+    assert!(discovery.route(&domain(), None).await.is_ok());
+}
+
+#[tokio::test]
+async fn an_entry_of_the_peers_file_wins_over_what_is_demanded_of_the_destination() {
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("peers.toml");
+    std::fs::write(&file, "[\"example.com\"]\nhost = \"a.net\"\n").unwrap();
+    let discovery = Discovery { peers: Peers::load(&file).unwrap(), ..discovery(hosts()) };
+    discovery.policies().commit(demanded(DestinationPolicy::Unverified, None));
+    let route = discovery.route(&domain(), None).await.unwrap();
+    assert_eq!((route.source, &route.targets[0].trust), (RouteSource::Peers, &Trust::Roots));
 }
 
 #[tokio::test]

@@ -41,7 +41,7 @@ impl Pipeline {
         }
         let inferred = ending == Ending::DeliveredInferred;
         tracing::info!(
-            nonce = %row.nonce, to = %row.recipient, attempt = row.attempt(), micros, inferred, "transferred"
+            nonce = %row.nonce, to = %row.recipient, attempt = row.attempt(), micros, inferred, remote = via.remote, tls = via.tls, "transferred"
         );
         let text = if inferred {
             "delivered, inferred from the peer's refusal to take it twice"
@@ -174,8 +174,8 @@ pub(super) fn failed<'a>(
 }
 
 pub(super) fn step(via: Option<Via>, at: UnixMillis, code: String, text: String) -> Step {
-    let (remote, tls) = via.map(|via| (via.remote, via.tls.to_owned())).unzip();
-    Step { at, remote, tls, code, text }
+    let tls = via.as_ref().and_then(|via| via.tls).map(str::to_owned);
+    Step { at, remote: via.map(|via| via.remote), tls, code, text }
 }
 
 /// The first attempt that ended unanswered, now that one has failed. The next nonce, if the peer did not keep the

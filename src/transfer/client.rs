@@ -11,11 +11,11 @@ use tokio::time::Instant;
 
 use super::outcome::Failure;
 use super::pool::{Pool, SendError};
-use super::profile::{Profile, Profiles};
+use super::profile::{Profile, Profiles, Speaker};
 use super::reply::{self, Meaning, Reply};
 use crate::discover::Target;
 use crate::env::clock::{Clock, micros_since};
-use crate::env::dial::{Dial, DialError, Endpoint};
+use crate::env::dial::{Dial, DialError, Endpoint, Trust};
 use crate::proto::status::Reason;
 use crate::sign::Signed;
 
@@ -45,21 +45,21 @@ impl Client {
     /// # Errors
     /// A temporary [`Failure`]; nothing of the message has been written.
     pub async fn profile(&self, target: &Target) -> Result<Profile, Failure> {
-        let name = target.to_string();
-        if let Some(profile) = self.profiles.get(&name) {
+        let speaker = speaker(target);
+        if let Some(profile) = self.profiles.get(&speaker) {
             return Ok(profile);
         }
         let started = Instant::now();
         let reply = match self.exchange(target, Method::GET, "capabilities", Bytes::new()).await {
             Ok(reply) => reply,
-            Err(SendError::NotWritten(error)) => return Err(Failure::from(error).at(target)),
+            Err(SendError::NotWritten(error)) => return Err(Failure::from(error).before(target)),
             Err(SendError::Broken(error)) => return Err(no_answer().because(error).at(target)),
         };
         let profile = Profile::read(&reply).map_err(|failure| failure.at(target))?;
-        self.profiles.keep(&name, profile);
+        self.profiles.keep(&speaker, profile);
         let speaks = if profile.reference { "reference" } else { "atp" };
         let (max_payload_bytes, micros) = (profile.max_payload_bytes, micros_since(started));
-        tracing::debug!(target = name, speaks, max_payload_bytes, micros, "profile");
+        tracing::debug!(target = %target, speaks, max_payload_bytes, micros, "profile");
         Ok(profile)
     }
 
@@ -75,7 +75,7 @@ impl Client {
                 tracing::debug!(target = %target, status, micros, "answered");
                 Ok(self.understand(target, &reply))
             }
-            Err(SendError::NotWritten(error)) => Err(Failure::from(error).at(target)),
+            Err(SendError::NotWritten(error)) => Err(Failure::from(error).before(target)),
             Err(SendError::Broken(error)) => {
                 Err(Failure { unanswered: true, ..no_answer().because(error) }.at(target))
             }
@@ -99,7 +99,7 @@ impl Client {
             // It speaks of the recipient, not of the path.
             (404, Meaning::Failed(failure)) if failure.code == Reason::UnknownAgent.code() => {}
             // Another program may have taken the peer's place, or it takes less than it did.
-            (404 | 413, _) => self.profiles.forget(&target.to_string()),
+            (404 | 413, _) => self.profiles.forget(&speaker(target)),
             _ => {}
         }
         meaning
@@ -113,6 +113,9 @@ impl Client {
         call: &str,
         body: Bytes,
     ) -> Result<Reply, SendError> {
+        if target.trust == Trust::Unverified {
+            tracing::warn!(target = %target, call, "the certificate is not checked, as the configuration wants it");
+        }
         let mut last = SendError::NotWritten(DialError::Connect("the target has no address".into()));
         for address in &target.addresses {
             let endpoint =
@@ -130,6 +133,10 @@ impl Client {
         }
         Err(last)
     }
+}
+
+fn speaker(target: &Target) -> Speaker {
+    (target.to_string(), target.trust.clone())
 }
 
 fn no_answer() -> Failure {

@@ -14,18 +14,20 @@ pub struct Via {
     /// `host:port` of the target.
     pub remote: String,
     /// For whom its certificate vouched (`docs/protocol.md` §6): `domain` for the recipient's domain itself,
-    /// `target` for the host that DNS named, `unverified` where the operator wants none checked.
-    pub tls: &'static str,
+    /// `target` for the host that DNS named; `pinned` for the one certificate expected, `unverified` where the operator
+    /// wants none checked. `None`: no certificate was accepted.
+    pub tls: Option<&'static str>,
 }
 
 impl From<&Target> for Via {
     fn from(target: &Target) -> Via {
         let tls = match (&target.trust, target.verified_domain) {
             (Trust::Unverified, _) => "unverified",
+            (Trust::Pin(_), _) => "pinned",
             (_, true) => "domain",
             (_, false) => "target",
         };
-        Via { remote: target.to_string(), tls }
+        Via { remote: target.to_string(), tls: Some(tls) }
     }
 }
 
@@ -126,10 +128,16 @@ impl Failure {
         Failure { detail: Some(detail.to_string()), ..self }
     }
 
-    /// Says at which target it happened.
+    /// Says at which target it happened, over a connection that was accepted.
     #[must_use]
     pub fn at(self, target: &Target) -> Failure {
         Failure { via: Some(Box::new(target.into())), ..self }
+    }
+
+    /// Says at which target it happened, to which there is no connection.
+    #[must_use]
+    pub fn before(self, target: &Target) -> Failure {
+        Failure { via: Some(Box::new(Via { tls: None, ..target.into() })), ..self }
     }
 }
 
@@ -145,11 +153,19 @@ impl From<Fault> for Failure {
     }
 }
 
+/// What the operator can do, if that server is the right one.
+const CERTIFICATE_REMEDY: &str = "an authority of one's own is named with --ca or tls.extra_roots, and what is \
+                                  demanded of one destination in its section of [tls.destination]";
+
 impl From<DialError> for Failure {
     fn from(error: DialError) -> Failure {
         let (reason, text) = match &error {
-            DialError::Connect(_) => (Reason::NoAnswer, "The recipient's server cannot be reached.".to_owned()),
-            DialError::TimedOut(_) => (Reason::NoAnswer, "The recipient's server does not answer.".to_owned()),
+            DialError::Connect(_) => {
+                (Reason::NoAnswer, "The recipient's server cannot be reached.".to_owned())
+            }
+            DialError::TimedOut(_) => {
+                (Reason::NoAnswer, "The recipient's server does not answer.".to_owned())
+            }
             DialError::Tls(_) => {
                 (Reason::TlsTrouble, "The recipient's server offers no TLS connection we can use.".to_owned())
             }
@@ -157,6 +173,10 @@ impl From<DialError> for Failure {
                 (Reason::TlsTrouble, format!("The recipient's server does not prove who it is: {why}."))
             }
         };
-        Failure::temporary(reason, text).because(error)
+        let failure = Failure::temporary(reason, text);
+        match error {
+            DialError::Certificate(_) => failure.because(format_args!("{error}; {CERTIFICATE_REMEDY}")),
+            _ => failure.because(error),
+        }
     }
 }

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::outcome::Failure;
 use super::reply::Reply;
+use crate::env::dial::Trust;
 use crate::proto::status::Reason;
 
 /// How long a profile is kept.
@@ -78,21 +79,25 @@ impl Profile {
     }
 }
 
+/// Whose profile it is: `host:port`, and how its certificate was judged. What a server says of itself that nobody
+/// has verified is not believed of one that is to be verified.
+pub type Speaker = (String, Trust);
+
 /// The profiles of the targets spoken to lately.
 #[derive(Default)]
 pub struct Profiles {
-    known: Mutex<HashMap<String, (Profile, Instant)>>,
+    known: Mutex<HashMap<Speaker, (Profile, Instant)>>,
 }
 
 impl Profiles {
-    /// The profile of a target, by `host:port`. `None`: not known, or not any more.
-    pub fn get(&self, target: &str) -> Option<Profile> {
+    /// The profile of a target. `None`: not known, or not any more.
+    pub fn get(&self, target: &Speaker) -> Option<Profile> {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.get(target).filter(|(_, until)| *until > Instant::now()).map(|(profile, _)| *profile)
     }
 
     /// Keeps a profile for its time.
-    pub fn keep(&self, target: &str, profile: Profile) {
+    pub fn keep(&self, target: &Speaker, profile: Profile) {
         let now = Instant::now();
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= MAX_PROFILES {
@@ -100,12 +105,12 @@ impl Profiles {
         }
         if known.len() < MAX_PROFILES || known.contains_key(target) {
             let keep = if profile.reference { KEEP_REFERENCE } else { KEEP };
-            known.insert(target.to_owned(), (profile, now + keep));
+            known.insert(target.clone(), (profile, now + keep));
         }
     }
 
     /// Drops what is known of a target, so that it is asked again.
-    pub fn forget(&self, target: &str) {
+    pub fn forget(&self, target: &Speaker) {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).remove(target);
     }
 }
@@ -142,12 +147,27 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn profiles_are_kept_for_their_time() {
         let profiles = Profiles::default();
-        profiles.keep("a:1", Profile::REFERENCE);
-        profiles.keep("b:1", Profile { reference: false, ..Profile::REFERENCE });
+        let (a, b) = (("a:1".to_owned(), Trust::Roots), ("b:1".to_owned(), Trust::Roots));
+        profiles.keep(&a, Profile::REFERENCE);
+        profiles.keep(&b, Profile { reference: false, ..Profile::REFERENCE });
         tokio::time::advance(KEEP_REFERENCE).await;
-        assert_eq!(profiles.get("a:1"), None);
-        assert!(profiles.get("b:1").is_some());
+        assert_eq!(profiles.get(&a), None);
+        assert!(profiles.get(&b).is_some());
         tokio::time::advance(KEEP).await;
-        assert_eq!(profiles.get("b:1"), None);
+        assert_eq!(profiles.get(&b), None);
+    }
+
+    /// A server that nobody verifies may say that it is the reference, which would have messages rewritten for the
+    /// verified one.
+    #[test]
+    fn a_profile_fetched_under_one_trust_is_not_used_under_another() {
+        let profiles = Profiles::default();
+        let under = |trust| ("a:1".to_owned(), trust);
+        profiles.keep(&under(Trust::Unverified), Profile::REFERENCE);
+        assert_eq!(profiles.get(&under(Trust::Roots)), None);
+        assert_eq!(profiles.get(&under(Trust::Pin([1; 32]))), None);
+        profiles.keep(&under(Trust::Roots), Profile { reference: false, ..Profile::REFERENCE });
+        profiles.forget(&under(Trust::Roots));
+        assert_eq!(profiles.get(&under(Trust::Unverified)), Some(Profile::REFERENCE));
     }
 }

@@ -62,7 +62,9 @@ fn describe(recipient: &Value, now: i64, out: &mut String) {
     for step in list(recipient, "story") {
         let at = time(step, "at").map(date).unwrap_or_default();
         let remote = Some(text(step, "remote")).filter(|remote| !remote.is_empty());
-        let remote = remote.map(|remote| format!("  {remote}")).unwrap_or_default();
+        let tls = Some(text(step, "tls")).filter(|tls| !tls.is_empty());
+        let tls = tls.map(|tls| format!(" (TLS: {tls})")).unwrap_or_default();
+        let remote = remote.map(|remote| format!("  {remote}{tls}")).unwrap_or_default();
         let _ = writeln!(out, "  {at}{remote}  {}", outcome(step));
     }
     let what_is_next = match state.as_str() {
@@ -90,14 +92,14 @@ mod tests {
         let found = json!({ "messages": [{ "nonce": "msg-1", "from": "a@a.test", "accepted": 60, "recipients": [
             { "row": "3.0", "to": "b@b.test", "state": "queued", "attempts": 1, "next_attempt": 130,
               "given_up": 3600, "story": [
-                { "at": 61, "remote": "b.test:7443", "code": "450 4.4.1", "text": "No answer." },
+                { "at": 61, "remote": "b.test:7443", "tls": "target", "code": "450 4.4.1", "text": "No answer." },
                 { "at": 62, "remote": null, "code": null, "text": "held by the operator (uid 0)" },
             ] },
             { "row": null, "to": "c@c.test", "state": "delivered", "attempts": 2, "story": [] },
         ] }] });
         let wanted = "Message msg-1 from a@a.test\n  accepted 1970-01-01 00:01:00 UTC\n\n\
                       To b@b.test (row 3.0): queued, 1 attempt\n  \
-                      1970-01-01 00:01:01 UTC  b.test:7443  450 4.4.1 No answer.\n  \
+                      1970-01-01 00:01:01 UTC  b.test:7443 (TLS: target)  450 4.4.1 No answer.\n  \
                       1970-01-01 00:01:02 UTC  held by the operator (uid 0)\n  \
                       next attempt 1970-01-01 00:02:10 UTC (in 30s), given up 1970-01-01 01:00:00 UTC\n\n\
                       To c@c.test: delivered, 2 attempts\n";

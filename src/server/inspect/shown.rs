@@ -77,7 +77,7 @@ struct Recipient {
     /// The peer of the last attempt, `host:port`. Null: there was none.
     #[schema(required)]
     remote: Option<String>,
-    /// For whom the peer's certificate vouched: `domain`, `target` or `unverified`. Null: no peer was reached.
+    /// For whom the peer's certificate vouched: `domain`, `target`, `pinned` or `unverified`. Null: none was accepted.
     #[schema(required)]
     tls: Option<String>,
     /// What each attempt found, oldest first.
@@ -95,6 +95,9 @@ struct TrailStep {
     /// The peer, `host:port`. Null: none was involved.
     #[schema(required)]
     remote: Option<String>,
+    /// For whom the peer's certificate vouched: `domain`, `target`, `pinned` or `unverified`. Null: none was accepted.
+    #[schema(required)]
+    tls: Option<String>,
     /// Empty: this was no attempt.
     #[schema(example = "450 4.4.1")]
     code: String,
@@ -191,8 +194,8 @@ impl Recipient {
 
 impl From<&Step> for TrailStep {
     fn from(step: &Step) -> TrailStep {
-        let Step { at, remote, code, text, .. } = step;
-        TrailStep { at: at.seconds(), remote: remote.clone(), code: code.clone(), text: text.clone() }
+        let Step { at, remote, tls, code, text } = step.clone();
+        TrailStep { at: at.seconds(), remote, tls, code, text }
     }
 }
 
