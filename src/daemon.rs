@@ -22,6 +22,7 @@ use crate::spool::contract::StoreError;
 
 mod app;
 mod build;
+mod certificates;
 mod chores;
 mod error;
 mod ground;

@@ -3,6 +3,7 @@
 //! ```text
 //! <home>/domains/<domain>/{keys,tls}       what belongs to a domain
 //! <home>/node/<first domain>/{store,admin-token,control.sock,node.toml}   what belongs to a daemon
+//! <home>/node/<first domain>/acme/certificate/{cert,key}.pem   what an authority issued to it
 //! <home>/local/<domain>.toml               running servers of special-use domains (docs/protocol.md §12)
 //! ```
 
@@ -215,6 +216,11 @@ impl NodeDir {
     /// The file given up when the disk is full.
     pub fn ballast(&self) -> PathBuf {
         self.root.join("ballast")
+    }
+
+    /// The certificate that an authority issued to this daemon, and its key: `cert.pem` and `key.pem`.
+    pub fn issued_certificate(&self) -> PathBuf {
+        self.root.join("acme").join("certificate")
     }
 
     /// The operator's bearer token.

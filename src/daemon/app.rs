@@ -22,6 +22,7 @@ use crate::proto::limits::SIGNING_ROOM_BYTES;
 use crate::secret::Secret;
 use crate::server::ready::Readiness;
 use crate::server::state::App;
+use crate::server::tls::Certificates;
 use crate::spool::contract::Store;
 use crate::spool::retry::Schedule;
 use crate::submit::request::SubmissionLimits;
@@ -38,10 +39,11 @@ pub(super) struct Parts<'a> {
     pub(super) admin_token: Secret,
     pub(super) readiness: Readiness,
     pub(super) webhooks: webhook::Webhooks,
+    pub(super) certificates: Arc<Certificates>,
 }
 
 pub(super) fn app(config: &Config, parts: Parts<'_>) -> App {
-    let Parts { env, store, peers, local, keys, admin_token, readiness, webhooks } = parts;
+    let Parts { env, store, peers, local, keys, admin_token, readiness, webhooks, certificates } = parts;
     let counters = Arc::new(Counters::default());
     let max_age = config.verify.max_message_age;
     let settings = VerifySettings {
@@ -83,5 +85,6 @@ pub(super) fn app(config: &Config, parts: Parts<'_>) -> App {
         started: Instant::now(),
         readiness,
         seats: Seats::default(),
+        certificates,
     }
 }

@@ -7,14 +7,15 @@ use tokio::task::JoinSet;
 use tracing::Instrument;
 
 use super::ground::Ground;
-use super::{Daemon, StartError, app, chores, keys, local, outside, room, runner, secrets, store, told};
+use super::{
+    Daemon, StartError, app, certificates, chores, keys, local, outside, room, runner, secrets, store, told,
+};
 use crate::config::Config;
 use crate::config::home::{Home, NodeDir};
 use crate::discover::Policies;
 use crate::mailbox::webhook;
 use crate::server::ready::Readiness;
 use crate::server::state::App;
-use crate::server::tls::{self, ServerTls};
 use crate::server::{listen, routes};
 
 pub(super) async fn assemble(config: &Config, home: &Home) -> Result<Daemon, StartError> {
@@ -25,11 +26,12 @@ async fn build(config: &Config, home: &Home, ground: Ground) -> Result<Daemon, S
     let Ground { node, store, ballast, mut guard, listener, local, outside, controls } = ground;
     let outside::Outside { env, peers } = outside;
     let store::Opened { store, committer, health: store_health } = store;
-    let tls = certificate(config, home)?;
+    let certificates = certificates::open(config, home, &node, &env)?;
+    let tls = certificates.server_config()?;
     let address = listener.local_addr().map_err(StartError::Signals)?;
     let admin_token = secrets::admin_token(config, &node, &*env.rng)?;
     let keys = keys::Keys::open(config.domains(), home, &env)?;
-    let neighbours = local::publish(&local, config, address, &tls, &keys);
+    let neighbours = local::publish(&local, config, address, &certificates, &keys);
     let (stop, stopping) = watch::channel(false);
     let (shortage, shortage_seen) = watch::channel(room::at_start(&mut guard));
     let readiness = Readiness {
@@ -41,8 +43,17 @@ async fn build(config: &Config, home: &Home, ground: Ground) -> Result<Daemon, S
     let networks = config.webhooks.allow_networks.clone();
     let (webhooks, pusher) =
         webhook::Webhooks::new(Arc::clone(&store), env.clone(), webhook::guard::Guard::new(networks));
-    let parts =
-        app::Parts { env: env.clone(), store, peers, local, keys: &keys, admin_token, readiness, webhooks };
+    let parts = app::Parts {
+        env: env.clone(),
+        store,
+        peers,
+        local,
+        keys: &keys,
+        admin_token,
+        readiness,
+        webhooks,
+        certificates: Arc::clone(&certificates),
+    };
     let app = Arc::new(app::app(config, parts));
     app.pipeline.discovery.policies().commit(Policies::prepare(&config.destinations)?);
     operator_mailboxes(&app, config, &node).await?;
@@ -57,8 +68,9 @@ async fn build(config: &Config, home: &Home, ground: Ground) -> Result<Daemon, S
         serving.spawn(operator.in_current_span());
     }
     let public = routes::public(Arc::clone(&app));
-    serving.spawn(listen::serve(listener, Arc::clone(&tls.config), public, stopping).in_current_span());
+    serving.spawn(listen::serve(listener, tls, public, stopping).in_current_span());
     let mut chores = chores::start(&app, &env, keys, &neighbours);
+    chores.spawn(certificates::watch(certificates, neighbours.clone()).in_current_span());
     chores.spawn(room::watch(guard, shortage).in_current_span());
     told::announce(config, home, &node, address);
     Ok(Daemon {
@@ -70,14 +82,6 @@ async fn build(config: &Config, home: &Home, ground: Ground) -> Result<Daemon, S
         store_health,
         grace: config.server.shutdown_grace,
         local: neighbours,
-    })
-}
-
-/// The certificate of the public listener.
-fn certificate(config: &Config, home: &Home) -> Result<ServerTls, StartError> {
-    Ok(match &config.server.certificate {
-        Some(files) => tls::from_files(files)?,
-        None => tls::own(&home.domain(config.first_domain()).tls(), config.domains())?,
     })
 }
 

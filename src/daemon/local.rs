@@ -9,7 +9,7 @@ use crate::config::Config;
 use crate::dns_records;
 use crate::env::local::{LocalDirectory, LocalEntry, Published};
 use crate::proto::address::Domain;
-use crate::server::tls::ServerTls;
+use crate::server::tls::Certificates;
 
 /// Who may send for a domain that lives on this machine.
 const LOOPBACK_POLICY: &str = "v=atp1 allow=ip:127.0.0.0/8 allow=ip:::1 deny=all";
@@ -20,9 +20,10 @@ pub(super) struct Neighbours(Arc<Mutex<Vec<Entry>>>);
 
 struct Entry {
     published: Published,
-    address: SocketAddr,
-    certificate_sha256: [u8; 32],
-    domain: Domain,
+    /// What it says at present.
+    entry: LocalEntry,
+    /// Whether it could not be replaced when that was last tried.
+    is_stuck: bool,
 }
 
 /// Publishes an entry for each special-use domain. That one cannot be published is logged, not an error: the
@@ -31,16 +32,16 @@ pub(super) fn publish(
     directory: &LocalDirectory,
     config: &Config,
     address: SocketAddr,
-    tls: &ServerTls,
+    certificates: &Certificates,
     keys: &Keys,
 ) -> Neighbours {
     let mut entries = Vec::new();
     let Some(address) = reachable_at(address) else { return Neighbours(Arc::default()) };
     for domain in config.domains().iter().filter(|domain| domain.is_special_use()) {
-        let certificate_sha256 = tls.certificate_sha256;
-        match directory.publish(entry(domain, address, certificate_sha256, keys)) {
+        let entry = entry(domain, address, certificates.sha256_for(domain), keys);
+        match directory.publish(entry.clone()) {
             Ok(published) => {
-                entries.push(Entry { published, address, certificate_sha256, domain: domain.clone() });
+                entries.push(Entry { published, entry, is_stuck: false });
             }
             Err(error) => tracing::warn!(%domain, %error, "servers on this machine will not find this one"),
         }
@@ -52,10 +53,32 @@ impl Neighbours {
     /// Publishes the keys as they are now.
     pub(super) fn refresh(&self, keys: &Keys) {
         for known in self.0.lock().unwrap_or_else(PoisonError::into_inner).iter_mut() {
-            let entry = entry(&known.domain, known.address, known.certificate_sha256, keys);
-            if let Err(error) = known.published.replace(entry) {
-                tracing::warn!(domain = %known.domain, %error, "the entry for servers on this machine stays old");
+            let LocalEntry { domain, address, certificate_sha256, .. } = &known.entry;
+            known.replace(entry(domain, *address, *certificate_sha256, keys));
+        }
+    }
+
+    /// Publishes the certificates as they are now, where they are others than before.
+    pub(super) fn show(&self, certificates: &Certificates) {
+        for known in self.0.lock().unwrap_or_else(PoisonError::into_inner).iter_mut() {
+            let certificate_sha256 = certificates.sha256_for(&known.entry.domain);
+            if known.entry.certificate_sha256 != certificate_sha256 {
+                known.replace(LocalEntry { certificate_sha256, ..known.entry.clone() });
             }
+        }
+    }
+}
+
+impl Entry {
+    fn replace(&mut self, entry: LocalEntry) {
+        match self.published.replace(entry.clone()) {
+            Ok(()) => (self.entry, self.is_stuck) = (entry, false),
+            Err(error) if !self.is_stuck => {
+                self.is_stuck = true;
+                let domain = &entry.domain;
+                tracing::warn!(%domain, %error, "the entry for servers on this machine stays old");
+            }
+            Err(_) => {}
         }
     }
 }

@@ -11,7 +11,7 @@ pub(super) fn announce(config: &Config, home: &Home, node: &NodeDir, address: So
     let domains: Vec<&str> = config.domains().iter().map(Domain::as_str).collect();
     tracing::info!(domains = domains.join(","), %address, state = %home.root().display(), "listening");
     tracing::info!(path = %node.admin_token().display(), "the operator's token is kept there");
-    if config.server.certificate.is_none() {
+    if config.server.certificate.is_none() && !node.issued_certificate().exists() {
         let path = home.domain(config.first_domain()).tls();
         tracing::info!(path = %path.display(), "a certificate of our own making is kept there; peers trust it only on this machine");
     }

@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::ready::Readiness;
+use super::tls::Certificates;
 use crate::agents::{Accounts, Authenticated, Credential, Need};
 use crate::config::checked::RegistrationMode;
 use crate::counters::Counters;
@@ -44,6 +45,8 @@ pub struct App {
     pub readiness: Readiness,
     /// Who waits for messages.
     pub seats: Seats,
+    /// What the public listener shows.
+    pub certificates: Arc<Certificates>,
 }
 
 /// Both ends of the connection a request came by. `None` in its place: the control socket.

@@ -1,22 +1,38 @@
-//! The certificate this server shows: the operator's, or one of our own making.
+//! The certificates this server shows: the operator's, one that an authority issued to it, or one of its own making.
+//!
+//! Which one a client sees is decided at each handshake, by the name it asks for. The files are looked at once a second:
+//! a pair that is good takes the place of the one before it, for new handshakes only; one that is not is told and left.
 
-use std::path::Path;
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rcgen::{CertificateParams, KeyPair};
+use arc_swap::ArcSwap;
 use rustls::ServerConfig;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use sha2::{Digest, Sha256};
+use rustls::crypto::CryptoProvider;
 
-use crate::config::checked::CertificateFiles;
+use self::pair::Pair;
+use self::shown::{Resolver, Shown};
+use self::watched::{Judgement, Source, Watched};
+use crate::config::Config;
 use crate::config::private::{self, PrivateError};
+use crate::env::clock::Clock;
 use crate::proto::address::Domain;
+use crate::proto::calendar::Calendar;
+use crate::proto::time::UnixMillis;
+
+mod own;
+mod pair;
+mod shown;
+#[cfg(test)]
+mod tests;
+mod watched;
 
 /// What the server offers in ALPN; the client's order decides nothing, ours does.
 const ALPN: [&[u8]; 3] = [b"h2", b"http/1.1", b"atp/1"];
-const CHAIN_FILE: &str = "cert.pem";
-const KEY_FILE: &str = "key.pem";
+/// How many days before its end a certificate is worth a warning.
+pub const WARN_DAYS: i64 = 14;
+const SECONDS_A_DAY: i64 = 24 * 3600;
 
 /// Why there is no certificate to show. Every text is one line and says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +55,28 @@ pub enum TlsError {
         /// What was wrong.
         cause: String,
     },
+    /// Its time is over.
+    #[error(
+        "the certificate {path} expired on {}, and other servers refuse it; renew it, or start with --allow-expired-certificate",
+        date(*at)
+    )]
+    Expired {
+        /// Path of the chain.
+        path: String,
+        /// When.
+        at: UnixMillis,
+    },
+    /// Its time has not come.
+    #[error(
+        "the certificate {path} is not valid before {} (is the clock wrong?); wait, or start with --allow-expired-certificate",
+        date(*at)
+    )]
+    NotYetValid {
+        /// Path of the chain.
+        path: String,
+        /// From when on it is.
+        at: UnixMillis,
+    },
     /// None could be made.
     #[error("cannot make a certificate: {0}")]
     Making(String),
@@ -47,78 +85,214 @@ pub enum TlsError {
     Private(#[from] PrivateError),
 }
 
-/// The server's side of TLS.
-pub struct ServerTls {
-    /// For accepting connections: TLS 1.3 only.
-    pub config: Arc<ServerConfig>,
-    /// SHA-256 of the leaf certificate, in DER.
-    pub certificate_sha256: [u8; 32],
+fn date(at: UnixMillis) -> String {
+    Calendar::from(at).to_string()
 }
 
-/// The operator's certificate.
-///
-/// # Errors
-/// [`TlsError`] naming the file.
-pub fn from_files(files: &CertificateFiles) -> Result<ServerTls, TlsError> {
-    let tls = load(&files.chain, &files.key)?;
-    // A group may be meant to read it, as certificate clients have it; everybody never is.
-    if private::is_open_to_all(&files.key) {
-        tracing::warn!(path = %files.key.display(), "every user of this machine may read the certificate's key; chmod it");
+/// Where certificates are kept that the configuration does not name: `cert.pem` and `key.pem` in each directory.
+#[derive(Debug, Clone)]
+pub struct Places {
+    /// The one of our own making.
+    pub own: PathBuf,
+    /// The one that an authority issued. It goes before our own, and is taken as soon as it is there.
+    pub issued: PathBuf,
+}
+
+/// The certificates shown. Shared by the listener and by whoever changes or watches them.
+pub struct Certificates {
+    clock: Arc<dyn Clock>,
+    provider: Arc<CryptoProvider>,
+    places: Places,
+    kept: Mutex<Kept>,
+    shown: Arc<ArcSwap<Shown>>,
+}
+
+/// What is looked after: held only while files are looked at, never by a handshake.
+struct Kept {
+    allow_expired: bool,
+    server: Watched,
+    of_domains: BTreeMap<Domain, Watched>,
+}
+
+/// Certificates that have been read and can be shown.
+pub struct Prepared(Kept);
+
+/// What an operator wants to know about a certificate that is shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CertificateSummary {
+    /// For whose names it is shown. `None`: it is the server's, for all others.
+    pub domain: Option<Domain>,
+    /// The names in it.
+    pub names: Vec<String>,
+    /// Until when it is valid.
+    pub not_after: UnixMillis,
+    /// Whole days until then, rounded down; negative once it has expired.
+    pub days_left: i64,
+    /// The file of its chain.
+    pub file: PathBuf,
+}
+
+impl Certificates {
+    /// The certificates that the configuration wants. One of our own making is made if need be.
+    ///
+    /// # Errors
+    /// [`TlsError`] naming the file.
+    pub fn open(config: &Config, places: Places, clock: Arc<dyn Clock>) -> Result<Certificates, TlsError> {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let mut kept = Kept::read(config, &places, &provider, clock.now())?;
+        kept.tell(config, clock.now());
+        let shown = Arc::new(ArcSwap::from_pointee(kept.shown()));
+        Ok(Certificates { clock, provider, places, kept: Mutex::new(kept), shown })
     }
-    Ok(tls)
-}
 
-/// The certificate of our own making in `directory`; made, for all of `domains` and loopback, if there is none.
-/// Nobody trusts it but those who pin it or do not verify.
-///
-/// # Errors
-/// [`TlsError`] if it cannot be made, written or read.
-pub fn own(directory: &Path, domains: &[Domain]) -> Result<ServerTls, TlsError> {
-    let (chain, key) = (directory.join(CHAIN_FILE), directory.join(KEY_FILE));
-    if !chain.exists() || !key.exists() {
-        make(directory, domains)?;
+    /// Reads what another configuration wants, without showing it. Reads files: not to be called where nothing may
+    /// wait.
+    ///
+    /// # Errors
+    /// [`TlsError`] naming the file.
+    pub fn prepare(&self, config: &Config) -> Result<Prepared, TlsError> {
+        let mut kept = Kept::read(config, &self.places, &self.provider, self.clock.now())?;
+        kept.tell(config, self.clock.now());
+        Ok(Prepared(kept))
     }
-    load(&chain, &key)
-}
 
-fn make(directory: &Path, domains: &[Domain]) -> Result<(), TlsError> {
-    let making = |error: rcgen::Error| TlsError::Making(error.to_string());
-    let mut names = vec!["localhost".to_owned(), "127.0.0.1".into(), "::1".into()];
-    for domain in domains {
-        names.push(domain.to_string());
-        names.push(format!("atp.{domain}"));
+    /// Shows what has been prepared, to all handshakes from now on.
+    pub fn commit(&self, prepared: Prepared) {
+        let mut kept = self.kept();
+        *kept = prepared.0;
+        self.shown.store(Arc::new(kept.shown()));
     }
-    let key = KeyPair::generate().map_err(making)?;
-    let certificate = CertificateParams::new(names).map_err(making)?.self_signed(&key).map_err(making)?;
-    private::create_dir(directory)?;
-    private::write(&directory.join(KEY_FILE), key.serialize_pem().as_bytes())?;
-    private::write(&directory.join(CHAIN_FILE), certificate.pem().as_bytes())?;
-    Ok(())
+
+    /// Keeps a certificate that an authority issued, and shows it from now on, unless the configuration names another.
+    /// Both are PEM, the leaf first.
+    ///
+    /// # Errors
+    /// [`TlsError`] if they do not fit together, are not valid now, or cannot be written; then all is as before.
+    pub fn install(&self, chain: &[u8], key: &[u8]) -> Result<(), TlsError> {
+        let files = own::files(&self.places.issued);
+        let pair = Pair::parse(chain, key, &files, &self.provider)?;
+        pair.check_validity(&files, self.clock.now())?;
+        private::create_dir(&self.places.issued)?;
+        // Nobody looks at half a pair meanwhile.
+        let mut kept = self.kept();
+        private::write(&files.key, key)?;
+        private::write(&files.chain, chain)?;
+        self.look_at(&mut kept);
+        Ok(())
+    }
+
+    /// Looks at all files, and shows what is good and new. `true`: something is. Reads files: not to be called where
+    /// nothing may wait.
+    pub fn look(&self) -> bool {
+        self.look_at(&mut self.kept())
+    }
+
+    fn look_at(&self, kept: &mut Kept) -> bool {
+        let now = self.clock.now();
+        let judgement = Judgement { provider: &self.provider, now, allow_expired: kept.allow_expired };
+        let mut is_new = false;
+        for watched in kept.watched() {
+            is_new |= watched.look(&judgement);
+            watched.warn(now);
+        }
+        if is_new {
+            self.shown.store(Arc::new(kept.shown()));
+        }
+        is_new
+    }
+
+    /// What is shown at present, the server's own first.
+    pub fn summary(&self) -> Vec<CertificateSummary> {
+        let now = self.clock.now();
+        let summary = |entry: &shown::Entry| CertificateSummary {
+            domain: entry.domain.clone(),
+            names: entry.pair.names.clone(),
+            not_after: UnixMillis::from_seconds(entry.pair.not_after),
+            days_left: entry.pair.seconds_left(now).div_euclid(SECONDS_A_DAY),
+            file: entry.file.clone(),
+        };
+        self.shown.load().entries().map(summary).collect()
+    }
+
+    /// SHA-256 of the certificate, in DER, that whoever asks for `domain` is shown at present.
+    pub fn sha256_for(&self, domain: &Domain) -> [u8; 32] {
+        self.shown.load().choose(Some(domain.as_str())).pair.sha256
+    }
+
+    /// The server's side of TLS: 1.3 only, each handshake with the certificate of its moment. Session tickets are good
+    /// beyond a change of certificates; their keys rotate by themselves, every six hours.
+    ///
+    /// # Errors
+    /// [`TlsError::Making`] if the machine gives no random bytes.
+    pub fn server_config(&self) -> Result<Arc<ServerConfig>, TlsError> {
+        let failed = |error: rustls::Error| TlsError::Making(error.to_string());
+        let mut config = ServerConfig::builder_with_provider(Arc::clone(&self.provider))
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .map_err(failed)?
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::new(Resolver(Arc::clone(&self.shown))));
+        config.alpn_protocols = ALPN.iter().map(|name| name.to_vec()).collect();
+        config.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new().map_err(failed)?;
+        Ok(Arc::new(config))
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
-fn load(chain_path: &Path, key_path: &Path) -> Result<ServerTls, TlsError> {
-    let unreadable = |path: &Path, cause: &dyn std::fmt::Display| TlsError::Unreadable {
-        path: path.display().to_string(),
-        cause: cause.to_string(),
-    };
-    let chain = CertificateDer::pem_file_iter(chain_path)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|error| unreadable(chain_path, &error))?;
-    let leaf = chain.first().ok_or_else(|| unreadable(chain_path, &"it holds no certificate"))?;
-    let certificate_sha256 = Sha256::digest(leaf).into();
-    let key = PrivateKeyDer::from_pem_file(key_path).map_err(|error| unreadable(key_path, &error))?;
-    let mismatch = |error: rustls::Error| TlsError::Mismatch {
-        chain: chain_path.display().to_string(),
-        key: key_path.display().to_string(),
-        cause: error.to_string(),
-    };
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut config = ServerConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&rustls::version::TLS13])
-        .map_err(mismatch)?
-        .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .map_err(mismatch)?;
-    config.alpn_protocols = ALPN.iter().map(|name| name.to_vec()).collect();
-    Ok(ServerTls { config: Arc::new(config), certificate_sha256 })
+impl Kept {
+    fn read(
+        config: &Config,
+        places: &Places,
+        provider: &CryptoProvider,
+        now: UnixMillis,
+    ) -> Result<Kept, TlsError> {
+        let allow_expired = config.server.allow_expired_certificate;
+        let judgement = Judgement { provider, now, allow_expired };
+        let source = match &config.server.certificate {
+            Some(files) => Source::Files(files.clone()),
+            None => Source::Kept {
+                issued: places.issued.clone(),
+                own: places.own.clone(),
+                domains: config.domains().to_vec(),
+            },
+        };
+        let mut of_domains = BTreeMap::new();
+        for domain in config.domains() {
+            let files = config.settings_of(domain).and_then(|settings| settings.certificate.clone());
+            if let Some(files) = files {
+                let watched = Watched::open(Some(domain.clone()), Source::Files(files), &judgement)?;
+                of_domains.insert(domain.clone(), watched);
+            }
+        }
+        Ok(Kept { allow_expired, server: Watched::open(None, source, &judgement)?, of_domains })
+    }
+
+    fn watched(&mut self) -> impl Iterator<Item = &mut Watched> {
+        std::iter::once(&mut self.server).chain(self.of_domains.values_mut())
+    }
+
+    fn shown(&self) -> Shown {
+        Shown::new(self.server.entry(), self.of_domains.values().map(Watched::entry).collect())
+    }
+
+    /// Tells the operator what other servers may object to.
+    fn tell(&mut self, config: &Config, now: UnixMillis) {
+        self.watched().for_each(|watched| watched.warn(now));
+        let shown = self.shown();
+        for domain in config.domains().iter().filter(|domain| !domain.is_special_use()) {
+            let entry = shown.choose(Some(&format!("atp.{domain}")));
+            let is_within = |name: &String| {
+                name.strip_suffix(domain.as_str()).is_some_and(|head| head.is_empty() || head.ends_with('.'))
+            };
+            if !entry.pair.names.iter().any(is_within) {
+                tracing::warn!(
+                    %domain, path = %entry.file.display(), names = entry.pair.names.join(","),
+                    "the certificate has no name of the domain: other servers accept it only if the domain's SVCB \
+                     record names one of these"
+                );
+            }
+        }
+    }
 }

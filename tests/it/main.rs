@@ -4,6 +4,8 @@
 mod answers;
 mod architecture;
 #[cfg(feature = "demo")]
+mod certificates;
+#[cfg(feature = "demo")]
 mod dns;
 mod fuzz_seeds;
 #[cfg(feature = "demo")]

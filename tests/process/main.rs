@@ -19,6 +19,7 @@ mod zones;
 mod asking;
 #[cfg(feature = "demo")]
 mod bounces;
+mod certificates;
 mod claims;
 mod compact;
 mod disk;

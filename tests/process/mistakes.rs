@@ -284,13 +284,19 @@ fn certificates_that_do_not_fit() {
             ("another's key", &with(&other, &expired_key), "cannot be used together"),
             ("no certificate", &with(&other_key, &other_key), "it holds no certificate"),
             ("no key", &with(&other, &other), "cannot read "),
+            (
+                "expired",
+                &with(&expired, &expired_key),
+                "expired on 2021-01-01 00:00:00 UTC, and other servers",
+            ),
         ],
     );
     for (cert, key, wanted) in [
         (expired, expired_key, "the certificate of localhost has expired"),
         (other, other_key, "the certificate is not for localhost but for "),
     ] {
-        let server = place.server("alice.local", &["--cert", &cert, "--key", &key]);
+        let server =
+            place.server("alice.local", &["--cert", &cert, "--key", &key, "--allow-expired-certificate"]);
         assert!(server.log().contains("every user of this machine may read"), "{}", server.log());
         let at = format!("localhost:{}", server.address().port());
         let status = ["status", "--admin-token", "t", "--server", &at, "--ca", &cert];

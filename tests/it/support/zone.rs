@@ -28,6 +28,11 @@ impl Zone {
         let _ = writeln!(self.text, "{name}. IN A {address}");
     }
 
+    /// The server of a domain, by SVCB.
+    pub fn server(&mut self, domain: &str, host: &str, port: u16) {
+        let _ = writeln!(self.text, "_atp.{domain}. IN SVCB 1 {host}. port={port}");
+    }
+
     pub fn cname(&mut self, name: &str, target: &str) {
         let _ = writeln!(self.text, "{name}. IN CNAME {target}.");
     }
