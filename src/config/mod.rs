@@ -12,6 +12,7 @@ pub mod checked;
 pub mod file;
 pub mod home;
 pub mod limits;
+mod owner;
 pub mod private;
 pub mod runtime;
 pub mod units;

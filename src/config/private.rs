@@ -6,6 +6,8 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::owner;
+
 /// Mode of private directories.
 const DIRECTORY_MODE: u32 = 0o700;
 /// Mode of private files.
@@ -51,13 +53,17 @@ impl PrivateError {
     }
 }
 
-/// Creates a directory and its parents, mode 0700; one that exists and lets others in is closed.
+/// Creates a directory and its parents, mode 0700, of the user whose the directory around them is; one that exists and lets others in is closed.
 ///
 /// # Errors
 /// [`PrivateError::Io`] if the system refuses.
 pub fn create_dir(path: &Path) -> Result<(), PrivateError> {
     let io = |what| move |cause| PrivateError::Io { what, path: path.to_owned(), cause };
+    let new: Vec<_> = path.ancestors().take_while(|path| !path.exists()).collect();
     DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(path).map_err(io("create"))?;
+    // From the outermost on: each belongs to whose the one around it is.
+    let inherited = new.into_iter().rev().filter(|path| path.exists()).try_for_each(owner::inherit_directory);
+    inherited.map_err(io("give away"))?;
     let mode = fs::metadata(path).map_err(io("look at"))?.permissions().mode();
     if mode & OTHERS != 0 {
         fs::set_permissions(path, Permissions::from_mode(DIRECTORY_MODE)).map_err(io("close"))?;
@@ -123,6 +129,7 @@ pub fn read(path: &Path) -> Result<Vec<u8>, PrivateError> {
 
 fn create_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(FILE_MODE).open(path)?;
+    owner::inherit(&file, path)?;
     file.write_all(bytes)?;
     file.sync_all()
 }
