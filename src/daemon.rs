@@ -36,6 +36,7 @@ mod store;
 mod told;
 
 pub use error::StartError;
+pub use secrets::admin_token;
 
 /// How long the committer gets once nobody should need it any more.
 const COMMITTER_PATIENCE: Duration = Duration::from_secs(5);

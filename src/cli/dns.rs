@@ -87,7 +87,7 @@ impl Site {
 }
 
 /// Whether other networks can reach an address.
-fn is_public(ip: IpAddr) -> bool {
+pub(super) fn is_public(ip: IpAddr) -> bool {
     !ip.is_unspecified()
         && !ip.is_loopback()
         && !ip.is_multicast()

@@ -41,6 +41,7 @@ mod reply;
 mod send;
 mod sending;
 mod server;
+mod setup;
 mod status;
 mod store;
 mod target;
@@ -69,6 +70,8 @@ struct Cli {
 enum Command {
     /// Show two domains exchange a message, on this machine alone
     Demo(demo::Demo),
+    /// Set a server up: configuration, keys, service, records; say what is left to do
+    Setup(Box<setup::Setup>),
     /// Run the server
     #[command(subcommand)]
     Server(server::Server),
@@ -165,6 +168,7 @@ impl Cli {
         let Cli { output, command } = self;
         match command {
             Command::Demo(demo) => demo.run(),
+            Command::Setup(setup) => block_on(setup.run(&output)),
             Command::Server(server) => server.run(),
             Command::Agent(agent) => block_on(agent.run(&output)),
             Command::Login(login) => block_on(login.run(&output)),

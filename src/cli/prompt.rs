@@ -1,10 +1,13 @@
 //! Questions to the person at the terminal, if there is one.
 
-use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
+use std::io::{self, BufRead as _, IsTerminal as _, Read as _, Write as _};
 
 use super::error::CliError;
 use super::output;
 use crate::secret::Secret;
+
+/// Longest answer read, in bytes.
+const MAX_ANSWER_BYTES: u64 = 4096;
 
 /// Whether there is somebody to ask.
 #[derive(Debug, Clone, Copy)]
@@ -34,6 +37,25 @@ impl Prompt {
         let first = self.ask(&format!("New password of {of}: "))?;
         let second = self.ask("The same again: ")?;
         if first.matches(&second) { Ok(first) } else { Err(CliError::failed("the two passwords differ")) }
+    }
+
+    /// Whether there is somebody to ask.
+    pub fn is_interactive(self) -> bool {
+        self.interactive
+    }
+
+    /// A line of text; what is taken if nothing is typed is shown, unless it is empty.
+    pub fn line(self, question: &str, usual: &str) -> Result<String, CliError> {
+        let shown = if usual.is_empty() { String::new() } else { format!(" [{usual}]") };
+        eprint!("{}{}: ", output::one_line(question), output::one_line(&shown));
+        let _ = io::stderr().flush();
+        let mut answer = String::new();
+        match io::stdin().lock().take(MAX_ANSWER_BYTES).read_line(&mut answer) {
+            Ok(0) => Err(CliError::failed("no answer")),
+            Ok(_) if answer.trim().is_empty() => Ok(usual.to_owned()),
+            Ok(_) => Ok(answer.trim().to_owned()),
+            Err(error) => Err(CliError::failed(format!("cannot read the answer: {error}"))),
+        }
     }
 
     /// Yes or no; `None`: there is nobody to ask.

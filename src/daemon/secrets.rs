@@ -12,7 +12,11 @@ const PREFIX: &str = "atpo_";
 /// Random bytes in a token.
 const TOKEN_BYTES: usize = 32;
 
-pub(super) fn admin_token(config: &Config, node: &NodeDir, rng: &dyn Rng) -> Result<Secret, StartError> {
+/// The operator's token: the one configured, or the one of the state directory, which is made if there is none.
+///
+/// # Errors
+/// [`StartError`] if its file cannot be read or written.
+pub fn admin_token(config: &Config, node: &NodeDir, rng: &dyn Rng) -> Result<Secret, StartError> {
     if let Some(token) = &config.admin.token {
         return Ok(token.clone());
     }

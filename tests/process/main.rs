@@ -9,6 +9,7 @@ mod filled;
 mod node;
 mod place;
 mod server;
+mod setup;
 mod small_disk;
 mod tools;
 mod waiting;

@@ -1,0 +1,66 @@
+use super::AcmeChoice;
+use super::probes::{About, Found, Health};
+use super::site::Site;
+use crate::cli::output;
+
+/// What is left to do, in order.
+pub(super) fn list(site: &Site, found: &[Found]) -> Vec<String> {
+    let is = |about, state| found.iter().any(|found| found.about == about && found.state == state);
+    let bad = |about| is(about, Health::Bad);
+    let details = |about| {
+        found
+            .iter()
+            .filter(move |found| found.about == about && found.state == Health::Bad)
+            .map(|found| &found.detail)
+    };
+    let mut left = Vec::new();
+    left.extend(details(About::Clock).cloned());
+    left.extend(details(About::Resolver).cloned());
+    left.extend(details(About::Port).cloned());
+    if bad(About::Dns) || bad(About::Resolver) {
+        left.push(format!("Publish the records above in the zone of {}.", site.domain));
+    }
+    if bad(About::Certificate) {
+        left.extend(details(About::Certificate).cloned());
+    }
+    let http = site.acme.as_ref().is_some_and(|acme| acme.choice == AcmeChoice::Http);
+    if !site.domain.is_special_use() {
+        let also = if http { " and port 80" } else { "" };
+        left.push(format!(
+            "Let connections to port {}{also} in, directly and not through a proxy.",
+            site.port
+        ));
+    }
+    left.push(start(site, http));
+    if !site.domain.is_special_use() {
+        left.push(format!("See that all is well: atp dns check{} --domain {}", home(site), site.domain));
+    }
+    left.push(format!(
+        "Give an agent an address: atp agent register NAME@{} --server {}:{}",
+        site.domain, site.target, site.port
+    ));
+    left
+}
+
+fn start(site: &Site, http: bool) -> String {
+    if site.units.is_some() {
+        let also = if http { "atp-acme.socket " } else { "" };
+        format!("Start it, now and at each boot: systemctl enable --now atp.socket {also}atp.service")
+    } else {
+        format!("Start it: atp server start --config {}{}", site.config.display(), home(site))
+    }
+}
+
+/// The flag by which other commands find the state.
+fn home(site: &Site) -> String {
+    format!(" --state-dir {}", site.home.root().display())
+}
+
+/// Numbered.
+pub(super) fn lines(left: &[String]) -> String {
+    let mut text = String::from("\nWhat is left to do:\n\n");
+    for (number, line) in left.iter().enumerate() {
+        text += &format!("{:>2}. {}\n", number + 1, output::one_line(line));
+    }
+    text
+}

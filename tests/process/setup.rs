@@ -1,0 +1,203 @@
+//! `atp setup`: a server from nothing, and again.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::place::{PASSWORD, Place};
+use crate::server::Server;
+
+/// Nothing answers there, at once.
+const NO_DNS: &str = "127.0.0.1:9";
+
+/// Sets a domain up as whoever runs the test, asking nothing and touching nothing outside the place.
+fn set_up(place: &Place, domain: &str, more: &[&str]) -> Value {
+    let config = place.state().join("atp.toml");
+    let config = config.to_str().expect("a UTF-8 path");
+    let state = place.state();
+    let state = state.to_str().expect("a UTF-8 path");
+    let words = [
+        &[
+            "setup",
+            "--yes",
+            "--json",
+            "--user",
+            "root",
+            "--config",
+            config,
+            "--state-dir",
+            state,
+            "--domain",
+            domain,
+        ],
+        more,
+    ]
+    .concat();
+    place.json(&words)
+}
+
+fn outcomes(told: &Value) -> Vec<(String, String)> {
+    let step = |step: &Value| {
+        let text = |name: &str| step[name].as_str().expect("a text").to_owned();
+        (text("outcome"), text("what"))
+    };
+    told["steps"].as_array().expect("steps").iter().map(step).collect()
+}
+
+/// Every file below a directory with its content.
+fn content(directory: &Path) -> Vec<(String, Vec<u8>)> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory).expect("a directory").flatten() {
+        if entry.path().is_dir() {
+            found.extend(content(&entry.path()));
+        } else {
+            found.push((entry.path().display().to_string(), fs::read(entry.path()).expect("a file")));
+        }
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn a_second_run_changes_nothing() {
+    let place = Place::new();
+    let site = ["--ip", "203.0.113.5", "--ip", "2001:db8::5", "--dns-server", NO_DNS];
+    let first = set_up(&place, "alice.example", &site);
+    let zone = first["zone"].as_str().expect("a zone");
+    for part in
+        ["_atp.alice.example. ", " A 203.0.113.5", " AAAA 2001:db8::5", "default.atk._atp.alice.example. "]
+    {
+        assert!(zone.contains(part), "{part:?} in {zone}");
+    }
+    let made: Vec<_> = outcomes(&first).into_iter().filter(|(outcome, _)| outcome == "made").collect();
+    assert_eq!(made.len(), 3, "configuration, key, token: {first:#}");
+
+    let before = content(&place.state());
+    let second = set_up(&place, "alice.example", &site);
+    assert!(
+        outcomes(&second).iter().all(|(outcome, _)| outcome != "made" && outcome != "changed"),
+        "{second:#}"
+    );
+    assert_eq!(second["zone"], first["zone"]);
+    assert_eq!(content(&place.state()), before);
+}
+
+#[test]
+fn what_was_set_up_starts_and_what_is_left_is_said_in_order() {
+    let place = Place::new();
+    let told = set_up(&place, "alice.local", &["--port", "0"]);
+    let left = told["remaining"].as_array().expect("a list");
+    assert!(
+        left[0].as_str().expect("a text").starts_with("Start it: atp server start --config "),
+        "{left:#?}"
+    );
+
+    let config = place.state().join("atp.toml");
+    let words = ["server", "start", "--config", config.to_str().expect("a UTF-8 path")];
+    let alice = Server::start(place.command(&words), place.log());
+    place.register(&alice, "agent");
+    let nonce = place.send(&alice, "agent", "agent@alice.local", "set up");
+    assert_eq!(place.mailbox(&alice, "agent")[0]["nonce"], nonce.as_str());
+    // The token that was made is the server's.
+    let token = place.admin_token("alice.local");
+    let status = ["status", "--server", &alice.name(), "--no-verify", "--admin-token", &token, "--json"];
+    assert_eq!(place.json(&status)["domain"], "alice.local");
+    assert_eq!(PASSWORD, "correct horse");
+}
+
+#[test]
+fn a_domain_is_added_to_a_file_and_the_rest_of_it_stays() {
+    let place = Place::new();
+    let config = place.state().join("atp.toml");
+    fs::create_dir_all(place.state()).expect("a directory");
+    let shipped = include_str!("../../conf/atp.toml");
+    fs::write(&config, shipped).expect("a file");
+
+    let site = ["--ip", "203.0.113.5", "--dns-server", NO_DNS];
+    set_up(&place, "alice.example", &site);
+    let after = fs::read_to_string(&config).expect("a file");
+    assert_eq!(after, shipped.replacen("domains = [\"example.com\"]", "domains = [\"alice.example\"]", 1));
+
+    set_up(&place, "bob.example", &site);
+    let after = fs::read_to_string(&config).expect("a file");
+    assert!(after.contains("\ndomains = [\"alice.example\", \"bob.example\"]\n"), "{after}");
+    assert!(place.state().join("domains/bob.example/keys/default.pem").exists());
+}
+
+#[test]
+fn certificates_are_asked_for_only_from_who_agrees() {
+    let place = Place::new();
+    let config = place.state().join("atp.toml");
+    let words = |more: &[&'static str]| -> Vec<String> {
+        let words = [
+            "setup",
+            "--yes",
+            "--user",
+            "root",
+            "--domain",
+            "a.example",
+            "--ip",
+            "203.0.113.5",
+            "--dns-server",
+            NO_DNS,
+        ];
+        let place = [
+            "--state-dir",
+            place.state().to_str().expect("a UTF-8 path"),
+            "--config",
+            config.to_str().expect("a UTF-8 path"),
+        ]
+        .map(String::from);
+        words.iter().chain(more).map(|word| (*word).to_owned()).chain(place).collect()
+    };
+    let run = |more: &[&'static str]| {
+        let words = words(more);
+        place.run(&words.iter().map(String::as_str).collect::<Vec<_>>())
+    };
+    let said = run(&["--email", "a@a.example"]);
+    assert_eq!(said.code, 2);
+    assert!(said.stderr.contains("--agree-to-terms"), "{}", said.stderr);
+    assert!(!config.exists());
+
+    let said = run(&["--email", "a@a.example", "--agree-to-terms", "--target", "mail.a.example"]);
+    assert_eq!(said.code, 0, "{said:#?}");
+    let file = fs::read_to_string(&config).expect("a file");
+    for line in [
+        "challenge = \"http-01\"",
+        "agree_to_terms = true",
+        "email = \"a@a.example\"",
+        "names = [\"mail.a.example\"]",
+    ] {
+        assert!(file.lines().any(|have| have == line), "{line} in {file}");
+    }
+    assert!(said.stdout.contains("port 80"), "{}", said.stdout);
+}
+
+#[test]
+fn a_file_that_is_wrong_stays_as_it_is() {
+    let place = Place::new();
+    let path = place.file("wrong.toml", "domains = [\"a.example\"]\n[server]\nprot = 1\n");
+    let state = place.state();
+    let words = [
+        "setup",
+        "--yes",
+        "--user",
+        "root",
+        "--domain",
+        "b.example",
+        "--ip",
+        "203.0.113.5",
+        "--config",
+        &path,
+    ];
+    let said =
+        place.run(&[words.as_slice(), &["--state-dir", state.to_str().expect("a UTF-8 path")]].concat());
+    assert_eq!(said.code, 1);
+    assert!(said.stderr.contains("prot"), "{}", said.stderr);
+    assert_eq!(fs::read_to_string(&path).expect("a file"), "domains = [\"a.example\"]\n[server]\nprot = 1\n");
+
+    let said = place.run(&["setup", "--yes"]);
+    assert_eq!(said.code, 2, "{said:#?}");
+    assert!(said.stderr.contains("--domain"), "{}", said.stderr);
+}
