@@ -211,6 +211,10 @@ impl Pipeline {
     /// One attempt: discover, then per target (while nothing of the message has been written) ask what it
     /// speaks, plan, sign, transfer.
     async fn attempt(&self, row: &Row, message: &Message) -> Outcome {
+        // Before anybody is asked or dialled: without a key nothing can be sent.
+        if let Err(fault) = self.signer(row).and_then(|signer| signer.ready(self.env.clock.now())) {
+            return Outcome::Failed(fault.into());
+        }
         let targets = match self.targets(row).await {
             Ok(targets) => targets,
             Err(failure) => return Outcome::Failed(failure),
@@ -282,16 +286,18 @@ impl Pipeline {
         }
     }
 
-    fn sign(&self, row: &Row, message: &Message, plan: &Plan) -> Result<Signed, Failure> {
+    /// The signer of a row's sender, as it is now.
+    fn signer(&self, row: &Row) -> Result<Arc<Signer>, Fault> {
         let domain = row.sender.domain();
-        let signer = self.signers.get(domain).ok_or_else(|| {
-            Failure::from(Fault::internal(format_args!(
-                "no key for {domain}, which is no domain of this daemon"
-            )))
-        })?;
+        let unknown =
+            || Fault::internal(format_args!("no key for {domain}, which is no domain of this daemon"));
+        self.signers.get(domain).map(|signer| Arc::clone(&signer.borrow())).ok_or_else(unknown)
+    }
+
+    fn sign(&self, row: &Row, message: &Message, plan: &Plan) -> Result<Signed, Failure> {
         let form = if plan.shape.reference { CanonicalForm::Reference } else { CanonicalForm::Rfc8785 };
         let unsigned = routing::write(message, &row.recipient, plan.shape, plan.stamp);
-        let signer = Arc::clone(&signer.borrow());
+        let signer = self.signer(row)?;
         let started = Instant::now();
         let signed = signer.sign(unsigned, form, self.env.clock.now())?;
         let (bytes, micros) = (signed.bytes().len(), micros_since(started));

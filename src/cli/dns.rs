@@ -124,6 +124,7 @@ impl Generate {
             addresses: self.ip.clone(),
             key_id: key.id().clone(),
             public_key: key.public_key(),
+            expires: key.expires(),
         };
         let zone = render(&records, &Templates::default())?;
         if output.is_json() {

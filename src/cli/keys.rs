@@ -1,40 +1,56 @@
-//! `atp keys generate`, `show`, `list`, `rotate` and `import`
+//! `atp keys generate`, `show`, `list`, `rotate`, `revoke`, `remove` and `import`
 
 use std::fs::File;
 use std::io::Read as _;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use clap::builder::FalseyValueParser;
 use clap::{Args, Subcommand};
-use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use super::error::CliError;
 use super::options::HomeOptions;
 use super::output::{self, Output};
-use crate::dns_records::{Templates, render_key};
+use crate::config::home::Home;
+use crate::config::units;
 use crate::env::clock::{Clock as _, SystemClock};
 use crate::env::rng::SystemRng;
 use crate::proto::address::Domain;
+use crate::proto::time::UnixMillis;
 use crate::sign::keyring::FIRST_SELECTOR;
-use crate::sign::{Key, Keyring};
+use crate::sign::{Keyring, Rotation};
+
+mod list;
+mod revoke;
+mod words;
+
+use words::{described, report};
 
 /// Largest key file read, in bytes.
 const MAX_KEY_FILE_BYTES: u64 = 64 * 1024;
+/// Shortest time a key may be made for: it has to be published first.
+const MIN_EXPIRY: Duration = Duration::from_secs(3600);
+/// Longest.
+const MAX_EXPIRY: Duration = Duration::from_secs(3650 * 24 * 3600);
 
 /// Make and manage a domain's signing keys.
 #[derive(Subcommand)]
 pub(super) enum Keys {
     /// Make a key; a domain's first one signs at once
-    Generate(Chosen),
+    Generate(Generate),
     /// Show a key; the active one unless --selector is given
     Show(Show),
-    /// List the keys
-    List(Ring),
+    /// List the keys: which signs, which will, which is still needed
+    List(list::List),
     /// Make a new key that takes over once DNS shows it, or let an existing one take over
     Rotate(Rotate),
+    /// Take a key back for good, and say what to change in DNS
+    Revoke(revoke::Revoke),
+    /// Delete a retired or revoked key
+    Remove(revoke::Remove),
     /// Take in a key in PKCS#8 PEM, such as ~/.atp/keys/default.key of the Python implementation
     Import(Import),
 }
@@ -59,6 +75,23 @@ pub(super) struct Chosen {
     selector: Option<String>,
 }
 
+/// How long a key is believed.
+#[derive(Args)]
+pub(super) struct Expiry {
+    /// For how long other servers are to believe the key, such as 90d [default: for ever]
+    #[arg(long, env = "ATP_EXPIRES", value_name = "TIME", value_parser = expiry)]
+    expires: Option<Duration>,
+}
+
+/// `atp keys generate`
+#[derive(Args)]
+pub(super) struct Generate {
+    #[command(flatten)]
+    chosen: Chosen,
+    #[command(flatten)]
+    expiry: Expiry,
+}
+
 /// `atp keys show`
 #[derive(Args)]
 pub(super) struct Show {
@@ -74,7 +107,10 @@ pub(super) struct Show {
 pub(super) struct Rotate {
     #[command(flatten)]
     chosen: Chosen,
-    /// Sign with it at once, whatever DNS shows
+    #[command(flatten)]
+    expiry: Expiry,
+    /// Sign with it at once: servers that cannot see its record yet refuse the messages, and what is still refused
+    /// after an hour is returned to its sender
     #[arg(long, env = "ATP_FORCE", value_parser = FalseyValueParser::new())]
     force: bool,
 }
@@ -88,13 +124,32 @@ pub(super) struct Import {
     chosen: Chosen,
 }
 
+/// A time a key may be believed for, for clap.
+fn expiry(text: &str) -> Result<Duration, String> {
+    let time = units::parse_time(text).map_err(|error| error.to_string())?;
+    if (MIN_EXPIRY..=MAX_EXPIRY).contains(&time) {
+        Ok(time)
+    } else {
+        Err("write a time from 1h to 3650d".into())
+    }
+}
+
+impl Expiry {
+    /// Unix seconds from which nobody is to believe a key made now.
+    fn from(&self, now: UnixMillis) -> Option<i64> {
+        self.expires.map(|time| now.plus(time).seconds())
+    }
+}
+
 impl Keys {
-    pub fn run(self, output: &Output) -> Result<(), CliError> {
+    pub async fn run(self, output: &Output) -> Result<(), CliError> {
         match self {
-            Keys::Generate(chosen) => chosen.generate(output),
+            Keys::Generate(generate) => generate.run(output),
             Keys::Show(show) => show.run(output),
-            Keys::List(ring) => ring.list(output),
+            Keys::List(list) => list.run(output).await,
             Keys::Rotate(rotate) => rotate.run(output),
+            Keys::Revoke(revoke) => revoke.run(output),
+            Keys::Remove(remove) => remove.run(output),
             Keys::Import(import) => import.run(output),
         }
     }
@@ -102,6 +157,12 @@ impl Keys {
 
 impl Ring {
     fn open(&self) -> Result<Keyring, CliError> {
+        let (home, domain) = self.locate()?;
+        let directory = home.domain(&domain).keys();
+        Ok(Keyring::open(domain, &directory)?)
+    }
+
+    fn locate(&self) -> Result<(Home, Domain), CliError> {
         let home = self.home.home()?;
         let domain = match &self.domain {
             Some(text) => {
@@ -109,28 +170,16 @@ impl Ring {
             }
             None => home.only_domain().ok_or_else(|| CliError::usage("which domain? give --domain"))?,
         };
-        let directory = home.domain(&domain).keys();
-        Ok(Keyring::open(domain, &directory)?)
-    }
-
-    fn list(&self, output: &Output) -> Result<(), CliError> {
-        let ring = self.open()?;
-        if output.is_json() {
-            return output::print_json(&ring.keys().map(|key| described(&ring, key)).collect::<Vec<_>>());
-        }
-        let line = |key: &Key| {
-            let (id, public) = (key.id(), BASE64_STANDARD.encode(key.public_key()));
-            format!("{:<16} {:<8} {public}", id.selector(), state(&ring, key))
-        };
-        let lines: Vec<_> = ring.keys().map(|key| line(key)).collect();
-        output::print(if lines.is_empty() { "No keys found.".into() } else { lines.join("\n") }.as_str())
+        Ok((home, domain))
     }
 }
 
-impl Chosen {
-    fn generate(&self, output: &Output) -> Result<(), CliError> {
-        let mut ring = self.ring.open()?;
-        let key = ring.generate(self.selector.as_deref().unwrap_or(FIRST_SELECTOR), &SystemRng)?;
+impl Generate {
+    fn run(&self, output: &Output) -> Result<(), CliError> {
+        let mut ring = self.chosen.ring.open()?;
+        let selector = self.chosen.selector.as_deref().unwrap_or(FIRST_SELECTOR);
+        let expires = self.expiry.from(SystemClock.now());
+        let key = ring.generate_until(selector, expires, &SystemRng)?;
         report(&ring, &key, "Key made", output)
     }
 }
@@ -149,6 +198,7 @@ impl Show {
         let mut text = format!("Selector: {}\nPublic key (base64): {public}", id.selector());
         if !self.public {
             text += &format!("\nPrivate key path: {}", ring.key_path(id.selector()).display());
+            text += &format!("\nState: {}", words::story(&ring, key));
         }
         output::print(&text)
     }
@@ -157,16 +207,17 @@ impl Show {
 impl Rotate {
     fn run(&self, output: &Output) -> Result<(), CliError> {
         let mut ring = self.chosen.ring.open()?;
-        // An empty ring has nothing to rotate from; say what to do instead.
-        ring.active()?;
-        let selector = self.chosen.selector.clone().unwrap_or_else(|| ring.free_selector(SystemClock.now()));
-        if ring.key(&selector).is_err() {
-            ring.generate(&selector, &SystemRng)?;
-        }
-        let (key, what) = if self.force {
-            (ring.activate(&selector)?, "Signing from now on with")
+        let now = SystemClock.now();
+        let wanted = Rotation {
+            selector: self.chosen.selector.as_deref(),
+            expires: self.expiry.from(now),
+            force: self.force,
+        };
+        let key = ring.rotate(wanted, &SystemRng, now)?;
+        let what = if ring.pending().is_some_and(|pending| pending.id() == key.id()) {
+            "Signing, as soon as DNS shows it, with"
         } else {
-            (ring.rotate_to(&selector)?, "Signing, as soon as DNS shows it, with")
+            "Signing from now on with"
         };
         report(&ring, &key, what, output)
     }
@@ -182,48 +233,4 @@ impl Import {
         let key = ring.import(self.chosen.selector.as_deref().unwrap_or(FIRST_SELECTOR), &pem)?;
         report(&ring, &key, "Key taken in", output)
     }
-}
-
-/// What is signed with the key.
-fn state(ring: &Keyring, key: &Key) -> &'static str {
-    let is = |other: Option<&std::sync::Arc<Key>>| other.is_some_and(|other| other.id() == key.id());
-    if is(ring.active().ok()) {
-        "active"
-    } else if is(ring.pending()) {
-        "pending"
-    } else {
-        "idle"
-    }
-}
-
-fn described(ring: &Keyring, key: &Key) -> Value {
-    json!({
-        "domain": ring.domain().as_str(),
-        "selector": key.id().selector(),
-        "state": state(ring, key),
-        "public_key": BASE64_STANDARD.encode(key.public_key()),
-        "private_key_path": ring.key_path(key.id().selector()),
-        "record_name": key.id().to_string(),
-        "record": key.record().to_string(),
-    })
-}
-
-/// Says what was done, and which record to publish.
-fn report(ring: &Keyring, key: &Key, what: &str, output: &Output) -> Result<(), CliError> {
-    if output.is_json() {
-        return output::print_json(&described(ring, key));
-    }
-    let record = render_key(key.id(), &key.public_key(), &Templates::default())?;
-    let selector = key.id().selector();
-    let path = ring.key_path(selector);
-    let hint = match state(ring, key) {
-        "idle" => {
-            let domain = ring.domain();
-            format!(
-                "\nIt signs nothing yet; let it take over with: atp keys rotate --domain {domain} --selector {selector}"
-            )
-        }
-        _ => String::new(),
-    };
-    output::print(&format!("{what}: {selector} ({}){hint}\nPublish its record:\n\n{record}", path.display()))
 }

@@ -186,7 +186,7 @@ impl Cli {
             Command::Extend(extend) => block_on(extend.run(&output)),
             Command::Dead(dead) => block_on(dead.run(&output)),
             Command::Delete(delete) => block_on(delete.run(&output)),
-            Command::Keys(keys) => keys.run(&output),
+            Command::Keys(keys) => block_on(keys.run(&output)),
             Command::Dns(dns) => block_on(dns.run(&output)),
             Command::Queue(queue) => block_on(queue.run(&output)),
             Command::Store(store) => store.run(&output),

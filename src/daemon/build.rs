@@ -24,13 +24,13 @@ pub(super) async fn assemble(config: &Config, home: &Home) -> Result<Daemon, Sta
 
 async fn build(config: &Config, home: &Home, ground: Ground) -> Result<Daemon, StartError> {
     let Ground { node, store, ballast, mut guard, listener, local, outside, controls } = ground;
-    let outside::Outside { env, peers } = outside;
+    let outside::Outside { env, peers, witness } = outside;
     let store::Opened { store, committer, health: store_health } = store;
     let certificates = certificates::open(config, home, &node, &env)?;
     let tls = certificates.server_config()?;
     let address = listener.local_addr().map_err(StartError::Signals)?;
     let admin_token = secrets::admin_token(config, &node, &*env.rng)?;
-    let keys = keys::Keys::open(config.domains(), home, &env)?;
+    let keys = keys::Keys::open(config.domains(), home, &env, &witness)?;
     let neighbours = local::publish(&local, config, address, &certificates, &keys);
     let (stop, stopping) = watch::channel(false);
     let (shortage, shortage_seen) = watch::channel(room::at_start(&mut guard));

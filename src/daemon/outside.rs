@@ -6,19 +6,23 @@ use super::StartError;
 use crate::config::Config;
 use crate::env::Env;
 use crate::env::clock::SystemClock;
+use crate::env::dns::Resolver;
 use crate::env::dns::cache::CachedResolver;
 use crate::env::dns::hickory::{HickoryResolver, LOOKUP_TIMEOUT};
 use crate::env::dns::layered::LayeredResolver;
 use crate::env::dns::overrides::Overrides;
+use crate::env::dns::zone_servers::ZoneServers;
 use crate::env::local::LocalDirectory;
 use crate::env::peers::Peers;
 use crate::env::rng::SystemRng;
 use crate::env::tls::{TlsDial, read_roots};
+use crate::sign::publication::Witness;
 
 /// What the stages borrow, and whom the operator named himself.
 pub(super) struct Outside {
     pub(super) env: Env,
     pub(super) peers: Peers,
+    pub(super) witness: Witness,
 }
 
 impl Outside {
@@ -28,14 +32,30 @@ impl Outside {
         let roots = config.extra_roots.as_deref().map(read_roots).transpose()?.unwrap_or_default();
         let explicit = !config.dns.servers.is_empty();
         let dns = resolver(config).map(CachedResolver::new);
-        let names = LayeredResolver::new(overrides, Some(local.clone()), dns, explicit);
+        let names = LayeredResolver::new(overrides.clone(), Some(local.clone()), dns, explicit);
+        let names: Arc<dyn Resolver> = Arc::new(names);
+        let witness = Witness {
+            names: Arc::clone(&names),
+            authorities: Arc::new(authorities(config)),
+            overrides,
+            explicit,
+        };
         let env = Env {
             clock: Arc::new(SystemClock),
-            dns: Arc::new(names),
+            dns: names,
             dial: Arc::new(TlsDial::new(roots)),
             rng: Arc::new(SystemRng),
         };
-        Ok(Outside { env, peers })
+        Ok(Outside { env, peers, witness })
+    }
+}
+
+/// Whom to ask past every cache. Without a resolver nobody is found.
+fn authorities(config: &Config) -> ZoneServers {
+    match config.dns.servers.as_slice() {
+        [] => ZoneServers::system(Arc::new(SystemRng))
+            .unwrap_or_else(|_| ZoneServers::found_by(&[], Arc::new(SystemRng))),
+        servers => ZoneServers::found_by(servers, Arc::new(SystemRng)),
     }
 }
 

@@ -111,6 +111,7 @@ impl Makings<'_> {
                 addresses: vec![LOOPBACK],
                 key_id: key.id().clone(),
                 public_key: key.public_key(),
+                expires: key.expires(),
             },
             domain,
             address,

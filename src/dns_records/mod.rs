@@ -25,6 +25,8 @@ pub struct Records {
     pub key_id: KeyId,
     /// The raw public key (RFC 8032 §5.1.5).
     pub public_key: [u8; 32],
+    /// Unix seconds from which nobody is to believe the key. `None`: no end.
+    pub expires: Option<i64>,
 }
 
 impl Records {

@@ -9,6 +9,7 @@ use base64::prelude::BASE64_STANDARD;
 use minijinja::{Environment, UndefinedBehavior, Value, context};
 
 use super::Records;
+use crate::proto::atk::KeyRecord;
 use crate::proto::signature::KeyId;
 
 /// Longest character-string of a TXT record, in bytes (RFC 1035 §3.3.14).
@@ -90,10 +91,10 @@ pub fn render(records: &Records, templates: &Templates) -> Result<String, Templa
 /// As [`render`].
 pub fn render_key(
     key_id: &KeyId,
-    public_key: &[u8; 32],
+    record: &KeyRecord,
     templates: &Templates,
 ) -> Result<String, TemplateError> {
-    fill_in("atk.zone.in", &templates.atk, key_variables(key_id, public_key))
+    fill_in("atk.zone.in", &templates.atk, key_variables(key_id, record))
 }
 
 /// The template filled in, ending in one line feed.
@@ -107,11 +108,13 @@ fn fill_in(template: &'static str, text: &str, variables: Value) -> Result<Strin
     Ok(format!("{}\n", zone.trim_end()))
 }
 
-fn key_variables(key_id: &KeyId, public_key: &[u8; 32]) -> Value {
+fn key_variables(key_id: &KeyId, record: &KeyRecord) -> Value {
     context! {
         domain => key_id.domain().as_str(),
         selector => key_id.selector(),
-        public_key => BASE64_STANDARD.encode(public_key),
+        public_key => BASE64_STANDARD.encode(record.key),
+        revoked => record.revoked,
+        expires => record.expires,
     }
 }
 
@@ -120,12 +123,13 @@ fn all_variables(records: &Records) -> Value {
     let addresses: Vec<Value> = addresses
         .map(|ip| context! { ip => ip.to_string(), kind => if ip.is_ipv4() { "A" } else { "AAAA" } })
         .collect();
+    let key = KeyRecord { key: records.public_key, revoked: false, expires: records.expires };
     context! {
         target => records.target.as_str(),
         target_in_zone => records.target.is_within(records.domain()),
         port => records.port,
         addresses => addresses,
-        ..key_variables(&records.key_id, &records.public_key)
+        ..key_variables(&records.key_id, &key)
     }
 }
 
@@ -159,6 +163,7 @@ mod tests {
             addresses: addresses.iter().map(|text| text.parse().unwrap()).collect(),
             key_id: KeyId::new("default", Domain::parse("example.com").unwrap()).unwrap(),
             public_key: [7; 32],
+            expires: None,
         }
     }
 
@@ -197,6 +202,17 @@ mod tests {
         let zone = render(&records("mx.provider.net", &["203.0.113.1"]), &Templates::default()).unwrap();
         assert!(!zone.contains(" IN A "), "{zone}");
         assert!(zone.contains("; The addresses of mx.provider.net"), "{zone}");
+    }
+
+    #[test]
+    fn a_key_is_printed_with_its_end_and_whether_it_is_revoked() {
+        let id = KeyId::new("next", Domain::parse("example.com").unwrap()).unwrap();
+        for (revoked, expires) in [(false, None), (true, None), (false, Some(1_900_000_000)), (true, Some(7))]
+        {
+            let record = KeyRecord { key: [7; 32], revoked, expires };
+            let zone = render_key(&id, &record, &Templates::default()).unwrap();
+            assert!(zone.contains(&format!("next.atk._atp.example.com. 900 IN TXT \"{record}\"")), "{zone}");
+        }
     }
 
     #[test]

@@ -16,6 +16,19 @@ use crate::proto::signature::KeyId;
 pub struct Key {
     id: KeyId,
     secret: SigningKey,
+    expires: Option<i64>,
+    revoked: bool,
+}
+
+/// Why a key signs nothing: every receiver would refuse what it signed (`docs/protocol.md` §5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Unusable {
+    /// Its time is over.
+    #[error("has expired")]
+    Expired,
+    /// It was taken back.
+    #[error("is revoked")]
+    Revoked,
 }
 
 /// A text that is no Ed25519 key in PKCS#8.
@@ -24,11 +37,20 @@ pub struct Key {
 pub struct NotAKey;
 
 impl Key {
+    fn new(id: KeyId, secret: SigningKey) -> Key {
+        Key { id, secret, expires: None, revoked: false }
+    }
+
+    /// The key with what its ring has noted of it.
+    pub(super) fn noted(self, expires: Option<i64>, revoked: bool) -> Key {
+        Key { expires, revoked, ..self }
+    }
+
     /// Makes a new key.
     pub fn generate(id: KeyId, rng: &dyn Rng) -> Key {
         let mut seed = Zeroizing::new([0; 32]);
         rng.fill(&mut *seed);
-        Key { id, secret: SigningKey::from_bytes(&seed) }
+        Key::new(id, SigningKey::from_bytes(&seed))
     }
 
     /// Reads the PEM form, with or without the public key in it.
@@ -37,7 +59,7 @@ impl Key {
     /// [`NotAKey`] for anything else.
     pub fn from_pem(id: KeyId, pem: &[u8]) -> Result<Key, NotAKey> {
         let text = std::str::from_utf8(pem).map_err(|_| NotAKey)?;
-        Ok(Key { id, secret: SigningKey::from_pkcs8_pem(text).map_err(|_| NotAKey)? })
+        Ok(Key::new(id, SigningKey::from_pkcs8_pem(text).map_err(|_| NotAKey)?))
     }
 
     /// The PEM form, without the public key in it: older programs read no other.
@@ -61,7 +83,31 @@ impl Key {
 
     /// The record to publish under the key's name.
     pub fn record(&self) -> KeyRecord {
-        KeyRecord { key: self.public_key(), revoked: false, expires: None }
+        KeyRecord { key: self.public_key(), revoked: self.revoked, expires: self.expires }
+    }
+
+    /// Unix seconds from which nobody believes it. `None`: no end.
+    pub fn expires(&self) -> Option<i64> {
+        self.expires
+    }
+
+    /// Whether it was taken back.
+    pub fn is_revoked(&self) -> bool {
+        self.revoked
+    }
+
+    /// Whether receivers may believe it at `now`, in Unix seconds.
+    ///
+    /// # Errors
+    /// [`Unusable`] if none will.
+    pub fn usable(&self, now: i64) -> Result<(), Unusable> {
+        if self.revoked {
+            Err(Unusable::Revoked)
+        } else if self.expires.is_some_and(|expires| expires <= now) {
+            Err(Unusable::Expired)
+        } else {
+            Ok(())
+        }
     }
 
     /// The signature over some bytes (RFC 8032 §5.1.6).

@@ -9,6 +9,7 @@ use super::key::Key;
 use crate::error::Fault;
 use crate::proto::canonical;
 use crate::proto::signature::{KeyId, Signature};
+use crate::proto::status::Reason;
 use crate::proto::time::UnixMillis;
 
 /// The member a signature travels in.
@@ -69,17 +70,35 @@ impl Signer {
         &self.key
     }
 
+    /// Whether the key may sign at `now`. What an expired or revoked key signed would be refused by every receiver
+    /// and bounce within the hour, so the message waits for another key instead.
+    ///
+    /// # Errors
+    /// A temporary [`Fault`] of ours.
+    pub fn ready(&self, now: UnixMillis) -> Result<(), Fault> {
+        let id = self.key.id();
+        self.key.usable(now.seconds()).map_err(|why| {
+            let sentence =
+                format!("The signing key of {} {why}; the message waits for another one.", id.domain());
+            Fault::new(Reason::Internal, sentence).because(format_args!(
+                "{id} {why}; make another key with: atp keys rotate --domain {}",
+                id.domain()
+            ))
+        })
+    }
+
     /// Signs a message; a `signature` already in it is replaced.
     ///
     /// # Errors
-    /// [`Reason::Internal`](crate::proto::status::Reason::Internal) if the message has no canonical form, which
-    /// no message that was parsed is without.
+    /// As [`Signer::ready`]; [`Reason::Internal`] as well if the message has no canonical form, which no message
+    /// that was parsed is without.
     pub fn sign(
         &self,
         mut unsigned: Map<String, Value>,
         form: CanonicalForm,
         now: UnixMillis,
     ) -> Result<Signed, Fault> {
+        self.ready(now)?;
         let to_sign = match form {
             CanonicalForm::Rfc8785 => canonical::rfc8785(&unsigned).map_err(Fault::internal)?,
             CanonicalForm::Reference => canonical::reference(&unsigned),
@@ -104,6 +123,25 @@ mod tests {
     fn signer() -> Signer {
         let id = KeyId::new("default", Domain::parse("a.test").unwrap()).unwrap();
         Signer::new(Arc::new(Key::generate(id, &SystemRng)))
+    }
+
+    #[test]
+    fn an_expired_or_revoked_key_signs_nothing_and_the_message_waits() {
+        let (form, at) = (CanonicalForm::Rfc8785, UnixMillis::from_seconds);
+        for (expires, revoked, now, refusal) in [
+            (Some(100), false, 99, None),
+            (Some(100), false, 100, Some("has expired")),
+            (None, true, 99, Some("is revoked")),
+        ] {
+            let id = KeyId::new("default", Domain::parse("a.test").unwrap()).unwrap();
+            let key = Key::generate(id, &SystemRng).noted(expires, revoked);
+            let outcome = Signer::new(Arc::new(key)).sign(message(), form, at(now));
+            let fault = outcome.err();
+            assert!(fault.as_ref().is_none_or(|fault| fault.reason.is_temporary()), "{fault:?}");
+            let text = fault.map(|fault| fault.to_string());
+            assert_eq!(text.is_some(), refusal.is_some(), "{text:?}");
+            assert!(text.is_none_or(|text| refusal.is_some_and(|why| text.contains(why))));
+        }
     }
 
     fn message() -> Map<String, Value> {
