@@ -39,6 +39,7 @@ mod openapi;
 mod operator;
 mod queue;
 mod quick_start;
+mod rotation;
 mod sender;
 mod signals;
 mod space;

@@ -18,10 +18,20 @@ pub struct Dns {
 impl Dns {
     /// Serves a zone: its origin, and its records beside [`HEAD`].
     pub fn start(origin: &str, records: &str) -> Dns {
+        Dns::start_at(origin, records, SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
+    }
+
+    /// Serves other records of a zone from now on, at the same address.
+    pub fn again(self, origin: &str, records: &str) -> Dns {
+        let address = self.server.addr();
+        drop(self);
+        Dns::start_at(origin, records, address)
+    }
+
+    fn start_at(origin: &str, records: &str, bind: SocketAddr) -> Dns {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
         let runtime = runtime.expect("a runtime");
         let zone = format!("{HEAD}{records}");
-        let bind = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let server = runtime.block_on(ZoneServer::start(&[(origin, &zone)], bind)).expect("a DNS server");
         Dns { server, _runtime: runtime }
     }
