@@ -42,6 +42,7 @@ pub(super) fn records(site: &Site, key: &Key) -> Result<String, CliError> {
         addresses: site.addresses.clone(),
         key_id: key.id().clone(),
         public_key: key.public_key(),
+        expires: key.expires(),
     };
     Ok(render(&records, &Templates::default())?)
 }
