@@ -1,7 +1,7 @@
 //! The doors: HTTP over TLS for agents and peers, and the operator's socket.
 //!
 //! - [`listen`]: accepts connections, bounded, until told to stop; then drains each `connection`
-//! - [`tls`]: the certificate shown
+//! - [`tls`]: the certificates shown, and their files watched
 //! - [`routes`]: paths to calls ([`message`], [`inbox`], [`stream`], [`claims`], [`webhook`], [`inspect`], [`register`],
 //!   [`me`], [`about`], [`admin`])
 //! - [`control`]: the same calls and the operator's own ([`queue`], [`destinations`]) over a Unix socket
