@@ -20,6 +20,7 @@ use tokio::time::Instant;
 use super::contract::{DuePlace, Store, StoreError, UnderWay};
 use super::entry::{DestinationRecord, Row, RowId, Step};
 use super::keys::Place;
+use super::pulse::Pulse;
 use super::retry::Schedule;
 use crate::env::Env;
 use crate::proto::address::Domain;
@@ -57,6 +58,8 @@ const PAGE: usize = 256;
 const MAX_PARKING: usize = 512;
 /// The runner looks at the disk at least this often.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
+/// Within this time the runner has done what a round of its loop does; only a store that does not answer takes longer.
+const LONGEST_ROUND: Duration = Duration::from_secs(60);
 /// How long the runner waits after the store failed it.
 const STORE_PAUSE: Duration = Duration::from_secs(1);
 /// Changes of destinations' trouble that may wait to be written.
@@ -156,6 +159,7 @@ pub struct Runner<A> {
     quick_count: usize,
     parking: JoinSet<(RowId, Domain, Result<bool, StoreError>)>,
     records: mpsc::Sender<(Domain, Option<DestinationRecord>)>,
+    pulse: Pulse,
     /// Rows that wait in memory.
     waiting: usize,
     /// Of these, those that were put back.
@@ -209,6 +213,7 @@ where
         quick_count: 0,
         parking: JoinSet::new(),
         records,
+        pulse: Pulse::default(),
         waiting: 0,
         put_back: 0,
     };
@@ -220,6 +225,11 @@ where
     A: Fn(Row) -> F + Send + Sync + 'static,
     F: Future<Output = Attempted> + Send + 'static,
 {
+    /// Late if its loop does not turn any more.
+    pub fn pulse(&self) -> Pulse {
+        self.pulse.clone()
+    }
+
     /// Runs until `stop` turns true; then starts nothing more and waits for what is under way. Dropping the
     /// future abandons that: the rows' leases bring them back.
     pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
@@ -231,6 +241,8 @@ where
         let mut look_at = Instant::now();
         while !*stop.borrow() {
             if !self.store_is_well() {
+                // Known trouble, of which others take care.
+                self.pulse.rest();
                 tokio::select! {
                     biased;
                     _ = stop.changed() => {}
@@ -246,6 +258,7 @@ where
                 look_at = Instant::now();
                 continue;
             }
+            self.pulse.within(LONGEST_ROUND);
             if look_at <= Instant::now() {
                 look_at = Instant::now() + self.look_at_disk().await;
             }
@@ -254,6 +267,7 @@ where
             self.refill().await;
             self.start_attempts();
             let wake_at = self.wake_at(look_at);
+            self.pulse.within(LONGEST_SLEEP + LONGEST_ROUND);
             tokio::select! {
                 biased;
                 // Whoever could stop it has gone: nobody wants it any more.
@@ -274,6 +288,7 @@ where
             }
             self.take_handed_over();
         }
+        self.pulse.rest();
         while let Some(ended) = self.attempts.join_next_with_id().await {
             self.ended(ended);
         }

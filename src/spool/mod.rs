@@ -8,12 +8,14 @@
 //! - [`identities`]: what is remembered, packed into files that are read only where they must be
 //! - [`store`]: the contract over a [`Disk`](crate::env::disk::Disk), one committer writing
 //! - [`due`]: who is attempted next
+//! - [`pulse`]: whether runner and committer still come round
 
 pub mod contract;
 pub mod due;
 pub mod entry;
 pub mod identities;
 pub mod keys;
+pub mod pulse;
 pub mod retry;
 pub mod state;
 pub mod store;

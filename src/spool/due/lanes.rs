@@ -10,7 +10,9 @@ use tracing::Instrument;
 use super::handover::{Command, LaneView};
 use super::lane::{Candidate, Lane, share};
 use super::trouble::{LONGEST_PAUSE, Standing, Trouble};
-use super::{MAX_HEADS, MAX_PARKING, MAX_RECORDS_WAITING, PAGE, Runner, SLOW_AFTER, STORE_PAUSE};
+use super::{
+    LONGEST_ROUND, MAX_HEADS, MAX_PARKING, MAX_RECORDS_WAITING, PAGE, Runner, SLOW_AFTER, STORE_PAUSE,
+};
 use crate::env::rng;
 use crate::proto::address::Domain;
 use crate::proto::status::Contact;
@@ -55,6 +57,7 @@ impl<A> Runner<A> {
     pub(super) async fn restore_lanes(&mut self) {
         let mut after = None;
         loop {
+            self.pulse.within(LONGEST_ROUND);
             match self.parts.store.troubled(after.clone(), PAGE).await {
                 Ok(page) => {
                     let Some((last, _)) = page.last() else { return };

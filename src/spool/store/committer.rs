@@ -17,6 +17,7 @@ use crate::env::clock::micros_since;
 use crate::env::disk::{Disk, DiskError, Write};
 use crate::spool::contract::StoreError;
 use crate::spool::keys;
+use crate::spool::pulse::Pulse;
 
 /// The first wait before the disk is opened again.
 const REOPEN_FIRST_WAIT: Duration = Duration::from_millis(100);
@@ -29,6 +30,10 @@ const STEADY_AFTER: Duration = Duration::from_secs(60);
 const IDLE_AFTER: Duration = Duration::from_secs(30);
 /// Pauses longer than this are worth a line in the log.
 const NOTABLE_PAUSE: Duration = Duration::from_millis(10);
+/// Within this time a group is on any disk that works.
+const LONGEST_COMMIT: Duration = Duration::from_secs(60);
+/// Within this time a store is opened anew, however large it is.
+const LONGEST_REOPENING: Duration = Duration::from_secs(600);
 /// What is written to see whether a reopened disk takes anything: keys, and bytes of each.
 const TRIAL: (u8, usize) = (8, 8 * 1024);
 
@@ -58,6 +63,12 @@ impl From<StoreError> for Setback {
 }
 
 impl Committer {
+    /// Late if the disk does not answer. A disk that refuses is no reason: it is opened again and again, for as long as
+    /// that takes.
+    pub fn pulse(&self) -> Pulse {
+        self.pulse.clone()
+    }
+
     /// Works until every [`SpoolStore`](super::SpoolStore) is gone and what they asked for is done. Blocks while it
     /// syncs, so it wants a thread of its own.
     pub async fn run(mut self) {
@@ -65,9 +76,12 @@ impl Committer {
         let mut waits = Backoff::new(REOPEN_FIRST_WAIT, REOPEN_LONGEST_WAIT);
         let mut works_since = Instant::now();
         while self.next_group(&mut group).await > 0 {
+            self.pulse.within(LONGEST_COMMIT);
             self.commit(&mut group);
+            self.pulse.within(LONGEST_REOPENING);
             self.writer.tidy(false);
             self.report();
+            self.pulse.rest();
             if self.writer.failed.is_some() {
                 if works_since.elapsed() >= STEADY_AFTER {
                     waits.reset();
@@ -84,8 +98,10 @@ impl Committer {
         match tokio::time::timeout(IDLE_AFTER, self.jobs.recv_many(group, MAX_GROUP)).await {
             Ok(count) => count,
             Err(_) => {
+                self.pulse.within(LONGEST_REOPENING);
                 self.writer.tidy(true);
                 self.report();
+                self.pulse.rest();
                 if self.writer.failed.is_some() { 1 } else { self.jobs.recv_many(group, MAX_GROUP).await }
             }
         }
@@ -113,7 +129,10 @@ impl Committer {
             if self.refuse_during(tokio::time::sleep(waits.wait())).await.is_none() {
                 return;
             }
-            match self.reopen().await {
+            self.pulse.within(LONGEST_REOPENING);
+            let reopened = self.reopen().await;
+            self.pulse.rest();
+            match reopened {
                 None => return,
                 Some(Ok(())) => {
                     self.visible.store(self.writer.next_number - 1, Ordering::Release);

@@ -21,6 +21,7 @@ use super::contract::{Arrivals, StoreError, UnderWay};
 use super::entry::RecordError;
 use super::identities::{Identities, Limits, manifest};
 use super::keys::{self, Key};
+use super::pulse::Pulse;
 use crate::env::clock::micros_since;
 use crate::env::disk::{Disk, DiskError, Write};
 use crate::env::files::Files;
@@ -114,6 +115,7 @@ pub struct Committer {
     visible: Arc<AtomicU64>,
     arrivals: Arrivals,
     health: watch::Sender<Option<StoreError>>,
+    pulse: Pulse,
 }
 
 /// What a job may use.
@@ -231,7 +233,8 @@ fn open_with(
         limits,
         expire_from: Arc::default(),
     };
-    Ok((store, Committer { jobs: receiver, writer, visible, arrivals, health }, health_seen))
+    let pulse = Pulse::default();
+    Ok((store, Committer { jobs: receiver, writer, visible, arrivals, health, pulse }, health_seen))
 }
 
 /// Opens what the disk lists, but for what the operator has given up.
