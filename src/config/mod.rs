@@ -9,6 +9,7 @@ use crate::secret::Secret;
 
 mod check;
 pub mod checked;
+mod credentials;
 pub mod file;
 pub mod home;
 pub mod limits;
@@ -84,7 +85,8 @@ pub enum ConfigError {
     },
 }
 
-/// Reads the file, if one is given, lays the command line over it and checks the result.
+/// Reads the file, if one is given, lays the command line over it and the service manager's credentials under it, and
+/// checks the result.
 ///
 /// # Errors
 /// [`ConfigError`], one line naming file, key and remedy.
@@ -96,6 +98,7 @@ pub fn load(path: Option<&Path>, overrides: Overrides) -> Result<Config, ConfigE
     if let Some(directory) = path.and_then(Path::parent) {
         resolve_paths(&mut file, directory);
     }
+    credentials::lay_under(&mut file)?;
     check::check(file, overrides, path)
 }
 
