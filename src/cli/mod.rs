@@ -13,6 +13,7 @@ mod ack;
 mod agent;
 mod ask;
 mod claim;
+mod completions;
 mod connect;
 mod content;
 mod control;
@@ -29,6 +30,7 @@ mod keys;
 mod limits;
 mod login;
 mod mailbox;
+mod man;
 mod nack;
 mod names;
 mod options;
@@ -126,6 +128,10 @@ enum Command {
     Status(status::Status),
     /// Show what became of a message
     Inspect(inspect::Inspect),
+    /// Print what a shell needs to complete commands and flags
+    Completions(completions::Completions),
+    /// Print the manual page, or write one for every command
+    Man(man::Man),
 }
 
 /// Runs the program with the arguments of the process.
@@ -192,6 +198,8 @@ impl Cli {
             Command::Store(store) => store.run(&output),
             Command::Status(status) => block_on(status.run(&output)),
             Command::Inspect(inspect) => block_on(inspect.run(&output)),
+            Command::Completions(completions) => completions.run(),
+            Command::Man(man) => man.run(),
         }
     }
 }
