@@ -32,11 +32,14 @@ mod outside;
 mod room;
 mod runner;
 mod secrets;
+mod service;
+mod sockets;
 mod store;
 mod told;
 
 pub use error::StartError;
 pub use secrets::admin_token;
+pub use sockets::{SocketError, Sockets};
 
 /// How long the committer gets once nobody should need it any more.
 const COMMITTER_PATIENCE: Duration = Duration::from_secs(5);
@@ -55,25 +58,29 @@ pub struct Daemon {
     local: local::Neighbours,
 }
 
-/// Starts a server and stops it at SIGTERM or SIGINT.
+/// Starts a server and stops it at SIGTERM or SIGINT, telling the service manager, if there is one. `sockets` are those
+/// it has opened.
 ///
 /// # Errors
 /// [`StartError`] if it cannot be started, or if its store failed while it ran and could not be opened again: then
 /// whoever supervises it should start it again.
-pub async fn run(config: &Config, home: &Home) -> Result<(), StartError> {
+pub async fn run(config: &Config, home: &Home, sockets: Sockets) -> Result<(), StartError> {
     let mut terminate = signal(SignalKind::terminate()).map_err(StartError::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::Signals)?;
     let mut daemon = tokio::select! {
-        started = start(config, home) => started?,
+        started = start_on(config, home, sockets) => started?,
+        never = service::opening() => match never {},
         // It may be waiting for the store of a server that is stopping.
         _ = terminate.recv() => return Ok(()),
         _ = interrupt.recv() => return Ok(()),
     };
+    service::ready(daemon.address());
     let failed = tokio::select! {
         _ = terminate.recv() => None,
         _ = interrupt.recv() => None,
         error = daemon.store_failed() => Some(error),
     };
+    service::stopping(daemon.grace);
     daemon.stop().await;
     failed.map_or(Ok(()), |error| Err(StartError::Store(error)))
 }
@@ -84,8 +91,12 @@ pub async fn run(config: &Config, home: &Home) -> Result<(), StartError> {
 /// # Errors
 /// [`StartError`], one line saying what to do.
 pub async fn start(config: &Config, home: &Home) -> Result<Daemon, StartError> {
+    start_on(config, home, Sockets::default()).await
+}
+
+async fn start_on(config: &Config, home: &Home, sockets: Sockets) -> Result<Daemon, StartError> {
     let server = tracing::debug_span!("server", domain = %config.first_domain());
-    build::assemble(config, home).instrument(server).await
+    build::assemble(config, home, sockets).instrument(server).await
 }
 
 impl Daemon {

@@ -95,13 +95,15 @@ impl Start {
         }
         let home = self.home.home()?;
         let config = config::load(self.config.as_deref(), self.overrides())?;
+        // Before there are threads.
+        let sockets = daemon::Sockets::given().map_err(CliError::failed)?;
         observe::start(config.log);
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .max_blocking_threads(MAX_BLOCKING_THREADS)
             .build()
             .map_err(|error| CliError::failed(format!("the system refuses what a server needs: {error}")))?;
-        let result = runtime.block_on(daemon::run(&config, &home));
+        let result = runtime.block_on(daemon::run(&config, &home, sockets));
         // What is still under way after the drain is given up; its leases bring it back.
         runtime.shutdown_background();
         result.map_err(|error| CliError::failed(error.to_string()))

@@ -8,7 +8,8 @@ use tracing::Instrument;
 
 use super::ground::Ground;
 use super::{
-    Daemon, StartError, app, certificates, chores, keys, local, outside, room, runner, secrets, store, told,
+    Daemon, Sockets, StartError, app, certificates, chores, keys, local, outside, room, runner, secrets, service,
+    store, told,
 };
 use crate::config::Config;
 use crate::config::home::{Home, NodeDir};
@@ -18,14 +19,14 @@ use crate::server::ready::Readiness;
 use crate::server::state::App;
 use crate::server::{listen, routes};
 
-pub(super) async fn assemble(config: &Config, home: &Home) -> Result<Daemon, StartError> {
-    build(config, home, Ground::open(config, home).await?).await
+pub(super) async fn assemble(config: &Config, home: &Home, sockets: Sockets) -> Result<Daemon, StartError> {
+    build(config, home, Ground::open(config, home, sockets).await?).await
 }
 
 async fn build(config: &Config, home: &Home, ground: Ground) -> Result<Daemon, StartError> {
     let Ground { node, store, ballast, mut guard, listener, local, outside, controls } = ground;
     let outside::Outside { env, peers, witness } = outside;
-    let store::Opened { store, committer, health: store_health } = store;
+    let store::Opened { store, committer, health: store_health, pulse: committer_pulse } = store;
     let certificates = certificates::open(config, home, &node, &env)?;
     let tls = certificates.server_config()?;
     let address = listener.local_addr().map_err(StartError::Signals)?;
@@ -61,6 +62,8 @@ async fn build(config: &Config, home: &Home, ground: Ground) -> Result<Daemon, S
     let mut serving = JoinSet::new();
     let (runner, handover) = runner::queue(&app, config, &env, store_health.clone());
     set_once(&app.pipeline.handover, handover);
+    let watched =
+        service::Watched { runner: runner.pulse(), committer: committer_pulse, health: store_health.clone() };
     serving.spawn(runner.run(stopping.clone()).in_current_span());
     serving.spawn(pusher.run(stopping.clone()).in_current_span());
     for socket in controls {
@@ -72,6 +75,7 @@ async fn build(config: &Config, home: &Home, ground: Ground) -> Result<Daemon, S
     let mut chores = chores::start(&app, &env, keys, &neighbours);
     chores.spawn(certificates::watch(certificates, neighbours.clone()).in_current_span());
     chores.spawn(room::watch(guard, shortage).in_current_span());
+    chores.spawn(service::tend(Arc::clone(&app), address, watched).in_current_span());
     told::announce(config, home, &node, address);
     Ok(Daemon {
         address,

@@ -1,7 +1,7 @@
 //! Why a server does not start. Every text is one line and says what to do.
 
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use crate::config::home::HomeError;
@@ -42,6 +42,17 @@ pub enum StartError {
         port: u16,
         /// The system's words.
         error: io::Error,
+    },
+    /// A socket of the service manager's that more could reach than the configuration lets.
+    #[error(
+        "the service manager's socket listens on {address}, but the server is to listen on {host} only; set \
+         ListenStream={host}:{} in atp.socket, or server.host", address.port()
+    )]
+    Wider {
+        /// Where the socket listens.
+        address: SocketAddr,
+        /// Where it should.
+        host: IpAddr,
     },
     /// The operator's socket.
     #[error("cannot make the control socket {}: {error}; a shorter --state-dir may help", path.display())]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::net::TcpListener;
 
-use super::{StartError, outside, room, store};
+use super::{Sockets, StartError, outside, room, store};
 use crate::config::Config;
 use crate::config::home::{Home, NodeDir};
 use crate::config::runtime::{self, RuntimeDir};
@@ -14,7 +14,6 @@ use crate::env::local::LocalDirectory;
 use crate::env::machine::LinuxMachine;
 use crate::guard::Guard;
 use crate::server::control::{self, ControlSocket};
-use crate::server::listen;
 
 /// Everything opened; nothing is served yet.
 pub(super) struct Ground {
@@ -31,7 +30,11 @@ pub(super) struct Ground {
 }
 
 impl Ground {
-    pub(super) async fn open(config: &Config, home: &Home) -> Result<Ground, StartError> {
+    pub(super) async fn open(
+        config: &Config,
+        home: &Home,
+        mut sockets: Sockets,
+    ) -> Result<Ground, StartError> {
         home.create()?;
         if let Some(notice) = home.foreign_notice() {
             tracing::info!("{notice}");
@@ -42,8 +45,8 @@ impl Ground {
         let store =
             store::open(&node.store(), Arc::clone(&ballast), room::mailboxes(&config.mailbox)).await?;
         node.announce(config.domains())?;
-        let listener = listen::bind(config.listen_host(), config.server.port)
-            .map_err(|error| StartError::bind(config.listen_host(), config.server.port, error))?;
+        let listener = sockets.public(config)?;
+        sockets.tell_unserved();
         let local = LocalDirectory::new(home.root());
         let outside = outside::Outside::new(config, &local)?;
         let machine = Arc::new(LinuxMachine::new(node.store()));

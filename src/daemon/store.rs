@@ -18,6 +18,7 @@ use crate::env::local_files::LocalFiles;
 use crate::env::sled_disk::{SledDisk, compact};
 use crate::spool::contract::keeping::MailboxLimits;
 use crate::spool::contract::{Store, StoreError};
+use crate::spool::pulse::Pulse;
 use crate::spool::store::{self, Committer};
 
 /// What is remembered and packed lies here, in the store's directory.
@@ -62,6 +63,8 @@ pub(super) struct Opened {
     pub(super) committer: CommitterThread,
     /// Why nothing can be stored at present. `None`: the store works.
     pub(super) health: watch::Receiver<Option<StoreError>>,
+    /// Whether the committer still comes round.
+    pub(super) pulse: Pulse,
 }
 
 /// Opens the store, waiting for a server that is just stopping, and starts its committer. On a full disk the ballast
@@ -85,8 +88,9 @@ pub(super) async fn open(
     });
     let opened = opening.await.map_err(|error| StartError::Other(error.to_string()))?;
     let (store, committer, health) = opened.map_err(|error| no_store(directory, error))?;
+    let pulse = committer.pulse();
     let committer = CommitterThread::start(committer).map_err(StartError::Signals)?;
-    Ok(Opened { store: Arc::new(store), committer, health })
+    Ok(Opened { store: Arc::new(store), committer, health, pulse })
 }
 
 async fn open_disk(directory: &Path, ballast: &Ballast) -> Result<SledDisk, StartError> {

@@ -16,8 +16,8 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
 use tower::Service;
 use tracing::{Instrument, Span};
@@ -28,6 +28,9 @@ use crate::env::tls::Negotiated;
 
 /// How long a TLS handshake may take.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long after it was accepted a connection may still bring its first request when the server stops: whoever was let
+/// in just before is not sent away.
+const FIRST_REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a request's header may take, and an idle HTTP/1.1 connection is kept.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(75);
 /// How long a connection is kept on which nothing is asked, whatever it speaks; also how long the answer to its
@@ -54,16 +57,21 @@ pub(super) async fn serve(
     let ends = Ends { peer, local: stream.local_addr().map_err(|error| error.to_string())? };
     stream.set_nodelay(true).map_err(|error| error.to_string())?;
     let started = Instant::now();
+    let first_by = started + FIRST_REQUEST_TIMEOUT;
+    let stopped = async {
+        let _ = stop.wait_for(|stop| *stop).await;
+        sleep_until(first_by).await;
+    };
     let stream = tokio::select! {
         // Nothing has been asked yet, so nothing is lost.
-        _ = stop.wait_for(|stop| *stop) => return Err("stopped during the handshake".into()),
+        () = stopped => return Err("stopped during the handshake".into()),
         stream = timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)) => stream
             .map_err(|_| "TLS: no handshake in time".to_owned())?
             .map_err(|error| format!("TLS: {error}"))?,
     };
     let Negotiated { version, group, alpn } = Negotiated::of(stream.get_ref().1);
     tracing::debug!(%peer, tls = version, group, alpn, micros = micros_since(started), "connection");
-    requests(stream, ends, router, stop).await
+    requests(stream, ends, router, stop, first_by).await
 }
 
 async fn requests<I>(
@@ -71,6 +79,7 @@ async fn requests<I>(
     ends: Ends,
     router: Router,
     mut stop: watch::Receiver<bool>,
+    first_by: Instant,
 ) -> Result<(), String>
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -79,6 +88,7 @@ where
     let (life, cut) = (Arc::new(Life::default()), Cut::default());
     let idle = life.clone().idle();
     let cut_off = cut.clone();
+    let sign = Arc::clone(&life);
     let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(ends);
         request.extensions_mut().insert(cut.clone());
@@ -96,10 +106,15 @@ where
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
     let said = |error: Box<dyn std::error::Error + Send + Sync>| error.to_string();
     let mut cut_off = pin!(cut_off.wanted());
+    let stopped = async {
+        let _ = stop.wait_for(|stop| *stop).await;
+        // An error is its time.
+        let _ = timeout_at(first_by, sign.asked.notified()).await;
+    };
     let is_idle = tokio::select! {
         ended = connection.as_mut() => return ended.map_err(said),
         () = cut_off.as_mut() => return Err("cut off".into()),
-        _ = stop.wait_for(|stop| *stop) => false,
+        () = stopped => false,
         () = idle => true,
     };
     connection.as_mut().graceful_shutdown();
@@ -115,7 +130,11 @@ where
 }
 
 /// What shows that a connection is still of use.
-struct Life(Mutex<Signs>);
+struct Life {
+    signs: Mutex<Signs>,
+    /// Told of the first request.
+    asked: Notify,
+}
 
 struct Signs {
     /// Requests whose answer has not begun.
@@ -126,14 +145,15 @@ struct Signs {
 
 impl Default for Life {
     fn default() -> Life {
-        Life(Mutex::new(Signs { under_way: 0, last: Instant::now() }))
+        let signs = Mutex::new(Signs { under_way: 0, last: Instant::now() });
+        Life { signs, asked: Notify::new() }
     }
 }
 
 impl Life {
     /// One more sign; `change` to the requests under way.
     fn sign(&self, change: isize) {
-        let mut signs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut signs = self.signs.lock().unwrap_or_else(PoisonError::into_inner);
         signs.under_way = signs.under_way.saturating_add_signed(change);
         signs.last = Instant::now();
     }
@@ -143,7 +163,7 @@ impl Life {
     async fn idle(self: Arc<Life>) {
         loop {
             let until = {
-                let signs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+                let signs = self.signs.lock().unwrap_or_else(PoisonError::into_inner);
                 let since = if signs.under_way > 0 { Instant::now() } else { signs.last };
                 since + IDLE_TIMEOUT
             };
@@ -161,6 +181,7 @@ struct UnderWay(Arc<Life>);
 impl UnderWay {
     fn one_more(life: &Arc<Life>) -> UnderWay {
         life.sign(1);
+        life.asked.notify_one();
         UnderWay(Arc::clone(life))
     }
 }
@@ -286,7 +307,8 @@ mod tests {
             );
         let (stop, stopping) = watch::channel(false);
         let ends = Ends { peer: anywhere, local: anywhere };
-        (client, tokio::spawn(requests(server, ends, router, stopping)), stop)
+        let first_by = Instant::now() + FIRST_REQUEST_TIMEOUT;
+        (client, tokio::spawn(requests(server, ends, router, stopping, first_by)), stop)
     }
 
     async fn takes(serving: JoinHandle<Result<(), String>>) -> Duration {
@@ -364,6 +386,26 @@ mod tests {
             let taken = takes(serving).await;
             assert_eq!(taken < Duration::from_secs(1), !stopping, "{taken:?}");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_let_in_just_before_a_stop_may_still_ask() {
+        for (late, is_answered) in [(Duration::from_secs(1), true), (Duration::from_secs(3), false)] {
+            let (mut client, serving, stop) = served();
+            stop.send_replace(true);
+            sleep(late).await;
+            let _ = client.write_all(b"GET /quick HTTP/1.1\r\nhost: a.test\r\n\r\n").await;
+            let mut answer = String::new();
+            let _ = client.read_to_string(&mut answer).await;
+            assert_eq!(answer.starts_with("HTTP/1.1 200 OK"), is_answered, "{late:?}: {answer}");
+            assert!(takes(serving).await < Duration::from_secs(1));
+        }
+        // One that has been served is idle, however young it is.
+        let (mut client, serving, stop) = served();
+        client.write_all(b"GET /quick HTTP/1.1\r\nhost: a.test\r\n\r\n").await.unwrap();
+        sleep(Duration::from_millis(10)).await;
+        stop.send_replace(true);
+        assert!(takes(serving).await < Duration::from_secs(1));
     }
 
     #[tokio::test(start_paused = true)]

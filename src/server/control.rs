@@ -56,8 +56,12 @@ pub fn bind(path: &Path) -> io::Result<ControlSocket> {
 pub fn bind_for_group(path: &Path) -> io::Result<ControlSocket> {
     let mut socket = bind(path)?;
     let Some(group) = caller::operators() else { return Ok(socket) };
-    let opened = chown(path, None, Some(group))
-        .and_then(|()| std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660)));
+    // A service whose own group it is already needs no right to give files away, and may have none.
+    let given = match std::fs::metadata(path) {
+        Ok(metadata) if metadata.gid() == group => Ok(()),
+        _ => chown(path, None, Some(group)),
+    };
+    let opened = given.and_then(|()| std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660)));
     match opened {
         Ok(()) => socket.group = Some(group),
         Err(error) => {

@@ -18,7 +18,7 @@ use super::connection;
 
 /// Connections open at once; more wait in the kernel.
 const MAX_CONNECTIONS: usize = 4096;
-/// Connections the kernel may keep waiting.
+/// Connections the kernel may keep waiting; those of a socket that was handed over are for `atp.socket` to say.
 const BACKLOG: i32 = 1024;
 /// How long to wait after the system would not give us a connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

@@ -31,20 +31,22 @@ pub struct Readiness {
 }
 
 impl Readiness {
-    /// Refuses a message for reasons that have nothing to do with it.
+    /// Refuses a message for reasons that have nothing to do with it. A server that stops still takes what comes on the
+    /// connections that are open: the store is there until they are closed.
     ///
     /// # Errors
-    /// [`Reason::ShuttingDown`], or [`Reason::NoSpace`] while the store has failed or a guard says so.
+    /// [`Reason::NoSpace`] while the store has failed or a guard says so.
     pub fn check(&self) -> Result<(), Fault> {
         self.trouble().map_or(Ok(()), |(_, fault)| Err(fault))
     }
 
+    /// Why no messages are taken in, as one sentence. `None`: they are.
+    pub fn trouble_for_people(&self) -> Option<String> {
+        self.trouble().map(|(_, fault)| fault.public.to_string())
+    }
+
     /// In a few fixed words, and as a refusal. `None`: there is none.
     fn trouble(&self) -> Option<(String, Fault)> {
-        if *self.stopping.borrow() {
-            let text = "The server is shutting down; please try again.";
-            return Some(("stopping".into(), Fault::new(Reason::ShuttingDown, text)));
-        }
         if let Some(error) = &*self.store.borrow() {
             return Some(("store failed".into(), error.clone().into()));
         }
@@ -79,7 +81,11 @@ struct NotReady {
 #[utoipa::path(get, path = "/ready", tag = "server",
     responses((status = 200, body = Ready), (status = 503, description = "They are not.", body = NotReady)))]
 pub async fn ready(State(app): State<Arc<App>>) -> Response {
-    let Some((reason, fault)) = app.readiness.trouble() else {
+    let stopping = app.readiness.stopping.borrow().then(|| {
+        let text = "The server is shutting down; please try again.";
+        ("stopping".to_owned(), Fault::new(Reason::ShuttingDown, text))
+    });
+    let Some((reason, fault)) = stopping.or_else(|| app.readiness.trouble()) else {
         return json_answer(StatusCode::OK, json!({ "status": "ready" })).into_response();
     };
     let body = json!({

@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{Request, State};
-use axum::middleware::{self, Next};
-use axum::response::{IntoResponse, Response};
+use axum::middleware;
 use axum::routing::{delete, get, post};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -22,8 +20,6 @@ use crate::proto::status::Reason;
 
 /// What every path begins with.
 const PREFIX: &str = "/.well-known/atp/v1";
-/// Answers in its own way while the server stops.
-const READY: &str = "/.well-known/atp/v1/ready";
 
 /// What everybody can reach.
 pub fn public(app: Arc<App>) -> Router {
@@ -90,7 +86,6 @@ fn finish(calls: Router<Arc<App>>, app: Arc<App>) -> Router {
         .method_not_allowed_fallback(|| async {
             refusal(Reason::NoSuchMethod, "This path does not take that method.")
         })
-        .layer(middleware::from_fn_with_state(Arc::clone(&app), refuse_while_stopping))
         .layer(middleware::from_fn(log_refusals))
         .layer(middleware::from_fn(discard_if_unread))
         .with_state(app)
@@ -98,12 +93,4 @@ fn finish(calls: Router<Arc<App>>, app: Arc<App>) -> Router {
 
 fn refusal(reason: Reason, text: &'static str) -> Refusal {
     Refusal(Fault::new(reason, text))
-}
-
-async fn refuse_while_stopping(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    if *app.readiness.stopping.borrow() && request.uri().path() != READY {
-        return refusal(Reason::ShuttingDown, "The server is shutting down; please try again.")
-            .into_response();
-    }
-    next.run(request).await
 }

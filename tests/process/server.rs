@@ -28,7 +28,7 @@ impl Server {
     /// Starts `command` without waiting for anything.
     pub fn spawn(mut command: Command, log: PathBuf) -> Server {
         let file = File::create(&log).expect("a log file");
-        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(file).spawn();
+        let child = command.stdout(Stdio::null()).stderr(file).spawn();
         let child = child.unwrap_or_else(|error| panic!("{command:?} cannot be started: {error}"));
         Server { child, log, address: SocketAddr::from(([0, 0, 0, 0], 0)) }
     }
