@@ -4,6 +4,7 @@
 
 mod shipped;
 mod source;
+mod units;
 
 use source::{Source, program};
 

@@ -17,11 +17,11 @@ const DOCUMENTS: [&str; 6] = [
     "Dockerfile",
 ];
 
-fn root() -> PathBuf {
+pub(super) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).to_owned()
 }
 
-fn shipped(name: &str) -> String {
+pub(super) fn shipped(name: &str) -> String {
     fs::read_to_string(root().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
