@@ -11,6 +11,7 @@
 //!
 //! Beside that way lies [`mailbox`]: what agents do with the messages that have been delivered.
 
+pub mod acme;
 pub mod agents;
 pub mod cli;
 pub mod config;

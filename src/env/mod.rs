@@ -18,6 +18,7 @@ pub mod local;
 pub mod local_files;
 pub mod machine;
 pub mod peers;
+pub mod program;
 pub mod rng;
 pub mod sled_disk;
 pub mod tls;

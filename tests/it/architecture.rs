@@ -20,6 +20,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("config", &["proto", "secret"]),
     ("observe", &["config"]),
     ("agents", &["config", "env", "error", "proto", "secret", "spool::contract", "spool::entry"]),
+    ("acme", &["config", "env", "proto"]),
     ("dns_records", &["config", "env", "proto"]),
     ("submit", &["config", "env", "error", "proto", "spool::contract", "spool::entry"]),
     ("spool", &["config", "env", "error", "proto"]),
@@ -39,6 +40,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "server",
         &[
+            "acme",
             "agents",
             "config",
             "counters",
@@ -83,6 +85,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "daemon",
         &[
+            "acme",
             "agents",
             "config",
             "counters",

@@ -43,3 +43,13 @@ pub enum Publisher {
         key: Option<PathBuf>,
     },
 }
+
+impl Challenge {
+    /// The challenge's name, as RFC 8555 and the configuration write it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Challenge::Dns(_) => "dns-01",
+            Challenge::Http(_) => "http-01",
+        }
+    }
+}

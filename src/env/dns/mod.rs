@@ -12,6 +12,7 @@ pub mod hickory;
 pub mod layered;
 pub mod overrides;
 pub mod zone_servers;
+pub mod update;
 
 use super::BoxFuture;
 use crate::proto::svcb::Svcb;
