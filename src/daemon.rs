@@ -20,6 +20,7 @@ use crate::config::Config;
 use crate::config::home::Home;
 use crate::spool::contract::StoreError;
 
+mod acme;
 mod app;
 mod build;
 mod certificates;

@@ -12,6 +12,7 @@ mod access;
 mod ack;
 mod agent;
 mod ask;
+mod certificate;
 mod claim;
 mod completions;
 mod connect;
@@ -118,6 +119,9 @@ enum Command {
     /// Print and check a domain's DNS records
     #[command(subcommand)]
     Dns(dns::Dns),
+    /// Look at a server's certificate, and have the authority renew it
+    #[command(subcommand)]
+    Certificate(certificate::Certificate),
     /// Look at the queue of a server on this machine, and act on it
     #[command(subcommand)]
     Queue(queue::Queue),
@@ -194,6 +198,7 @@ impl Cli {
             Command::Delete(delete) => block_on(delete.run(&output)),
             Command::Keys(keys) => block_on(keys.run(&output)),
             Command::Dns(dns) => block_on(dns.run(&output)),
+            Command::Certificate(certificate) => block_on(certificate.run(&output)),
             Command::Queue(queue) => block_on(queue.run(&output)),
             Command::Store(store) => store.run(&output),
             Command::Status(status) => block_on(status.run(&output)),

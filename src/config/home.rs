@@ -223,6 +223,11 @@ impl NodeDir {
         self.root.join("acme").join("certificate")
     }
 
+    /// The account at a certificate authority, what it issued, and what is noted of that.
+    pub fn acme(&self) -> PathBuf {
+        self.root.join("acme")
+    }
+
     /// The operator's bearer token.
     pub fn admin_token(&self) -> PathBuf {
         self.root.join("admin-token")

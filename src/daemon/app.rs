@@ -86,5 +86,6 @@ pub(super) fn app(config: &Config, parts: Parts<'_>) -> App {
         readiness,
         seats: Seats::default(),
         certificates,
+        acme: OnceLock::new(),
     }
 }

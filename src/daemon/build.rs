@@ -8,8 +8,8 @@ use tracing::Instrument;
 
 use super::ground::Ground;
 use super::{
-    Daemon, Sockets, StartError, app, certificates, chores, keys, local, outside, room, runner, secrets, service,
-    store, told,
+    Daemon, Sockets, StartError, acme, app, certificates, chores, keys, local, outside, room, runner, secrets,
+    service, store, told,
 };
 use crate::config::Config;
 use crate::config::home::{Home, NodeDir};
@@ -76,6 +76,7 @@ async fn build(config: &Config, home: &Home, ground: Ground) -> Result<Daemon, S
     chores.spawn(certificates::watch(certificates, neighbours.clone()).in_current_span());
     chores.spawn(room::watch(guard, shortage).in_current_span());
     chores.spawn(service::tend(Arc::clone(&app), address, watched).in_current_span());
+    acme::start(config, &node, &app, None, &mut chores);
     told::announce(config, home, &node, address);
     Ok(Daemon {
         address,

@@ -4,7 +4,7 @@
 //! - [`tls`]: the certificates shown, and their files watched
 //! - [`routes`]: paths to calls ([`message`], [`inbox`], [`stream`], [`claims`], [`webhook`], [`inspect`], [`register`],
 //!   [`me`], [`about`], [`admin`])
-//! - [`control`]: the same calls and the operator's own ([`queue`], [`destinations`]) over a Unix socket
+//! - [`control`]: the same calls and the operator's own ([`queue`], [`destinations`], [`certificate`]) over a Unix socket
 //! - [`credential`]: which agent asks, and what its credential is good for
 //! - [`openapi`]: the description of the public ones, made from them
 //! - [`body`] reads requests within bounds, [`answer`] turns a [`Fault`](crate::error::Fault) into a response
@@ -14,6 +14,7 @@ pub mod admin;
 pub mod answer;
 pub mod body;
 mod caller;
+pub mod certificate;
 pub mod claims;
 mod connection;
 pub mod control;

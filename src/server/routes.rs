@@ -12,8 +12,8 @@ use super::answer::{Refusal, log_refusals};
 use super::state::App;
 use super::unread::discard_if_unread;
 use super::{
-    about, admin, claims, destinations, inbox, inspect, keeping, me, message, openapi, queue, ready,
-    register, stream, webhook,
+    about, admin, certificate, claims, destinations, inbox, inspect, keeping, me, message, openapi, queue,
+    ready, register, stream, webhook,
 };
 use crate::error::Fault;
 use crate::proto::status::Reason;
@@ -34,6 +34,8 @@ pub fn control(app: Arc<App>) -> Router {
         .route("/messages", get(inbox::operator))
         .route("/agents/{address}", delete(admin::remove_agent))
         .route("/agents/{address}/limits", get(keeping::limits).post(keeping::set_limits))
+        .route("/certificate", get(certificate::show))
+        .route("/certificate/renew", post(certificate::renew))
         .route("/queue", get(queue::list))
         .route("/queue/message", get(queue::show))
         .route("/queue/act", post(queue::act))

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use axum::http::{HeaderMap, header};
 use tokio::sync::Notify;
@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::ready::Readiness;
 use super::tls::Certificates;
+use crate::acme;
 use crate::agents::{Accounts, Authenticated, Credential, Need};
 use crate::config::checked::RegistrationMode;
 use crate::counters::Counters;
@@ -47,6 +48,8 @@ pub struct App {
     pub seats: Seats,
     /// What the public listener shows.
     pub certificates: Arc<Certificates>,
+    /// Who asks an authority for them. Empty: nobody does.
+    pub acme: OnceLock<acme::Handle>,
 }
 
 /// Both ends of the connection a request came by. `None` in its place: the control socket.

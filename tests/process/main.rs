@@ -17,6 +17,7 @@ mod wire;
 #[cfg(feature = "demo")]
 mod zones;
 
+mod acme;
 mod activation;
 mod asking;
 #[cfg(feature = "demo")]

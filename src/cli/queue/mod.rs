@@ -66,7 +66,7 @@ pub(super) struct At {
 }
 
 impl At {
-    fn client(&self) -> Result<Client, CliError> {
+    pub(super) fn client(&self) -> Result<Client, CliError> {
         let domain = self.domain.as_deref().filter(|text| !text.is_empty()).map(|text| {
             Domain::parse(text).map_err(|error| CliError::usage(format!("--domain {text:?}: {error}")))
         });

@@ -11,8 +11,8 @@ mod direct;
 pub mod hickory;
 pub mod layered;
 pub mod overrides;
-pub mod zone_servers;
 pub mod update;
+pub mod zone_servers;
 
 use super::BoxFuture;
 use crate::proto::svcb::Svcb;
