@@ -8,8 +8,8 @@ use tracing::Instrument;
 
 use super::ground::Ground;
 use super::{
-    Daemon, Sockets, StartError, acme, app, certificates, chores, keys, local, outside, room, runner, secrets,
-    service, store, told,
+    Daemon, Sockets, StartError, acme, app, certificates, chores, keys, local, outside, room, runner,
+    secrets, service, store, told,
 };
 use crate::config::Config;
 use crate::config::home::{Home, NodeDir};
@@ -24,7 +24,7 @@ pub(super) async fn assemble(config: &Config, home: &Home, sockets: Sockets) -> 
 }
 
 async fn build(config: &Config, home: &Home, ground: Ground) -> Result<Daemon, StartError> {
-    let Ground { node, store, ballast, mut guard, listener, local, outside, controls } = ground;
+    let Ground { node, store, ballast, mut guard, listener, local, outside, controls, acme_http } = ground;
     let outside::Outside { env, peers, witness } = outside;
     let store::Opened { store, committer, health: store_health, pulse: committer_pulse } = store;
     let certificates = certificates::open(config, home, &node, &env)?;
@@ -76,7 +76,7 @@ async fn build(config: &Config, home: &Home, ground: Ground) -> Result<Daemon, S
     chores.spawn(certificates::watch(certificates, neighbours.clone()).in_current_span());
     chores.spawn(room::watch(guard, shortage).in_current_span());
     chores.spawn(service::tend(Arc::clone(&app), address, watched).in_current_span());
-    acme::start(config, &node, &app, None, &mut chores);
+    acme::start(config, &node, &app, acme_http, &mut chores);
     told::announce(config, home, &node, address);
     Ok(Daemon {
         address,

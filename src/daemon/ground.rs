@@ -6,9 +6,9 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 
 use super::{Sockets, StartError, outside, room, store};
-use crate::config::Config;
 use crate::config::home::{Home, NodeDir};
 use crate::config::runtime::{self, RuntimeDir};
+use crate::config::{Config, checked};
 use crate::env::ballast::Ballast;
 use crate::env::local::LocalDirectory;
 use crate::env::machine::LinuxMachine;
@@ -27,6 +27,8 @@ pub(super) struct Ground {
     pub(super) outside: outside::Outside,
     /// The operator's sockets: in the state directory, and where there is one in the runtime directory.
     pub(super) controls: Vec<ControlSocket>,
+    /// Where challenges of an authority are answered. `None`: we open it ourselves, if it is wanted.
+    pub(super) acme_http: Option<std::net::TcpListener>,
 }
 
 impl Ground {
@@ -46,6 +48,9 @@ impl Ground {
             store::open(&node.store(), Arc::clone(&ballast), room::mailboxes(&config.mailbox)).await?;
         node.announce(config.domains())?;
         let listener = sockets.public(config)?;
+        let is_http = |acme: &checked::Acme| matches!(acme.challenge, checked::Challenge::Http(_));
+        let acme_http =
+            config.acme.as_ref().filter(|acme| is_http(acme)).and_then(|_| sockets.acme_http.take());
         sockets.tell_unserved();
         let local = LocalDirectory::new(home.root());
         let outside = outside::Outside::new(config, &local)?;
@@ -53,7 +58,7 @@ impl Ground {
         let guard = Guard::new(room::limits(&config.guard), machine, Arc::clone(&ballast));
         // Before keys are made: a path too long for a socket is found out here.
         let controls = controls(config, &node)?;
-        Ok(Ground { node, store, ballast, guard, listener, local, outside, controls })
+        Ok(Ground { node, store, ballast, guard, listener, local, outside, controls, acme_http })
     }
 }
 
