@@ -93,11 +93,11 @@ impl Setup {
         let site = Site::settle(self)?;
         let mut steps = owner::ensure(&site)?;
         steps.extend(configuration::write(&site)?);
-        let (of_state, key) = state::ensure(&site)?;
+        let (of_state, ring) = state::ensure(&site)?;
         steps.extend(of_state);
         steps.extend(service::write(&site)?);
-        let zone = state::records(&site, &key)?;
-        let findings = probes::probe(&site, &key).await;
+        let zone = state::records(&site, &ring)?;
+        let findings = probes::probe(&site, &ring).await;
         let remaining = remaining::list(&site, &findings);
         if output.is_json() {
             return output::print_json(&json!({

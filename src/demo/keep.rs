@@ -70,7 +70,8 @@ fn commands(pair: &Pair) -> Vec<String> {
     commands.push(("agent register cyd -p secret".to_owned(), at(north)));
     commands.push((format!("status --admin-token {}", north.admin_token.expose()), at(north)));
     let (domain, port) = (&north.domain, north.address.port());
-    let records = format!("--dns-server {} --state-dir {}", pair.dns, quoted(&pair.home));
+    let (ca, home) = (quoted(&pair.ca), quoted(&pair.home));
+    let records = format!("--dns-server {} --ca {ca} --state-dir {home}", pair.dns);
     commands.push((format!("dns check --domain {domain} --port {port}"), records));
     let program = program();
     commands.iter().map(|(what, place)| format!("  {program} {what} \\\n      {place}")).collect()

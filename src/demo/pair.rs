@@ -30,7 +30,8 @@ const SHUTDOWN_GRACE: Duration = Duration::from_secs(2);
 const TOKEN_BYTES: usize = 8;
 
 /// What every zone begins with (RFC 1035 §5); the templates say the rest.
-const ZONE_HEAD: &str = "@ 3600 IN SOA ns hostmaster 1 3600 600 86400 60\n@ 3600 IN NS ns\n";
+const ZONE_HEAD: &str = "@ 3600 IN SOA ns hostmaster 1 3600 600 86400 60\n@ 3600 IN NS ns\n\
+ns 3600 IN A 127.0.0.1\n";
 
 /// The two domains. Their servers belong to the [`Ground`]; their DNS ends with this value.
 pub(super) struct Pair {

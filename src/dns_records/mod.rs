@@ -4,12 +4,16 @@
 use std::net::IpAddr;
 
 use crate::proto::address::Domain;
+use crate::proto::atk::KeyRecord;
 use crate::proto::signature::KeyId;
 
 pub mod check;
+pub mod formats;
+pub mod plan;
 pub mod render;
 
 pub use check::check;
+pub use plan::{Host, Plan, Site};
 pub use render::{Templates, render, render_key};
 
 /// What the records of a domain say.
@@ -34,6 +38,19 @@ impl Records {
     pub fn domain(&self) -> &Domain {
         self.key_id.domain()
     }
+
+    /// As a plan of one domain, one host and one key.
+    fn plan(&self) -> Plan {
+        let key = KeyRecord { key: self.public_key, revoked: false, expires: self.expires };
+        Plan {
+            sites: vec![Site { domain: self.domain().clone(), keys: vec![(self.key_id.clone(), key)] }],
+            hosts: vec![Host { name: self.target.clone(), priority: 1, addresses: self.addresses.clone() }],
+            port: self.port,
+            ttl: None,
+            srv: false,
+            zone: None,
+        }
+    }
 }
 
 /// Name of the SVCB record.
@@ -44,4 +61,9 @@ pub fn discovery_name(domain: &Domain) -> String {
 /// Name of the ATS record.
 pub fn ats_name(domain: &Domain) -> String {
     format!("ats._atp.{domain}")
+}
+
+/// Name of the SRV record, for whoever cannot ask for SVCB.
+pub fn srv_name(domain: &Domain) -> String {
+    format!("_atp._tcp.{domain}")
 }

@@ -1,7 +1,8 @@
 //! Zone text from templates.
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
+use std::fmt;
+use std::net::IpAddr;
 use std::path::Path;
 
 use base64::Engine as _;
@@ -9,11 +10,9 @@ use base64::prelude::BASE64_STANDARD;
 use minijinja::{Environment, UndefinedBehavior, Value, context};
 
 use super::Records;
+use super::plan::{DEFAULT_KEY_TTL, Plan, Site, quoted_strings};
 use crate::proto::atk::KeyRecord;
 use crate::proto::signature::KeyId;
-
-/// Longest character-string of a TXT record, in bytes (RFC 1035 §3.3.14).
-const MAX_TXT_STRING_BYTES: usize = 255;
 
 /// The templates the records are printed from, in the order they are printed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,7 +47,7 @@ impl Templates {
     pub fn from_dir(directory: &Path) -> Result<Templates, TemplateError> {
         let read = |template: &'static str| {
             let text = std::fs::read_to_string(directory.join(template));
-            text.map(Cow::Owned).map_err(|error| TemplateError { template, cause: error.to_string() })
+            text.map(Cow::Owned).map_err(|error| TemplateError::new(template, error))
         };
         Ok(Templates {
             discovery: read("discovery.zone.in")?,
@@ -63,8 +62,15 @@ impl Templates {
 #[derive(Debug, thiserror::Error)]
 #[error("template {template}: {cause}")]
 pub struct TemplateError {
-    template: &'static str,
+    template: String,
     cause: String,
+}
+
+impl TemplateError {
+    /// What is wrong with a template, on one line.
+    pub(super) fn new(template: &str, cause: impl fmt::Display) -> TemplateError {
+        TemplateError { template: template.to_owned(), cause: cause.to_string().replace('\n', " ") }
+    }
 }
 
 /// Prints all records as zone text with absolute names, which needs no `$ORIGIN`.
@@ -72,15 +78,26 @@ pub struct TemplateError {
 /// # Errors
 /// [`TemplateError`] if a template is wrong; those shipped are not.
 pub fn render(records: &Records, templates: &Templates) -> Result<String, TemplateError> {
-    let variables = all_variables(records);
+    render_plan(&records.plan(), templates)
+}
+
+/// Prints a plan likewise: domain by domain, the addresses of the hosts once.
+///
+/// # Errors
+/// As [`render`].
+pub fn render_plan(plan: &Plan, templates: &Templates) -> Result<String, TemplateError> {
     let mut zone = String::new();
-    for (name, template) in [
-        ("discovery.zone.in", &templates.discovery),
-        ("address.zone.in", &templates.address),
-        ("ats.zone.in", &templates.ats),
-        ("atk.zone.in", &templates.atk),
-    ] {
-        zone.push_str(&fill_in(name, template, variables.clone())?);
+    for (index, site) in plan.sites.iter().enumerate() {
+        let variables = site_variables(plan, site);
+        zone.push_str(&fill_in("discovery.zone.in", &templates.discovery, variables.clone())?);
+        if index == 0 {
+            zone.push_str(&fill_in("address.zone.in", &templates.address, variables.clone())?);
+        }
+        zone.push_str(&fill_in("ats.zone.in", &templates.ats, variables)?);
+        for (id, record) in &site.keys {
+            let variables = key_variables(id, record, plan.key_ttl());
+            zone.push_str(&fill_in("atk.zone.in", &templates.atk, variables)?);
+        }
     }
     Ok(zone)
 }
@@ -94,60 +111,52 @@ pub fn render_key(
     record: &KeyRecord,
     templates: &Templates,
 ) -> Result<String, TemplateError> {
-    fill_in("atk.zone.in", &templates.atk, key_variables(key_id, record))
+    fill_in("atk.zone.in", &templates.atk, key_variables(key_id, record, DEFAULT_KEY_TTL))
 }
 
 /// The template filled in, ending in one line feed.
-fn fill_in(template: &'static str, text: &str, variables: Value) -> Result<String, TemplateError> {
+fn fill_in(template: &str, text: &str, variables: Value) -> Result<String, TemplateError> {
     let mut environment = Environment::empty();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
-    environment.add_filter("txt", quoted_strings);
+    environment.add_filter("txt", |text: String| quoted_strings(&text));
     let filled_in = environment.render_str(text, variables);
-    let zone =
-        filled_in.map_err(|error| TemplateError { template, cause: error.to_string().replace('\n', " ") })?;
+    let zone = filled_in.map_err(|error| TemplateError::new(template, error))?;
     Ok(format!("{}\n", zone.trim_end()))
 }
 
-fn key_variables(key_id: &KeyId, record: &KeyRecord) -> Value {
+fn key_variables(key_id: &KeyId, record: &KeyRecord, ttl: u32) -> Value {
     context! {
         domain => key_id.domain().as_str(),
         selector => key_id.selector(),
         public_key => BASE64_STANDARD.encode(record.key),
         revoked => record.revoked,
         expires => record.expires,
+        ttl => ttl,
     }
 }
 
-fn all_variables(records: &Records) -> Value {
-    let addresses = records.addresses.iter().map(|ip| ip.to_canonical());
-    let addresses: Vec<Value> = addresses
-        .map(|ip| context! { ip => ip.to_string(), kind => if ip.is_ipv4() { "A" } else { "AAAA" } })
-        .collect();
-    let key = KeyRecord { key: records.public_key, revoked: false, expires: records.expires };
-    context! {
-        target => records.target.as_str(),
-        target_in_zone => records.target.is_within(records.domain()),
-        port => records.port,
-        addresses => addresses,
-        ..key_variables(&records.key_id, &key)
-    }
-}
-
-/// A text as the quoted character-strings of one TXT record (RFC 1035 §5.1).
-fn quoted_strings(text: &str) -> String {
-    let mut quoted = String::with_capacity(text.len() + 2);
-    for part in text.as_bytes().chunks(MAX_TXT_STRING_BYTES) {
-        quoted.push_str(if quoted.is_empty() { "\"" } else { " \"" });
-        for &byte in part {
-            match byte {
-                b'"' | b'\\' => quoted.extend(['\\', char::from(byte)]),
-                b' '..=b'~' => quoted.push(char::from(byte)),
-                _ => drop(write!(quoted, "\\{byte:03}")),
-            }
+fn site_variables(plan: &Plan, site: &Site) -> Value {
+    let hosts = plan.hosts.iter().map(|host| {
+        context! {
+            target => host.name.as_str(),
+            in_zone => plan.zone_of_host(&host.name).is_some(),
+            priority => host.priority,
+            addresses => host.addresses.iter().map(address).collect::<Vec<_>>(),
         }
-        quoted.push('"');
+    });
+    context! {
+        domain => site.domain.as_str(),
+        hosts => hosts.collect::<Vec<_>>(),
+        port => plan.port,
+        srv => plan.srv,
+        ttl => plan.record_ttl(),
+        addresses => plan.senders().iter().map(address).collect::<Vec<_>>(),
     }
-    quoted
+}
+
+fn address(ip: &IpAddr) -> Value {
+    let ip = ip.to_canonical();
+    context! { ip => ip.to_string(), kind => if ip.is_ipv4() { "A" } else { "AAAA" } }
 }
 
 #[cfg(test)]

@@ -22,6 +22,10 @@ pub struct Svcb {
     pub ipv4_hints: Vec<Ipv4Addr>,
     /// IPv6 addresses to use while AAAA is being looked up.
     pub ipv6_hints: Vec<Ipv6Addr>,
+    /// `atp-capabilities` as it stands; `None` if the parameter is absent.
+    pub capabilities: Option<Vec<u8>>,
+    /// Keys that are none of the above.
+    pub other_keys: Vec<u16>,
 }
 
 /// Parameter numbers (RFC 9460 §14.3.2).
@@ -41,6 +45,11 @@ pub mod key {
     /// `atp-capabilities`, a private number: zone files must write `key65280`.
     pub const CAPABILITIES: u16 = 65280;
 }
+
+/// What a record we publish says in `alpn`.
+pub const PUBLISHED_PROTOCOLS: &str = "atp/1,h2,http/1.1";
+/// What a record we publish says in `atp-capabilities`.
+pub const CAPABILITIES_TEXT: &str = "message";
 
 /// What we offer in ALPN, best first (`docs/protocol.md` §6).
 pub const PROTOCOLS: [&[u8]; 3] = [b"h2", b"http/1.1", b"atp/1"];

@@ -26,6 +26,7 @@ mod certificates;
 mod claims;
 mod compact;
 mod disk;
+mod dns_formats;
 #[cfg(feature = "demo")]
 mod dns_records;
 mod durability;

@@ -329,7 +329,7 @@ fn keys_and_records_of_domains_that_have_none() {
     place.assert_told(
         2,
         &[
-            ("no address", &["dns", "generate", "--domain", "alice.local"], "--ip <IP>"),
+            ("no address", &["dns", "generate", "--domain", "alice.local"], "give --ip"),
             ("bad address", &["dns", "generate", "--domain", "a.b", "--ip", "1.2.3"], "'1.2.3'"),
             ("which domain", &["keys", "list"], "which domain? give --domain"),
         ],

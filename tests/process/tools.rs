@@ -12,6 +12,17 @@ pub fn available(program: &str, package: &str, what: &str) -> bool {
     is_installed(program) || skipped(what, &format!("{program} is not installed (apt-get install {package})"))
 }
 
+/// As [`available`]; where the variable `mode` is `required`, a missing program is a failure.
+///
+/// # Panics
+/// If it is missing although it is required.
+pub fn required(program: &str, package: &str, what: &str, mode: &str) -> bool {
+    let found = available(program, package, what);
+    let must = std::env::var(mode).is_ok_and(|value| value == "required");
+    assert!(found || !must, "{program} is required here: apt-get install {package}");
+    found
+}
+
 /// Whether a program that is there may do its work here: containers forbid some of it.
 pub fn works(program: &str, arguments: &[&str], what: &str) -> bool {
     let output = Command::new(program).args(arguments).output().expect("a program that is installed");

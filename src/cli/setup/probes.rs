@@ -2,6 +2,7 @@ use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 
 use serde::Serialize;
 
@@ -9,11 +10,13 @@ use super::AcmeChoice;
 use super::configuration;
 use super::site::Site;
 use crate::cli::output;
-use crate::dns_records::check::{Needs, State, check};
+use crate::dns_records::check::{NeededKey, Needs, Sources, State, check};
 use crate::env::clock::{Clock as _, SystemClock};
 use crate::env::dns::hickory::{HickoryResolver, LOOKUP_TIMEOUT};
+use crate::env::dns::zone_servers::ZoneServers;
 use crate::env::dns::{Kind, Resolver as _};
-use crate::sign::Key;
+use crate::env::rng::SystemRng;
+use crate::sign::Keyring;
 
 /// The port of plain HTTP.
 const HTTP: u16 = 80;
@@ -49,14 +52,14 @@ pub(super) enum Health {
 }
 
 /// Looks at everything that can be looked at from here, before the server runs or while it does.
-pub(super) async fn probe(site: &Site, key: &Key) -> Vec<Found> {
+pub(super) async fn probe(site: &Site, ring: &Keyring) -> Vec<Found> {
     let mut found = vec![port(site, site.port)];
     if site.acme.as_ref().is_some_and(|acme| acme.choice == AcmeChoice::Http) {
         found.push(port(site, HTTP));
     }
     found.push(clock());
     found.push(certificate(site));
-    found.extend(names(site, key).await);
+    found.extend(names(site, ring).await);
     found
 }
 
@@ -131,17 +134,19 @@ fn certificate(site: &Site) -> Found {
     }
 }
 
-async fn names(site: &Site, key: &Key) -> Vec<Found> {
+async fn names(site: &Site, ring: &Keyring) -> Vec<Found> {
     if site.domain.is_special_use() {
         return Vec::new();
     }
     let of = |about, state, detail: String| Found { about, state, detail };
-    let resolver = match site.dns_servers.as_slice() {
-        [] => HickoryResolver::system(),
-        servers => HickoryResolver::with_servers(servers, LOOKUP_TIMEOUT),
+    let random = || Arc::new(SystemRng);
+    let sources = match site.dns_servers.as_slice() {
+        [] => HickoryResolver::system().and_then(|found| Ok((found, ZoneServers::system(random())?))),
+        servers => HickoryResolver::with_servers(servers, LOOKUP_TIMEOUT)
+            .map(|found| (found, ZoneServers::found_by(servers, random()))),
     };
-    let resolver = match resolver {
-        Ok(resolver) => resolver,
+    let (resolver, servers) = match sources {
+        Ok(sources) => sources,
         Err(error) => {
             return vec![of(About::Resolver, Health::Bad, format!("{error}; see /etc/resolv.conf"))];
         }
@@ -150,24 +155,34 @@ async fn names(site: &Site, key: &Key) -> Vec<Found> {
         let detail = format!("{trouble} for {}; see /etc/resolv.conf, or give --dns-server", site.domain);
         return vec![of(About::Resolver, Health::Bad, detail)];
     }
+    let sources = Sources { resolver: &resolver, authorities: &servers, validation: &servers };
     let mut found = vec![of(About::Resolver, Health::Good, "names are looked up".into())];
-    let needs = Needs {
+    for finding in check(sources, &needs(site, ring)).await.findings {
+        let state = match finding.state {
+            State::Good | State::Note => Health::Good,
+            State::Wrong => Health::Bad,
+            State::Waiting | State::Unknown => Health::Unknown,
+        };
+        found.push(of(About::Dns, state, format!("{} {}: {}", finding.name, finding.kind, finding.text)));
+    }
+    found
+}
+
+fn needs(site: &Site, ring: &Keyring) -> Needs {
+    let active = ring.active().ok().map(|key| key.id());
+    let keys = ring.keys().map(|key| NeededKey {
+        id: key.id().clone(),
+        record: key.record(),
+        signs: Some(key.id()) == active,
+    });
+    Needs {
+        domain: site.domain.clone(),
         target: Some(site.target.clone()),
         port: site.port,
         addresses: site.addresses.clone(),
-        key_id: key.id().clone(),
-        public_key: key.public_key(),
+        keys: keys.collect(),
         now: SystemClock.now().seconds(),
-    };
-    for finding in check(&resolver, &needs).await {
-        let (state, detail) = match finding.state {
-            State::Good(text) => (Health::Good, text),
-            State::Missing(text) | State::Differs(text) => (Health::Bad, text),
-            State::Unknown(trouble) => (Health::Unknown, trouble.to_string()),
-        };
-        found.push(of(About::Dns, state, format!("{} {}: {detail}", finding.name, finding.kind)));
     }
-    found
 }
 
 /// A line each.

@@ -1,25 +1,26 @@
-use std::sync::Arc;
-
 use super::configuration;
 use super::site::Site;
 use super::step::Step;
 use crate::cli::error::CliError;
 use crate::config::private;
 use crate::daemon;
-use crate::dns_records::{Records, Templates, render};
+use crate::dns_records::formats::{self, Format};
+use crate::dns_records::{Host, Plan, Site as PlannedSite};
 use crate::env::rng::SystemRng;
+use crate::sign::Keyring;
 use crate::sign::keyring::FIRST_SELECTOR;
-use crate::sign::{Key, Keyring};
 
 /// Makes the domain's key and the operator's token, if they are not there; and the service's user their owner.
-pub(super) fn ensure(site: &Site) -> Result<(Vec<Step>, Arc<Key>), CliError> {
+pub(super) fn ensure(site: &Site) -> Result<(Vec<Step>, Keyring), CliError> {
     let config = configuration::load(&site.config)?;
     site.home.create()?;
     let mut steps = Vec::new();
     let mut ring = Keyring::open(site.domain.clone(), &site.home.domain(&site.domain).keys())?;
     let made = ring.keys().next().is_none();
-    let key = if made { ring.generate(FIRST_SELECTOR, &SystemRng)? } else { Arc::clone(ring.active()?) };
-    steps.push(Step::file(made, "signing key", &ring.key_path(key.id().selector())));
+    if made {
+        ring.generate(FIRST_SELECTOR, &SystemRng)?;
+    }
+    steps.push(Step::file(made, "signing key", &ring.key_path(ring.active()?.id().selector())));
     if config.admin.token.is_none() {
         let node = site.home.node(config.first_domain());
         let refused = |error: private::PrivateError| CliError::failed(error);
@@ -31,18 +32,19 @@ pub(super) fn ensure(site: &Site) -> Result<(Vec<Step>, Arc<Key>), CliError> {
     if let Some(owner) = &site.owner {
         owner.give(site.home.root())?;
     }
-    Ok((steps, key))
+    Ok((steps, ring))
 }
 
 /// The records to publish, as zone text.
-pub(super) fn records(site: &Site, key: &Key) -> Result<String, CliError> {
-    let records = Records {
-        target: site.target.clone(),
+pub(super) fn records(site: &Site, ring: &Keyring) -> Result<String, CliError> {
+    let keys = ring.keys().map(|key| (key.id().clone(), key.record()));
+    let plan = Plan {
+        sites: vec![PlannedSite { domain: site.domain.clone(), keys: keys.collect() }],
+        hosts: vec![Host { name: site.target.clone(), priority: 1, addresses: site.addresses.clone() }],
         port: site.port,
-        addresses: site.addresses.clone(),
-        key_id: key.id().clone(),
-        public_key: key.public_key(),
-        expires: key.expires(),
+        ttl: None,
+        srv: false,
+        zone: None,
     };
-    Ok(render(&records, &Templates::default())?)
+    Ok(formats::print(&plan, Format::Zone)?)
 }

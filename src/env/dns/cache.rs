@@ -141,8 +141,10 @@ fn bytes(outcome: &Outcome) -> usize {
                 + 2 * (svcb.mandatory.len() + svcb.present.len())
                 + 4 * svcb.ipv4_hints.len()
                 + 16 * svcb.ipv6_hints.len()
+                + svcb.capabilities.as_ref().map_or(0, Vec::len)
+                + 2 * svcb.other_keys.len()
         }
-        Record::Srv { target, .. } => target.len(),
+        Record::Srv { target, .. } | Record::Cname(target) => target.len(),
         Record::A(_) | Record::Aaaa(_) => 0,
     };
     let records = outcome.as_ref().map_or(&[][..], |answer| &answer.records);

@@ -4,7 +4,7 @@ use hickory_resolver::proto::rr::rdata::svcb::{SVCB, SvcParamValue};
 use hickory_resolver::proto::rr::{Name, RData};
 
 use super::Record;
-use crate::proto::svcb::Svcb;
+use crate::proto::svcb::{Svcb, key};
 
 /// The record with its data decoded; `None` for types ATP does not ask for.
 pub(super) fn to_record(data: &RData, owner: &Name) -> Option<Record> {
@@ -18,6 +18,7 @@ pub(super) fn to_record(data: &RData, owner: &Name) -> Option<Record> {
             port: srv.port,
             target: host(&srv.target),
         },
+        RData::CNAME(target) => Record::Cname(host(&target.0)),
         RData::SVCB(svcb) => Record::Svcb(to_svcb(svcb, owner)),
         _ => return None,
     })
@@ -31,8 +32,8 @@ fn to_svcb(record: &SVCB, owner: &Name) -> Svcb {
         false => host(&record.target_name),
     };
     let mut svcb = Svcb { priority: record.svc_priority, target, ..Svcb::default() };
-    for (key, value) in &record.svc_params {
-        svcb.present.push((*key).into());
+    for (number, value) in &record.svc_params {
+        svcb.present.push((*number).into());
         match value {
             SvcParamValue::Mandatory(keys) => {
                 svcb.mandatory = keys.0.iter().map(|key| (*key).into()).collect()
@@ -43,7 +44,11 @@ fn to_svcb(record: &SVCB, owner: &Name) -> Svcb {
             SvcParamValue::Port(port) => svcb.port = Some(*port),
             SvcParamValue::Ipv4Hint(hints) => svcb.ipv4_hints = hints.0.iter().map(|a| a.0).collect(),
             SvcParamValue::Ipv6Hint(hints) => svcb.ipv6_hints = hints.0.iter().map(|a| a.0).collect(),
-            _ => {}
+            SvcParamValue::Unknown(value) if u16::from(*number) == key::CAPABILITIES => {
+                svcb.capabilities = Some(value.0.clone());
+            }
+            SvcParamValue::NoDefaultAlpn => {}
+            _ => svcb.other_keys.push((*number).into()),
         }
     }
     svcb

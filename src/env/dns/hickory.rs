@@ -117,7 +117,9 @@ impl HickoryResolver {
             };
             secure &= self.trust_ad && reply.authentic_data;
             let before = chain.seen.len();
-            chain.advance(&reply.answers)?;
+            if kind != Kind::Cname {
+                chain.advance(&reply.answers)?;
+            }
             if let Some(records) = chain.records(&reply.answers, kind)? {
                 return Ok(Answer { secure, ..records });
             }
@@ -220,6 +222,7 @@ pub(super) fn record_type(kind: Kind) -> RecordType {
         Kind::Txt => RecordType::TXT,
         Kind::A => RecordType::A,
         Kind::Aaaa => RecordType::AAAA,
+        Kind::Cname => RecordType::CNAME,
     }
 }
 

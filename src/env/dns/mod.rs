@@ -8,6 +8,7 @@ pub mod authorities;
 pub mod cache;
 mod convert;
 mod direct;
+pub mod dnssec;
 pub mod hickory;
 pub mod layered;
 pub mod overrides;
@@ -35,6 +36,8 @@ pub enum Kind {
     A,
     /// IPv6 address.
     Aaaa,
+    /// An alias itself, which every other question follows (RFC 1034 §3.6.2).
+    Cname,
 }
 
 impl Kind {
@@ -46,6 +49,7 @@ impl Kind {
             Kind::Txt => "TXT",
             Kind::A => "A",
             Kind::Aaaa => "AAAA",
+            Kind::Cname => "CNAME",
         }
     }
 }
@@ -73,6 +77,8 @@ pub enum Record {
     A(Ipv4Addr),
     /// IPv6.
     Aaaa(Ipv6Addr),
+    /// What a name is an alias of; lower-cased without trailing dot.
+    Cname(String),
 }
 
 /// As in zone text, without quotes; bytes that are not printable ASCII are escaped, long texts cut.
@@ -90,6 +96,7 @@ impl fmt::Display for Record {
             }
             Record::A(address) => write!(f, "{address}"),
             Record::Aaaa(address) => write!(f, "{address}"),
+            Record::Cname(target) => write!(f, "{target}."),
         }
     }
 }

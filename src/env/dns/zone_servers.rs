@@ -34,8 +34,8 @@ const DNS_PORT: u16 = 53;
 #[derive(Clone)]
 pub struct ZoneServers {
     /// Resolvers that say where the name servers are.
-    resolvers: Vec<SocketAddr>,
-    asker: Asker,
+    pub(super) resolvers: Vec<SocketAddr>,
+    pub(super) asker: Asker,
 }
 
 /// A name at the end of its aliases, and the zone it is in.
@@ -72,7 +72,7 @@ impl ZoneServers {
 
     async fn look(&self, name: &str, kind: Kind) -> Result<Survey, DnsTrouble> {
         let name = queryable(name).ok_or(DnsTrouble::Unusable)?;
-        let place = self.place(name).await?;
+        let place = self.place(name, kind != Kind::Cname).await?;
         let servers = self.servers(&place.zone).await?;
         let (answers, soas) = tokio::join!(
             self.ask_all(&servers, &place.name, record_type(kind)),
@@ -96,13 +96,14 @@ impl ZoneServers {
         Ok(Survey { zone: host(&place.zone), negative_ttl, servers: told })
     }
 
-    /// Follows the aliases of a name and finds the zone of their end, walking up until an SOA record is met.
-    async fn place(&self, mut name: Name) -> Result<Place, DnsTrouble> {
+    /// Follows the aliases of a name, if wanted, and finds the zone of their end, walking up until an SOA record is met.
+    async fn place(&self, mut name: Name, follow: bool) -> Result<Place, DnsTrouble> {
         let mut seen = vec![name.clone()];
         let mut candidate = name.clone();
         for _ in 0..MAX_LABELS_UP + MAX_CNAMES {
             let said = self.resolved(&candidate, RecordType::SOA).await?;
-            if candidate == name
+            if follow
+                && candidate == name
                 && let Some(target) = alias(&said.answers, &name)
             {
                 if seen.contains(&target) || seen.len() > MAX_CNAMES {
@@ -243,7 +244,9 @@ fn judged(said: &Message, name: &Name, kind: Kind) -> Result<Answer, DnsTrouble>
         return Err(DnsTrouble::NotAuthoritative);
     }
     let mut chain = Chain::from(name.clone());
-    chain.advance(&said.answers)?;
+    if kind != Kind::Cname {
+        chain.advance(&said.answers)?;
+    }
     if let Some(answer) = chain.records(&said.answers, kind)? {
         return Ok(answer);
     }

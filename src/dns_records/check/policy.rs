@@ -1,0 +1,135 @@
+//! ATS: from where the domain's messages come.
+
+use std::net::IpAddr;
+
+use super::look::{Look, Verdict};
+use super::{Finding, Needs, Sources, State};
+use crate::dns_records::ats_name;
+use crate::dns_records::plan::{DEFAULT_TTL, quoted_strings};
+use crate::env::dns::{Answer, Kind, Record};
+use crate::proto::ats::{self, Policy, Rule, Source, VERSION, Verdict as Says};
+
+/// Also gives the policy, where it can be read.
+pub(super) async fn check(
+    sources: Sources<'_>,
+    needs: &Needs,
+    senders: &[IpAddr],
+) -> (Vec<Finding>, Option<Policy>) {
+    let look = Look::at(sources, &ats_name(&needs.domain), Kind::Txt).await;
+    let wanted = match senders {
+        [] => "v=atp1 allow=ip:<the server's address> deny=all".to_owned(),
+        senders => Policy::for_addresses(senders),
+    };
+    let add = text_line(&look.name, DEFAULT_TTL, &wanted);
+    let findings = look.judge(|answer| judge(&look, answer, senders, &add));
+    let policy = look.best().ok().and_then(|answer| ats::select(&texts(answer)).ok().flatten());
+    (findings, policy.and_then(|text| Policy::parse(&text).ok()))
+}
+
+pub(super) fn text_line(name: &str, ttl: u32, text: &str) -> String {
+    format!("{name}. {ttl} IN TXT {}", quoted_strings(text))
+}
+
+pub(super) fn texts(answer: &Answer) -> Vec<Vec<u8>> {
+    let text = |record: &Record| match record {
+        Record::Txt(text) => Some(text.clone()),
+        _ => None,
+    };
+    answer.records.iter().filter_map(text).collect()
+}
+
+/// The records that are meant to be ours: all that have our version in them, however written.
+pub(super) fn meant(look: &Look, answer: &Answer) -> Vec<String> {
+    let ours = answer.records.iter().filter(|record| match record {
+        Record::Txt(text) => is_meant(text),
+        _ => false,
+    });
+    ours.map(|record| look.line(record, answer)).collect()
+}
+
+fn is_meant(text: &[u8]) -> bool {
+    text.to_ascii_lowercase().windows(VERSION.len()).any(|window| window == VERSION.as_bytes())
+}
+
+/// The text of the one record that counts, or why none does.
+pub(super) fn own_text(look: &Look, answer: &Answer, absent: &str) -> Result<String, Verdict> {
+    let texts = texts(answer);
+    let remove = meant(look, answer);
+    match ats::select(&texts) {
+        Ok(Some(text)) => Ok(text),
+        Err(_) => Err(Verdict::wrong("two v=atp1 records, so none is believed").remove(remove)),
+        Ok(None) if texts.iter().any(|text| is_meant(text) && text.contains(&b'"')) => Err(Verdict::wrong(
+            "there are quotes inside the text: whatever wrote the record sets them itself, so write it without",
+        )
+        .remove(remove)),
+        Ok(None) if !remove.is_empty() => {
+            let text = "the text is split in the wrong place: its parts are joined without a space, and the first \
+                        word must be v=atp1";
+            Err(Verdict::wrong(text).remove(remove))
+        }
+        Ok(None) => Err(Verdict::wrong(absent)),
+    }
+}
+
+fn judge(look: &Look, answer: &Answer, senders: &[IpAddr], add: &str) -> Verdict {
+    let add = || [add.to_owned()];
+    let text = match own_text(look, answer, "there is none, so nobody need believe that a message is yours") {
+        Ok(text) => text,
+        Err(verdict) => return verdict.add(add()),
+    };
+    let remove = || meant(look, answer);
+    let policy = match Policy::parse(&text) {
+        Ok(policy) => policy,
+        Err(error) => {
+            let text = format!("{error}, so every message is refused");
+            return Verdict::wrong(text).remove(remove()).add(add());
+        }
+    };
+    for ip in senders {
+        let why = match outcome(&policy, *ip) {
+            Outcome::Says(Says::Allow) => continue,
+            Outcome::Says(Says::Deny) => format!("it denies {ip}, from where messages are sent"),
+            Outcome::Silent => format!("it says nothing about {ip}, from where messages are sent"),
+            Outcome::Elsewhere => {
+                format!("whether {ip} may send depends on other names, which not every server follows")
+            }
+        };
+        return Verdict::wrong(why).remove(remove()).add(add());
+    }
+    if allows_everybody(&policy) {
+        let why = "allow=all lets everybody send in the domain's name";
+        return Verdict::new(State::Note, why).remove(remove()).add(add());
+    }
+    Verdict::good(text)
+}
+
+/// Whether an address that nothing else is said about may send.
+fn allows_everybody(policy: &Policy) -> bool {
+    let first = policy.rules.iter().find_map(|rule| match rule {
+        Rule::Source(verdict, Source::All) => Some(*verdict),
+        _ => None,
+    });
+    first == Some(Says::Allow)
+}
+
+/// What a policy says without further look-ups.
+pub(super) enum Outcome {
+    Says(Says),
+    Silent,
+    /// A rule that needs more look-ups comes first.
+    Elsewhere,
+}
+
+pub(super) fn outcome(policy: &Policy, ip: IpAddr) -> Outcome {
+    for rule in &policy.rules {
+        match rule {
+            Rule::Source(verdict, Source::All) => return Outcome::Says(*verdict),
+            Rule::Source(verdict, Source::Ip(net)) if net.contains(&ip.to_canonical()) => {
+                return Outcome::Says(*verdict);
+            }
+            Rule::Source(_, Source::Ip(_)) => {}
+            Rule::Source(_, Source::Domain(_)) | Rule::Include(_) => return Outcome::Elsewhere,
+        }
+    }
+    if policy.redirect.is_some() { Outcome::Elsewhere } else { Outcome::Silent }
+}
