@@ -112,6 +112,7 @@ fn shown(record: &Record) -> String {
     match record {
         Record::A(address) => address.to_string(),
         Record::Aaaa(address) => address.to_string(),
+        Record::Cname(target) => target.clone(),
         Record::Txt(text) => String::from_utf8_lossy(text).into_owned(),
         Record::Srv { priority, weight, port, target } => format!("{priority} {weight} {port} {target:?}"),
         Record::Svcb(svcb) => format!("{} {:?} {:?}", svcb.priority, svcb.target, svcb.port),
