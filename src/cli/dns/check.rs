@@ -14,7 +14,7 @@ use crate::cli::output::{self, Output};
 use crate::cli::server::resolver;
 use crate::dns_records::check::{Finding, NeededKey, Needs, Sources, State, check, reach};
 use crate::env::clock::{Clock as _, SystemClock};
-use crate::env::dial::Trust;
+use crate::env::dial::{Authorities, Trust};
 use crate::env::dns::hickory::{HickoryResolver, LOOKUP_TIMEOUT};
 use crate::env::dns::zone_servers::ZoneServers;
 use crate::env::rng::SystemRng;
@@ -89,7 +89,10 @@ impl Check {
         let mut findings = checked.findings;
         if !self.records_only {
             let dial = TlsDial::new(Vec::new());
-            let trust = self.ca.clone().map_or(Trust::Roots, Trust::CaFile);
+            let trust = match &self.ca {
+                Some(file) => Trust::Authorities(Authorities::read(file).map_err(CliError::failed)?),
+                None => Trust::Roots,
+            };
             findings.extend(reach::check(&dial, &trust, domain, &checked.servers).await);
             // A server on loopback sends from there, whatever way this machine has into the world.
             if checked.servers.iter().any(|(_, ip, _)| reach::is_public(*ip)) {
