@@ -29,6 +29,7 @@ mod error;
 mod ground;
 mod keys;
 mod local;
+mod measured;
 mod outside;
 mod room;
 mod runner;
@@ -37,6 +38,7 @@ mod service;
 mod sockets;
 mod store;
 mod told;
+mod watching;
 
 pub use error::StartError;
 pub use secrets::admin_token;

@@ -124,13 +124,15 @@ impl Pipeline {
         let (nonce, from, to) = (message.nonce(), message.from(), message.to());
         tracing::debug!(%nonce, %from, %to, kind = message.kind(), "submitted");
         let started = Instant::now();
-        match admission.admit(submission, &unknown).await? {
+        let admitted = admission.admit(submission, &unknown).await?;
+        self.counters.submission.took(started.elapsed());
+        match admitted {
             Admitted::Before => {
                 self.counters.repeated.add();
                 Ok(Accepted::Before)
             }
             Admitted::Now { rows, delivered } => {
-                self.counters.accepted(delivered, !rows.is_empty());
+                self.counters.submitted(delivered, !rows.is_empty());
                 let (queued, micros) = (rows.len(), micros_since(started));
                 tracing::info!(%nonce, %from, %to, queued, micros, "accepted");
                 if let Some(handover) = self.handover.get() {
@@ -146,7 +148,9 @@ impl Pipeline {
     /// # Errors
     /// [`Fault`] as `docs/protocol.md` §7 and §9 say; then nothing was stored.
     pub async fn inbound(&self, received: Received) -> Result<Accepted, Fault> {
+        let started = Instant::now();
         let verified = self.verifier.verify(received).await;
+        self.counters.verify.took(started.elapsed());
         self.counters.verified(verified.as_ref().map_err(|fault| fault.reason));
         let verified = verified?;
         if let Some(handover) = self.handover.get() {
@@ -154,11 +158,14 @@ impl Pipeline {
         }
         let age = std::time::Duration::from_secs(self.limits.max_message_age_seconds.unsigned_abs());
         if let Some(news) = deliver::receipt::hear(&self.store, &verified).await? {
+            self.counters.receipts_heard.add_many(u64::from(news));
             return Ok(if news { Accepted::Now } else { Accepted::Before });
         }
-        match deliver::deliver(&self.store, &verified, age, self.schedule.wait_after(1)).await? {
+        let delivered = deliver::deliver(&self.store, &verified, age, self.schedule.wait_after(1)).await?;
+        self.counters.transfer.took(started.elapsed());
+        match delivered {
             Delivered::Now { receipt } => {
-                self.counters.accepted(1, false);
+                self.counters.taken_over();
                 self.hand_over(receipt);
                 Ok(Accepted::Now)
             }
@@ -183,6 +190,7 @@ impl Pipeline {
             Err(failure) => (Outcome::Failed(failure), None),
         };
         let contact = outcome.contact();
+        self.counters.attempt.took(started.elapsed());
         let settlement = self.settlement(&row, message.as_ref(), outcome, micros_since(started));
         let attempted = self.settle(&row, contact, settlement).await;
         self.counters.attempts_ended.add();
@@ -301,6 +309,7 @@ impl Pipeline {
         let started = Instant::now();
         let signed = signer.sign(unsigned, form, self.env.clock.now())?;
         let (bytes, micros) = (signed.bytes().len(), micros_since(started));
+        self.counters.sign.took_micros(micros);
         tracing::debug!(nonce = %row.nonce, key = %signed.key_id(), form = form.as_str(), bytes, micros, "signed");
         Ok(signed)
     }

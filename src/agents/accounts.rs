@@ -12,7 +12,7 @@ use crate::error::Fault;
 use crate::proto::address::{Address, Domain, OPERATOR_MAILBOXES};
 use crate::proto::status::Reason;
 use crate::secret::Secret;
-use crate::spool::contract::tokens::Proof;
+use crate::spool::contract::tokens::{Holder, Proof};
 use crate::spool::contract::{Registration, Removal, Store};
 use crate::spool::entry::tokens::TokenHash;
 
@@ -131,9 +131,32 @@ impl Accounts {
         tokens.ok_or_else(credential::wrong)
     }
 
+    /// Gives an agent another password without the old one, at the operator's word; all of its tokens end, and whatever
+    /// was held by either.
+    ///
+    /// # Errors
+    /// As [`Passwords::hash`]; [`Reason::UnknownAgent`] if there is none, or it is the operator's own mailbox.
+    pub async fn reset_password(&self, address: &Address, new: &Secret) -> Result<(), Fault> {
+        let unknown = || Fault::new(Reason::UnknownAgent, "There is no such agent here.");
+        let account = self.store.account(address.clone()).await?.ok_or_else(unknown)?;
+        let old = account.password_hash.ok_or_else(unknown)?;
+        let hash = self.passwords.hash(new).await?;
+        let holder =
+            Holder { agent: address.clone(), mailbox: account.mailbox, proof: Proof::Password(old.into()) };
+        let changed = self.store.change_password(holder, hash, true, self.env.clock.now()).await?;
+        let meanwhile =
+            || Fault::new(Reason::Conflict, "The password was changed at this moment; try again.");
+        changed.map(|_| ()).ok_or_else(meanwhile)
+    }
+
     /// Gives memory back that has not been needed for a while. To be called now and then.
     pub fn release_memory(&self) {
         self.passwords.release_memory();
+    }
+
+    /// How many requests wait until their password can be checked.
+    pub fn checks_waiting(&self) -> usize {
+        self.passwords.waiting()
     }
 
     /// Every agent, in order of their addresses, at most 100,000.

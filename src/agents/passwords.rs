@@ -142,6 +142,11 @@ impl Passwords {
         self.hasher.release();
     }
 
+    /// How many requests wait for their turn.
+    pub fn waiting(&self) -> usize {
+        MAX_WAITING.saturating_sub(self.queue.available_permits())
+    }
+
     async fn turn(&self) -> Result<OwnedSemaphorePermit, Fault> {
         let busy =
             || Fault::new(Reason::RateLimited, "Too many logins at this moment; try again.").after(MAX_WAIT);

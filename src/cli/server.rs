@@ -62,6 +62,9 @@ pub(super) struct Start {
     dns_server: Vec<SocketAddr>,
     #[command(flatten)]
     admin: AdminOptions,
+    /// Serve metrics and the operator's calls over plain HTTP there, such as 127.0.0.1:7480 [default: nowhere]
+    #[arg(long, env = "ATP_ADMIN_LISTEN", value_name = "IP:PORT")]
+    admin_listen: Option<SocketAddr>,
     /// How much to log: error, warn, info, debug or trace [default: info]
     #[arg(long, env = "ATP_LOG_LEVEL", value_name = "LEVEL")]
     log_level: Option<LogLevel>,
@@ -122,6 +125,7 @@ impl Start {
             dns_overrides: self.dns_override.clone(),
             dns_servers: self.dns_server.clone(),
             admin_token: self.admin.admin_token.clone(),
+            admin_listen: self.admin_listen,
             log_level: self.log_level,
             log_format: self.log_format,
         }

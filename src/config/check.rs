@@ -62,7 +62,7 @@ pub(super) fn check(file: File, over: Overrides, path: Option<&Path>) -> Result<
         extra_roots: over.extra_roots.or(file.tls.extra_roots),
         destinations: tls::destinations(file.tls.destination, &origin)?,
         acme: acme::acme(file.acme, &domains, &origin)?,
-        admin: admin::admin(file.admin, over.admin_token, &origin)?,
+        admin: admin::admin(file.admin, over.admin_token, over.admin_listen, &origin)?,
         domains,
         log: Log {
             level: origin.or_given("log.level", over.log_level, &file.log.level)?,

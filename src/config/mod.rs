@@ -46,6 +46,8 @@ pub struct Overrides {
     pub dns_servers: Vec<SocketAddr>,
     /// `--admin-token`
     pub admin_token: Option<Secret>,
+    /// `admin.listen`
+    pub admin_listen: Option<SocketAddr>,
     /// `--log-level`
     pub log_level: Option<checked::LogLevel>,
     /// `--log-format`

@@ -3,16 +3,17 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
 
+use arc_swap::ArcSwapOption;
 use tokio::time::Instant;
 
 use super::keys;
 use crate::agents::Accounts;
 use crate::agents::passwords::{Cost, Passwords};
 use crate::config::Config;
-use crate::counters::Counters;
 use crate::discover::Discovery;
 use crate::env::Env;
 use crate::env::local::LocalDirectory;
+use crate::env::machine::LinuxMachine;
 use crate::env::peers::Peers;
 use crate::mailbox::seats::Seats;
 use crate::mailbox::webhook;
@@ -40,11 +41,14 @@ pub(super) struct Parts<'a> {
     pub(super) readiness: Readiness,
     pub(super) webhooks: webhook::Webhooks,
     pub(super) certificates: Arc<Certificates>,
+    pub(super) machine: Arc<LinuxMachine>,
 }
 
 pub(super) fn app(config: &Config, parts: Parts<'_>) -> App {
-    let Parts { env, store, peers, local, keys, admin_token, readiness, webhooks, certificates } = parts;
-    let counters = Arc::new(Counters::default());
+    let Parts { env, store, peers, local, keys, admin_token, readiness, webhooks, certificates, machine } =
+        parts;
+    let (counters, gauges) = (Arc::clone(&readiness.counters), Arc::clone(&readiness.gauges));
+    let started_at = env.clock.now();
     let max_age = config.verify.max_message_age;
     let settings = VerifySettings {
         max_message_age: max_age,
@@ -79,10 +83,16 @@ pub(super) fn app(config: &Config, parts: Parts<'_>) -> App {
         accounts: Accounts::new(store, passwords, env),
         webhooks,
         counters,
+        gauges,
+        machine,
+        sampled: ArcSwapOption::empty(),
         admin_token,
+        read_token: config.admin.read_token.clone(),
+        admin_remote: config.admin.remote,
         registration: config.registration,
         max_transfer_bytes: config.server.max_message_bytes,
         started: Instant::now(),
+        started_at,
         readiness,
         seats: Seats::default(),
         certificates,

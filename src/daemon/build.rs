@@ -9,7 +9,7 @@ use tracing::Instrument;
 use super::ground::Ground;
 use super::{
     Daemon, Sockets, StartError, acme, app, certificates, chores, keys, local, outside, room, runner,
-    secrets, service, store, told,
+    secrets, service, store, told, watching,
 };
 use crate::config::Config;
 use crate::config::home::{Home, NodeDir};
@@ -24,8 +24,21 @@ pub(super) async fn assemble(config: &Config, home: &Home, sockets: Sockets) -> 
 }
 
 async fn build(config: &Config, home: &Home, ground: Ground) -> Result<Daemon, StartError> {
-    let Ground { node, store, ballast, mut guard, listener, local, outside, controls, acme_http } = ground;
-    let outside::Outside { env, peers, witness } = outside;
+    let Ground {
+        node,
+        store,
+        ballast,
+        mut guard,
+        listener,
+        local,
+        outside,
+        controls,
+        acme_http,
+        admin_socket,
+        counters,
+        machine,
+    } = ground;
+    let outside::Outside { env, peers, witness, has_resolver } = outside;
     let store::Opened { store, committer, health: store_health, pulse: committer_pulse } = store;
     let certificates = certificates::open(config, home, &node, &env)?;
     let tls = certificates.server_config()?;
@@ -40,10 +53,15 @@ async fn build(config: &Config, home: &Home, ground: Ground) -> Result<Daemon, S
         shortage: shortage_seen,
         ballast,
         stopping: stopping.clone(),
+        counters: Arc::clone(&counters),
+        gauges: Arc::default(),
+        clock: Arc::clone(&env.clock),
+        has_resolver: watching::has_resolver(config, has_resolver),
     };
-    let networks = config.webhooks.allow_networks.clone();
+    watching::feed(&readiness.gauges, &certificates, config, home);
+    let networks = webhook::guard::Guard::new(config.webhooks.allow_networks.clone());
     let (webhooks, pusher) =
-        webhook::Webhooks::new(Arc::clone(&store), env.clone(), webhook::guard::Guard::new(networks));
+        webhook::Webhooks::new(Arc::clone(&store), env.clone(), networks, Arc::clone(&counters));
     let parts = app::Parts {
         env: env.clone(),
         store,
@@ -54,6 +72,7 @@ async fn build(config: &Config, home: &Home, ground: Ground) -> Result<Daemon, S
         readiness,
         webhooks,
         certificates: Arc::clone(&certificates),
+        machine,
     };
     let app = Arc::new(app::app(config, parts));
     app.pipeline.discovery.policies().commit(Policies::prepare(&config.destinations)?);
@@ -71,7 +90,9 @@ async fn build(config: &Config, home: &Home, ground: Ground) -> Result<Daemon, S
         serving.spawn(operator.in_current_span());
     }
     let public = routes::public(Arc::clone(&app));
-    serving.spawn(listen::serve(listener, tls, public, stopping).in_current_span());
+    watching::serve(config, admin_socket, &app, &mut serving, &stopping)?;
+    let served = listen::serve(listener, tls, public, counters, stopping);
+    serving.spawn(served.in_current_span());
     let mut chores = chores::start(&app, &env, keys, &neighbours);
     chores.spawn(certificates::watch(certificates, neighbours.clone()).in_current_span());
     chores.spawn(room::watch(guard, shortage).in_current_span());

@@ -9,6 +9,7 @@ use super::{Sockets, StartError, outside, room, store};
 use crate::config::home::{Home, NodeDir};
 use crate::config::runtime::{self, RuntimeDir};
 use crate::config::{Config, checked};
+use crate::counters::Counters;
 use crate::env::ballast::Ballast;
 use crate::env::local::LocalDirectory;
 use crate::env::machine::LinuxMachine;
@@ -29,6 +30,10 @@ pub(super) struct Ground {
     pub(super) controls: Vec<ControlSocket>,
     /// Where challenges of an authority are answered. `None`: we open it ourselves, if it is wanted.
     pub(super) acme_http: Option<std::net::TcpListener>,
+    /// Where the operator calls over HTTP. `None`: we open it ourselves, if it is wanted.
+    pub(super) admin_socket: Option<std::net::TcpListener>,
+    pub(super) counters: Arc<Counters>,
+    pub(super) machine: Arc<LinuxMachine>,
 }
 
 impl Ground {
@@ -44,21 +49,35 @@ impl Ground {
         let node = home.node(config.first_domain());
         // The store's lock comes first: what follows must not disturb a server that is running.
         let ballast = Arc::new(Ballast::new(node.ballast()));
-        let store =
-            store::open(&node.store(), Arc::clone(&ballast), room::mailboxes(&config.mailbox)).await?;
+        let (counters, limits) = (Arc::new(Counters::default()), room::mailboxes(&config.mailbox));
+        let store = store::open(&node.store(), Arc::clone(&ballast), limits, &counters).await?;
         node.announce(config.domains())?;
         let listener = sockets.public(config)?;
         let is_http = |acme: &checked::Acme| matches!(acme.challenge, checked::Challenge::Http(_));
         let acme_http =
             config.acme.as_ref().filter(|acme| is_http(acme)).and_then(|_| sockets.acme_http.take());
+        let admin_socket = config.admin.listen.and_then(|_| sockets.admin.take());
         sockets.tell_unserved();
         let local = LocalDirectory::new(home.root());
-        let outside = outside::Outside::new(config, &local)?;
+        let outside = outside::Outside::new(config, &local, &counters)?;
         let machine = Arc::new(LinuxMachine::new(node.store()));
-        let guard = Guard::new(room::limits(&config.guard), machine, Arc::clone(&ballast));
+        let guard = Guard::new(room::limits(&config.guard), machine.clone(), Arc::clone(&ballast));
         // Before keys are made: a path too long for a socket is found out here.
         let controls = controls(config, &node)?;
-        Ok(Ground { node, store, ballast, guard, listener, local, outside, controls, acme_http })
+        Ok(Ground {
+            node,
+            store,
+            ballast,
+            guard,
+            listener,
+            local,
+            outside,
+            controls,
+            acme_http,
+            admin_socket,
+            counters,
+            machine,
+        })
     }
 }
 

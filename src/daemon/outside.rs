@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use super::StartError;
+use super::measured::Measured;
 use crate::config::Config;
+use crate::counters::Counters;
 use crate::env::Env;
 use crate::env::clock::SystemClock;
 use crate::env::dns::Resolver;
@@ -23,15 +25,23 @@ pub(super) struct Outside {
     pub(super) env: Env,
     pub(super) peers: Peers,
     pub(super) witness: Witness,
+    /// Whether there is a resolver to ask.
+    pub(super) has_resolver: bool,
 }
 
 impl Outside {
-    pub(super) fn new(config: &Config, local: &LocalDirectory) -> Result<Outside, StartError> {
+    pub(super) fn new(
+        config: &Config,
+        local: &LocalDirectory,
+        counters: &Arc<Counters>,
+    ) -> Result<Outside, StartError> {
         let overrides = config.dns.overrides.as_deref().map(Overrides::load).transpose()?.unwrap_or_default();
         let peers = config.dns.peers.as_deref().map(Peers::load).transpose()?.unwrap_or_default();
         let roots = config.extra_roots.as_deref().map(read_roots).transpose()?.unwrap_or_default();
         let explicit = !config.dns.servers.is_empty();
-        let dns = resolver(config).map(CachedResolver::new);
+        let counted = |resolver| CachedResolver::new(Measured::new(resolver, Arc::clone(counters)));
+        let dns = resolver(config).map(counted);
+        let has_resolver = dns.is_some();
         let names = LayeredResolver::new(overrides.clone(), Some(local.clone()), dns, explicit);
         let names: Arc<dyn Resolver> = Arc::new(names);
         let witness = Witness {
@@ -43,10 +53,10 @@ impl Outside {
         let env = Env {
             clock: Arc::new(SystemClock),
             dns: names,
-            dial: Arc::new(TlsDial::new(roots)),
+            dial: Arc::new(Measured::new(TlsDial::new(roots), Arc::clone(counters))),
             rng: Arc::new(SystemRng),
         };
-        Ok(Outside { env, peers, witness })
+        Ok(Outside { env, peers, witness, has_resolver })
     }
 }
 

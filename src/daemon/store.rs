@@ -10,7 +10,9 @@ use tokio::time::Instant;
 use tracing::{Instrument, Span};
 
 use super::StartError;
+use super::measured::Measured;
 use crate::config::private;
+use crate::counters::Counters;
 use crate::env::backoff::Backoff;
 use crate::env::ballast::{Ballast, BallastedDisk};
 use crate::env::disk::DiskError;
@@ -73,13 +75,14 @@ pub(super) async fn open(
     directory: &Path,
     ballast: Arc<Ballast>,
     limits: MailboxLimits,
+    counters: &Arc<Counters>,
 ) -> Result<Opened, StartError> {
     private::create_dir(directory)?;
     let disk = open_disk(directory, &ballast).await?;
     if let Err(error) = compact::remove_leftover(directory) {
         tracing::warn!(store = %directory.display(), %error, "what an interrupted rewriting has left cannot be removed");
     }
-    let disk = Arc::new(BallastedDisk::new(disk, ballast));
+    let disk = Arc::new(Measured::new(BallastedDisk::new(disk, ballast), Arc::clone(counters)));
     let identities = directory.join(IDENTITIES);
     let opening = tokio::task::spawn_blocking(move || {
         let files = LocalFiles::open(&identities)

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 /// Where the kernel says in which control group we are.
@@ -10,6 +11,9 @@ const OWN_GROUP: &str = "/proc/self/cgroup";
 const GROUPS: &str = "/sys/fs/cgroup";
 /// Most levels of control groups that are looked at.
 const MAX_GROUP_DEPTH: usize = 32;
+
+/// Most files and directories that are looked at for what the state takes.
+pub const MAX_FILES: usize = 20_000;
 
 /// A file system, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +44,14 @@ pub trait Machine: Send + Sync {
     /// # Errors
     /// If the system does not say.
     fn memory(&self) -> io::Result<u64>;
+
+    /// Bytes that the files of the state take, as far as [`MAX_FILES`] of them tell.
+    ///
+    /// # Errors
+    /// If the system does not say.
+    fn occupied(&self) -> io::Result<u64> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
 }
 
 /// This machine, as Linux tells of it.
@@ -72,6 +84,26 @@ impl Machine for LinuxMachine {
         // No such file: no control groups.
         let group = fs::read_to_string(OWN_GROUP).unwrap_or_default();
         Ok(group_limit(Path::new(GROUPS), &group).map_or(machine, |limit| limit.min(machine)))
+    }
+
+    fn occupied(&self) -> io::Result<u64> {
+        let (mut bytes, mut seen, mut directories) = (0_u64, 0, vec![self.directory.clone()]);
+        while let Some(directory) = directories.pop() {
+            for entry in fs::read_dir(&directory)? {
+                seen += 1;
+                if seen > MAX_FILES {
+                    return Ok(bytes);
+                }
+                let entry = entry?;
+                match entry.metadata() {
+                    Ok(metadata) if metadata.is_dir() => directories.push(entry.path()),
+                    Ok(metadata) => bytes = bytes.saturating_add(metadata.blocks().saturating_mul(512)),
+                    // Removed meanwhile.
+                    Err(_) => {}
+                }
+            }
+        }
+        Ok(bytes)
     }
 }
 
@@ -116,6 +148,18 @@ mod tests {
         assert!(space.free <= space.total && space.total > 0, "{space:?}");
         let (resident, memory) = (machine.resident().unwrap(), machine.memory().unwrap());
         assert!(0 < resident && resident < memory, "{resident} of {memory}");
+    }
+
+    #[test]
+    fn what_the_files_of_the_state_take_is_added_up() {
+        let state = tempfile::tempdir().unwrap();
+        let machine = LinuxMachine::new(state.path().to_owned());
+        assert_eq!(machine.occupied().unwrap(), 0);
+        fs::create_dir(state.path().join("blobs")).unwrap();
+        fs::write(state.path().join("db"), vec![1; 100_000]).unwrap();
+        fs::write(state.path().join("blobs/1"), vec![1; 50_000]).unwrap();
+        let bytes = machine.occupied().unwrap();
+        assert!((150_000..250_000).contains(&bytes), "{bytes}");
     }
 
     #[test]

@@ -39,6 +39,7 @@ pub struct Wanted {
 /// Hands messages out; if there are none, waits until one comes or comes back, on one of the `seats`. `stopping` turns
 /// true when the server is told to stop: then nobody waits any longer. `still_may` is asked before and after each wait
 /// whether the worker's credential holds, and when to ask again at the latest. Nothing is handed out if nothing came.
+/// With how many messages have become dead letters on the way.
 ///
 /// # Errors
 /// [`Reason::UnknownAgent`] if the mailbox is gone; what the store, the seats and `still_may` say.
@@ -50,21 +51,22 @@ pub async fn claim<'a>(
     seats: &Seats,
     stopping: &watch::Receiver<bool>,
     still_may: impl Fn() -> BoxFuture<'a, Result<Instant, Fault>>,
-) -> Result<Vec<Grant>, Fault> {
+) -> Result<(Vec<Grant>, u64), Fault> {
     let gone = || Fault::new(Reason::UnknownAgent, "There is no such agent here.");
     let deadline = Instant::now() + wanted.wait;
     let account = store.account(owner.clone()).await?.ok_or_else(gone)?;
     // From before the first look on, so that nothing comes unnoticed between two looks.
     let mut arrivals = store.arrivals().watch(account.mailbox);
-    let (mut stopping, mut seat) = (stopping.clone(), None);
+    let (mut stopping, mut seat, mut dead) = (stopping.clone(), None, 0);
     loop {
         let claims = new_claims(env, wanted);
         let claimed = store.claim(owner.clone(), claims).await?.ok_or_else(gone)?;
+        dead += claimed.dead.len() as u64;
         for cursor in &claimed.dead {
             tracing::info!(agent = %owner, cursor, "a message came back too often and is a dead letter now");
         }
         if !claimed.grants.is_empty() {
-            return Ok(claimed.grants);
+            return Ok((claimed.grants, dead));
         }
         let now = env.clock.now();
         if claimed.next.is_some_and(|next| next <= now) {
@@ -72,7 +74,7 @@ pub async fn claim<'a>(
             continue;
         }
         if Instant::now() >= deadline {
-            return Ok(Vec::new());
+            return Ok((Vec::new(), dead));
         }
         if seat.is_none() {
             seat = Some(seats.take(account.mailbox)?);
@@ -81,7 +83,7 @@ pub async fn claim<'a>(
         let until = next.min(still_may().await?);
         tokio::select! {
             biased;
-            _ = stopping.wait_for(|stopping| *stopping) => return Ok(Vec::new()),
+            _ = stopping.wait_for(|stopping| *stopping) => return Ok((Vec::new(), dead)),
             // Either way it is time to look again.
             _ = timeout_at(until, arrivals.changed()) => {}
         }

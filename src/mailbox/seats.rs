@@ -50,8 +50,8 @@ impl Seats {
         Ok(Seat { seats: self.clone(), mailbox })
     }
 
-    #[cfg(test)]
-    fn taken(&self) -> usize {
+    /// How many wait at present.
+    pub fn taken(&self) -> usize {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).in_all
     }
 }

@@ -33,13 +33,20 @@ impl Pipeline {
         let (ending, via) = match outcome {
             Outcome::Delivered(via) => (Ending::Delivered, via),
             Outcome::Inferred(via) => (Ending::DeliveredInferred, via),
-            Outcome::Unwanted(via) => return receipt::unwanted(row, via, now),
+            Outcome::Unwanted(via) => {
+                self.counters.receipts_dropped.add();
+                return receipt::unwanted(row, via, now);
+            }
             Outcome::Failed(failure) => return self.failed(row, message, failure, now),
         };
-        if !receipt::is_one(row) {
-            self.counters.transferred.add();
-        }
         let inferred = ending == Ending::DeliveredInferred;
+        if receipt::is_one(row) {
+            self.counters.receipts_sent.add();
+        } else {
+            self.counters.transferred.add();
+            self.counters.inferred.add_many(u64::from(inferred));
+            self.counters.delivery.took(now.since(row.accepted.wall));
+        }
         tracing::info!(
             nonce = %row.nonce, to = %row.recipient, attempt = row.attempt(), micros, inferred, remote = via.remote, tls = via.tls, "transferred"
         );
@@ -65,6 +72,7 @@ impl Pipeline {
             Again::Later(_) => false,
         };
         if (over || left.is_zero()) && receipt::is_one(row) {
+            self.counters.receipts_dropped.add();
             Settlement::Dropped { step }
         } else if over {
             self.bounced(row, message, step)
@@ -113,6 +121,7 @@ impl Pipeline {
     }
 
     fn bounced(&self, row: &Row, message: Option<&Message>, step: Step) -> Settlement {
+        self.counters.failed.add();
         self.count_bounce(row, &step);
         let failed = failed(row, row.attempt(), message, &step);
         let bounce = bounce::bounce(&*self.env.rng, self.env.clock.now(), &failed);

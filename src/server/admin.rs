@@ -71,10 +71,7 @@ pub async fn remove_agent(
     Query(parameters): Query<Parameters>,
     address: Result<Path<String>, PathRejection>,
 ) -> Answer {
-    let malformed = |text: String| Fault::new(Reason::NameMalformed, text);
-    let Path(address) = address.map_err(|_| malformed("The path is not UTF-8.".into()))?;
-    let address =
-        Address::parse(&address).map_err(|error| malformed(format!("This is no address: {error}.")))?;
+    let address = self::address(address)?;
     let release = parameters.get("release").is_some_and(|value| value == "true");
     let status = match app.accounts.remove(&address, release).await? {
         Removal::Released => "released",
@@ -82,4 +79,14 @@ pub async fn remove_agent(
     };
     tracing::info!(agent = %address, release, status, "removed");
     json_answer(StatusCode::OK, json!({ "status": status, "agent_id": address.to_string() }))
+}
+
+/// The agent that a path names.
+///
+/// # Errors
+/// [`Reason::NameMalformed`] for what is no address.
+pub(super) fn address(address: Result<Path<String>, PathRejection>) -> Result<Address, Fault> {
+    let malformed = |text: String| Fault::new(Reason::NameMalformed, text);
+    let Path(address) = address.map_err(|_| malformed("The path is not UTF-8.".into()))?;
+    Address::parse(&address).map_err(|error| malformed(format!("This is no address: {error}.")))
 }

@@ -38,7 +38,7 @@ pub(super) async fn identify(stream: &UnixStream, owner: u32, group: Option<u32>
         tracing::warn!(uid, name, "refused a caller on the control socket");
         return None;
     }
-    Some(Operator { uid, name: name.map(Arc::from) })
+    Some(Operator::User { uid, name: name.map(Arc::from) })
 }
 
 fn may_call(uid: u32, owner: u32, is_member: bool) -> bool {

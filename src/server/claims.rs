@@ -65,7 +65,9 @@ pub async fn claim(
     let (store, env, stopping) = (&*app.pipeline.store, &app.pipeline.env, &app.readiness.stopping);
     let still_may = || -> BoxFuture<'_, Result<Instant, Fault>> { Box::pin(worker.still_may()) };
     let agent = worker.owner().clone();
-    let grants = claims::claim(store, env, &agent, wanted, &app.seats, stopping, still_may).await?;
+    let (grants, dead) = claims::claim(store, env, &agent, wanted, &app.seats, stopping, still_may).await?;
+    app.counters.claimed.add_many(grants.len() as u64);
+    app.counters.dead.add_many(dead);
     tracing::debug!(%agent, messages = grants.len(), "claimed");
     // Megabytes of JSON: nothing for a thread that others wait for.
     let answer = tokio::task::spawn_blocking(move || Claims::of(&grants, &agent));
@@ -155,7 +157,9 @@ pub async fn nack(
     let nack = NewNack { claim, delay, reason, now };
     let back = app.pipeline.store.nack(agent.clone(), nack).await??;
     tracing::debug!(%agent, cursor = claim.cursor, returns = back.returns, "given back");
+    app.counters.returned.add();
     if back.due.is_none() {
+        app.counters.dead.add();
         let cursor = claim.cursor;
         tracing::info!(%agent, cursor, "a message came back too often and is a dead letter now");
     }
@@ -246,6 +250,7 @@ async fn acknowledge(app: &App, agent: Address, holder: Holder, mut members: Mem
     let new = NewAck { holder, outcome, payload, receipt, now: app.pipeline.env.clock.now() };
     let mut acked = app.pipeline.store.ack(agent.clone(), new).await??;
     app.pipeline.hand_over(acked.receipt.take());
+    app.counters.acknowledged.add_many(u64::from(acked.until.is_none()));
     tracing::debug!(%agent, cursor = holder.cursor(), outcome = outcome.as_str(), "acknowledged");
     told(Acknowledged::of(holder.cursor(), &acked)?)
 }

@@ -23,6 +23,7 @@ use tower::Service;
 use tracing::{Instrument, Span};
 
 use super::state::{Cut, Ends};
+use crate::counters::Counters;
 use crate::env::clock::micros_since;
 use crate::env::tls::Negotiated;
 
@@ -52,6 +53,7 @@ pub(super) async fn serve(
     peer: SocketAddr,
     acceptor: TlsAcceptor,
     router: Router,
+    counters: &Counters,
     mut stop: watch::Receiver<bool>,
 ) -> Result<(), String> {
     let ends = Ends { peer, local: stream.local_addr().map_err(|error| error.to_string())? };
@@ -66,9 +68,11 @@ pub(super) async fn serve(
         // Nothing has been asked yet, so nothing is lost.
         () = stopped => return Err("stopped during the handshake".into()),
         stream = timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)) => stream
-            .map_err(|_| "TLS: no handshake in time".to_owned())?
-            .map_err(|error| format!("TLS: {error}"))?,
+            .map_err(|_| "TLS: no handshake in time".to_owned())
+            .and_then(|stream| stream.map_err(|error| format!("TLS: {error}")))
+            .inspect_err(|_| counters.handshakes_failed.add())?,
     };
+    counters.handshake.took(started.elapsed());
     let Negotiated { version, group, alpn } = Negotiated::of(stream.get_ref().1);
     tracing::debug!(%peer, tls = version, group, alpn, micros = micros_since(started), "connection");
     requests(stream, ends, router, stop, first_by).await

@@ -15,6 +15,7 @@ use tokio_rustls::TlsAcceptor;
 use tracing::Instrument;
 
 use super::connection;
+use crate::counters::Counters;
 
 /// Connections open at once; more wait in the kernel.
 const MAX_CONNECTIONS: usize = 4096;
@@ -47,6 +48,7 @@ pub async fn serve(
     listener: TcpListener,
     tls: Arc<ServerConfig>,
     router: Router,
+    counters: Arc<Counters>,
     mut stop: watch::Receiver<bool>,
 ) {
     let acceptor = TlsAcceptor::from(tls);
@@ -59,8 +61,11 @@ pub async fn serve(
             accepted = listener.accept(), if connections.len() < MAX_CONNECTIONS => match accepted {
                 Ok((stream, peer)) => {
                     let (acceptor, router, stop) = (acceptor.clone(), router.clone(), stop.clone());
+                    let counters = Arc::clone(&counters);
                     let serve = async move {
-                        if let Err(reason) = connection::serve(stream, peer, acceptor, router, stop).await {
+                        let (_open, served) = (counters.connections_open.raise(), &counters);
+                        served.connections.add();
+                        if let Err(reason) = connection::serve(stream, peer, acceptor, router, served, stop).await {
                             tracing::debug!(%peer, reason, "a connection ended");
                         }
                     };

@@ -52,6 +52,14 @@ pub async fn post(
     headers: HeaderMap,
     request: Body,
 ) -> Answer {
+    let answer = take(&app, ends, headers, request).await;
+    if let Err(refusal) = &answer {
+        app.counters.refused(refusal.0.reason);
+    }
+    answer
+}
+
+async fn take(app: &Arc<App>, ends: Option<Extension<Ends>>, headers: HeaderMap, request: Body) -> Answer {
     if let Err(fault) = app.readiness.check() {
         app.counters.refused_unread.add();
         return Err(fault.into());

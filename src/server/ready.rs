@@ -1,4 +1,4 @@
-//! `GET ready`: whether messages are taken in, and why not (`docs/protocol.md` §7).
+//! `GET ready`: whether messages are taken in and all is well otherwise, and why not (`docs/protocol.md` §7).
 
 use std::sync::Arc;
 
@@ -12,13 +12,18 @@ use utoipa::ToSchema;
 
 use super::answer::{json_answer, retry_later};
 use super::state::App;
+use crate::counters::{Counters, Gauges};
 use crate::env::ballast::Ballast;
+use crate::env::clock::Clock;
 use crate::error::Fault;
 use crate::guard::Shortage;
 use crate::proto::status::Reason;
 use crate::spool::contract::StoreError;
 
-/// What decides whether messages are taken in.
+/// Questions in a row that the resolver leaves without an answer before DNS is said to be unusable.
+const DNS_PATIENCE: u64 = 10;
+
+/// What decides whether messages are taken in, and whether all is well otherwise.
 pub struct Readiness {
     /// Why nothing can be stored at present. `None`: the store works.
     pub store: watch::Receiver<Option<StoreError>>,
@@ -28,6 +33,69 @@ pub struct Readiness {
     pub ballast: Arc<Ballast>,
     /// True once the daemon takes no new work.
     pub stopping: watch::Receiver<bool>,
+    /// How DNS has answered.
+    pub counters: Arc<Counters>,
+    /// How long the certificates last.
+    pub gauges: Arc<Gauges>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Whether there is a resolver to ask. `None`: none is needed.
+    pub has_resolver: Option<bool>,
+}
+
+/// Why a server is not ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trouble {
+    /// The daemon is told to stop.
+    Stopping,
+    /// The disk fails.
+    StoreFailed,
+    /// Too little disk is free.
+    Disk,
+    /// Too much memory is used.
+    Memory,
+    /// No name can be looked up.
+    Dns,
+    /// A certificate that peers should trust has expired.
+    Certificate,
+}
+
+impl Trouble {
+    /// Each, those that refuse messages first.
+    pub const ALL: [Trouble; 6] = [
+        Trouble::Stopping,
+        Trouble::StoreFailed,
+        Trouble::Disk,
+        Trouble::Memory,
+        Trouble::Dns,
+        Trouble::Certificate,
+    ];
+
+    /// In a few fixed words.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Trouble::Stopping => "stopping",
+            Trouble::StoreFailed => "store failed",
+            Trouble::Disk => "disk guard",
+            Trouble::Memory => "memory guard",
+            Trouble::Dns => "dns unusable",
+            Trouble::Certificate => "certificate expired",
+        }
+    }
+
+    /// As a refusal. Nobody is refused for the last two: what can be done without is done.
+    fn fault(self) -> Fault {
+        match self {
+            Trouble::Stopping => {
+                Fault::new(Reason::ShuttingDown, "The server is shutting down; please try again.")
+            }
+            Trouble::StoreFailed => StoreError::Failed(String::new()).into(),
+            Trouble::Disk => Shortage::Disk.into(),
+            Trouble::Memory => Shortage::Memory.into(),
+            Trouble::Dns => Fault::new(Reason::DnsTrouble, "The server cannot look up names at present."),
+            Trouble::Certificate => Fault::new(Reason::TlsTrouble, "The server's certificate has expired."),
+        }
+    }
 }
 
 impl Readiness {
@@ -37,21 +105,42 @@ impl Readiness {
     /// # Errors
     /// [`Reason::NoSpace`] while the store has failed or a guard says so.
     pub fn check(&self) -> Result<(), Fault> {
-        self.trouble().map_or(Ok(()), |(_, fault)| Err(fault))
-    }
-
-    /// Why no messages are taken in, as one sentence. `None`: they are.
-    pub fn trouble_for_people(&self) -> Option<String> {
-        self.trouble().map(|(_, fault)| fault.public.to_string())
-    }
-
-    /// In a few fixed words, and as a refusal. `None`: there is none.
-    fn trouble(&self) -> Option<(String, Fault)> {
         if let Some(error) = &*self.store.borrow() {
-            return Some(("store failed".into(), error.clone().into()));
+            return Err(error.clone().into());
         }
-        let given_up = self.ballast.is_given_up().then_some(Shortage::Disk);
-        given_up.or(*self.shortage.borrow()).map(|shortage| (shortage.to_string(), shortage.into()))
+        self.shortage().map_or(Ok(()), |shortage| Err(shortage.into()))
+    }
+
+    /// Everything that is wrong now, in the order of [`Trouble::ALL`].
+    pub fn troubles(&self) -> Vec<Trouble> {
+        let shortage = self.shortage();
+        let is = |trouble: &Trouble| match trouble {
+            Trouble::Stopping => *self.stopping.borrow(),
+            Trouble::StoreFailed => self.store.borrow().is_some(),
+            Trouble::Disk => shortage == Some(Shortage::Disk),
+            Trouble::Memory => shortage == Some(Shortage::Memory),
+            Trouble::Dns => self.has_resolver.is_some_and(|has| !has || self.dns_is_silent()),
+            Trouble::Certificate => self.has_expired_certificate(),
+        };
+        Trouble::ALL.into_iter().filter(is).collect()
+    }
+
+    /// Why no messages are taken in, as one sentence, whether or not the server stops. `None`: they are.
+    pub fn trouble_for_people(&self) -> Option<String> {
+        self.check().err().map(|fault| fault.public.to_string())
+    }
+
+    fn shortage(&self) -> Option<Shortage> {
+        self.ballast.is_given_up().then_some(Shortage::Disk).or(*self.shortage.borrow())
+    }
+
+    fn dns_is_silent(&self) -> bool {
+        self.counters.dns_unanswered() >= DNS_PATIENCE
+    }
+
+    fn has_expired_certificate(&self) -> bool {
+        let now = self.clock.now();
+        self.gauges.certificates().iter().any(|certificate| !certificate.is_own && certificate.expires <= now)
     }
 }
 
@@ -69,28 +158,29 @@ struct Ready {
 struct NotReady {
     #[schema(example = "not_ready")]
     status: String,
-    /// In a few fixed words.
+    /// The first of the reasons, in a few fixed words.
     reason: String,
+    /// All of them.
+    reasons: Vec<String>,
     /// One sentence for people.
     error: String,
     /// A basic and an enhanced code (RFC 3463).
     error_code: String,
 }
 
-/// Whether messages are taken in.
+/// Whether messages are taken in and all is well otherwise.
 #[utoipa::path(get, path = "/ready", tag = "server",
     responses((status = 200, body = Ready), (status = 503, description = "They are not.", body = NotReady)))]
 pub async fn ready(State(app): State<Arc<App>>) -> Response {
-    let stopping = app.readiness.stopping.borrow().then(|| {
-        let text = "The server is shutting down; please try again.";
-        ("stopping".to_owned(), Fault::new(Reason::ShuttingDown, text))
-    });
-    let Some((reason, fault)) = stopping.or_else(|| app.readiness.trouble()) else {
+    let troubles = app.readiness.troubles();
+    let Some(first) = troubles.first() else {
         return json_answer(StatusCode::OK, json!({ "status": "ready" })).into_response();
     };
+    let fault = first.fault();
     let body = json!({
         "status": "not_ready",
-        "reason": reason,
+        "reason": first.as_str(),
+        "reasons": troubles.iter().map(|trouble| trouble.as_str()).collect::<Vec<_>>(),
         "error": fault.public,
         "error_code": fault.reason.code(),
     });

@@ -12,14 +12,16 @@ use super::answer::{Refusal, log_refusals};
 use super::state::App;
 use super::unread::discard_if_unread;
 use super::{
-    about, admin, certificate, claims, destinations, inbox, inspect, keeping, me, message, openapi, queue,
-    ready, register, stream, webhook,
+    about, admin, certificate, claims, custody, destinations, inbox, inspect, keeping, me, message, metrics,
+    observer, openapi, overview, queue, ready, register, stream, webhook,
 };
 use crate::error::Fault;
 use crate::proto::status::Reason;
 
 /// What every path begins with.
 const PREFIX: &str = "/.well-known/atp/v1";
+/// What the operator's own paths begin with.
+const ADMIN: &str = "/.well-known/atp/v1/admin";
 
 /// What everybody can reach.
 pub fn public(app: Arc<App>) -> Router {
@@ -30,7 +32,31 @@ pub fn public(app: Arc<App>) -> Router {
 /// What the operator can reach over the control socket.
 pub fn control(app: Arc<App>) -> Router {
     let (calls, _) = calls().split_for_parts();
-    let operators = Router::new()
+    finish(calls.nest(ADMIN, operators()), app)
+}
+
+/// What is served on the admin listener, to the operator and to whoever watches ([`observer`] says what to whom).
+pub fn admin(app: Arc<App>) -> Router {
+    let looking = Router::new()
+        .route("/stats", get(admin::stats))
+        .route("/inspect", get(inspect::operator))
+        .route("/agents", get(admin::agents))
+        .route("/health", get(about::health))
+        .route("/ready", get(ready::ready));
+    let calls = Router::new()
+        .route("/metrics", get(metrics::get))
+        .route("/health", get(about::health))
+        .route("/ready", get(ready::ready))
+        .nest(PREFIX, looking)
+        .nest(ADMIN, operators());
+    // Outside of everything: nobody learns without a token which paths there are.
+    finish(calls, Arc::clone(&app))
+        .layer(middleware::from_fn_with_state(app, observer::let_in))
+        .layer(middleware::from_fn(log_refusals))
+}
+
+fn operators() -> Router<Arc<App>> {
+    Router::new()
         .route("/messages", get(inbox::operator))
         .route("/agents/{address}", delete(admin::remove_agent))
         .route("/agents/{address}/limits", get(keeping::limits).post(keeping::set_limits))
@@ -42,8 +68,11 @@ pub fn control(app: Arc<App>) -> Router {
         .route("/queue/bounce", post(queue::bounce))
         .route("/queue/destinations", get(destinations::list))
         .route("/queue/suspend", post(destinations::suspend))
-        .route("/queue/resume", post(destinations::resume));
-    finish(calls.nest("/.well-known/atp/v1/admin", operators), app)
+        .route("/queue/resume", post(destinations::resume))
+        .route("/status", get(overview::get))
+        .route("/webhooks", get(custody::webhooks))
+        .route("/agents/{address}/webhook", delete(custody::remove_webhook))
+        .route("/agents/{address}/password", post(custody::reset_password))
 }
 
 /// The calls of the public listener, and their description.

@@ -2,26 +2,30 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, OnceLock};
 
+use arc_swap::ArcSwapOption;
 use axum::http::{HeaderMap, header};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::ready::Readiness;
+use super::sample::Sample;
 use super::tls::Certificates;
 use crate::acme;
 use crate::agents::{Accounts, Authenticated, Credential, Need};
 use crate::config::checked::RegistrationMode;
-use crate::counters::Counters;
+use crate::counters::{Counters, Gauges};
 use crate::env::clock::micros_since;
+use crate::env::machine::Machine;
 use crate::error::Fault;
 use crate::mailbox::seats::Seats;
 use crate::mailbox::webhook::Webhooks;
 use crate::pipeline::Pipeline;
 use crate::proto::address::Domain;
 use crate::proto::status::Reason;
+use crate::proto::time::UnixMillis;
 use crate::secret::Secret;
 
 /// All state shared by the calls. It lives as long as the daemon.
@@ -34,14 +38,26 @@ pub struct App {
     pub webhooks: Webhooks,
     /// What has happened.
     pub counters: Arc<Counters>,
+    /// What others know, for whoever watches.
+    pub gauges: Arc<Gauges>,
+    /// The machine's figures.
+    pub machine: Arc<dyn Machine>,
+    /// How things stood when somebody last looked.
+    pub sampled: ArcSwapOption<Sample>,
     /// The operator's token.
     pub admin_token: Secret,
+    /// The token that may look at everything and change nothing. `None`: there is none.
+    pub read_token: Option<Secret>,
+    /// Whether the operator's tokens are good for anything on the public port but to register agents.
+    pub admin_remote: bool,
     /// Who may register. `None`: the rule of `docs/protocol.md` §8.
     pub registration: Option<RegistrationMode>,
     /// Largest transfer body, in bytes.
     pub max_transfer_bytes: usize,
     /// When the daemon started.
     pub started: Instant,
+    /// The same by the wall clock.
+    pub started_at: UnixMillis,
     /// Whether messages are taken in.
     pub readiness: Readiness,
     /// Who waits for messages.
@@ -77,20 +93,32 @@ impl Cut {
     }
 }
 
-/// Goes with requests of the control socket, whose caller the kernel has proved to be the operator, or one of them.
+/// Goes with requests whose caller has proved to be the operator, or one of them: on the control socket by the kernel's
+/// word, on the admin listener by a token.
 #[derive(Debug, Clone)]
-pub struct Operator {
-    /// The caller's user id.
-    pub uid: u32,
-    /// The user's name. `None`: the machine knows none.
-    pub name: Option<Arc<str>>,
+pub enum Operator {
+    /// A user of this machine.
+    User {
+        /// The user's id.
+        uid: u32,
+        /// The user's name. `None`: the machine knows none.
+        name: Option<Arc<str>>,
+    },
+    /// Whoever has a token.
+    Token {
+        /// Where the call came from.
+        peer: IpAddr,
+    },
 }
 
-/// As rows' stories say it: `uid 0, root`.
+/// As rows' stories say it: `uid 0, root`, or `token, from 192.0.2.1`.
 impl fmt::Display for Operator {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "uid {}", self.uid)?;
-        self.name.as_ref().map_or(Ok(()), |name| write!(f, ", {name}"))
+        match self {
+            Operator::User { uid, name: Some(name) } => write!(f, "uid {uid}, {name}"),
+            Operator::User { uid, name: None } => write!(f, "uid {uid}"),
+            Operator::Token { peer } => write!(f, "token, from {peer}"),
+        }
     }
 }
 
@@ -154,21 +182,37 @@ impl App {
 
     /// Whether a request carries the operator's token.
     pub fn has_admin_token(&self, headers: &HeaderMap) -> bool {
-        let value = headers.get(header::AUTHORIZATION).map(|value| value.as_bytes());
-        match value.map(|value| Credential::parse(value, &self.pipeline.domains[0])) {
-            Some(Ok(Credential::Token { token, agent: None })) => token.matches(&self.admin_token),
-            _ => false,
+        self.shown_token(headers).is_some_and(|token| token.matches(&self.admin_token))
+    }
+
+    /// Whether a request carries the token that may look at everything.
+    pub fn has_read_token(&self, headers: &HeaderMap) -> bool {
+        let shown = self.shown_token(headers).zip(self.read_token.as_ref());
+        shown.is_some_and(|(shown, token)| shown.matches(token))
+    }
+
+    fn shown_token(&self, headers: &HeaderMap) -> Option<Secret> {
+        let value = headers.get(header::AUTHORIZATION)?.as_bytes();
+        match Credential::parse(value, &self.pipeline.domains[0]) {
+            Ok(Credential::Token { token, agent: None }) => Some(token),
+            _ => None,
         }
     }
 
-    /// Lets only the operator through.
+    /// Lets only the operator through, to look at something.
     ///
     /// # Errors
-    /// [`Reason::BadCredential`] for everybody else.
+    /// [`Reason::BadCredential`] for everybody else; [`Reason::NoSuchPath`] for everybody on the public port if
+    /// the operator is not served there.
     pub fn operator(&self, operator: Option<Operator>, headers: &HeaderMap) -> Result<(), Fault> {
-        if operator.is_some() || self.has_admin_token(headers) {
+        if operator.is_some() {
+            Ok(())
+        } else if !self.admin_remote {
+            Err(Fault::new(Reason::NoSuchPath, "There is no such path here."))
+        } else if self.has_admin_token(headers) || self.has_read_token(headers) {
             Ok(())
         } else {
+            self.counters.operator_refused.add();
             Err(Fault::new(Reason::BadCredential, "This call needs the operator's token."))
         }
     }

@@ -63,13 +63,13 @@ struct Security {
 impl Stats {
     pub(super) fn of(app: &App, counts: Counts, agents: Vec<String>) -> Stats {
         let counters = &app.counters;
-        let under_way = counters.attempts_begun.get().saturating_sub(counters.attempts_ended.get());
+        let under_way = counters.under_way();
         Stats {
             domain: app.pipeline.domains[0].to_string(),
             domains: app.pipeline.domains.iter().map(Domain::to_string).collect(),
             uptime: app.started.elapsed().as_secs(),
             messages: Messages {
-                received: counters.received.get(),
+                received: counters.received(),
                 delivered_local: counters.delivered.get(),
                 forwarded: counters.forwarded.get(),
                 delivery_success: counters.transferred.get(),

@@ -13,7 +13,7 @@ use source::{Source, program};
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("proto", &[]),
     ("secret", &[]),
-    ("counters", &["proto::status::Reason"]),
+    ("counters", &["proto::status::Reason", "proto::time::UnixMillis"]),
     ("error", &["proto"]),
     ("env", &["proto"]),
     ("guard", &["env", "error", "proto"]),
@@ -29,7 +29,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("transfer", &["config", "env", "error", "proto", "discover::Target", "sign::Signed"]),
     ("verify", &["config", "env", "error", "proto"]),
     ("deliver", &["config", "env", "error", "proto", "spool::contract", "spool::entry", "verify::Verified"]),
-    ("mailbox", &["env", "error", "proto", "secret", "spool::contract", "spool::entry"]),
+    ("mailbox", &["counters", "env", "error", "proto", "secret", "spool::contract", "spool::entry"]),
     (
         "pipeline",
         &[

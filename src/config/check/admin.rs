@@ -1,13 +1,20 @@
 //! `[admin]`
 
+use std::net::SocketAddr;
+
 use super::Origin;
 use crate::config::ConfigError;
 use crate::config::checked::Admin;
 use crate::config::file;
 use crate::secret::Secret;
 
-/// `given` is the token of the command line, which wins.
-pub(super) fn admin(file: file::Admin, given: Option<Secret>, origin: &Origin) -> Result<Admin, ConfigError> {
+/// `given` is the token of the command line, and `listen` its address: they win.
+pub(super) fn admin(
+    file: file::Admin,
+    given: Option<Secret>,
+    listen: Option<SocketAddr>,
+    origin: &Origin,
+) -> Result<Admin, ConfigError> {
     let own = given.or(file.token.map(Secret::new));
     let admin = Admin {
         token: own.map(|own| token("admin.token", own, origin)).transpose()?,
@@ -17,13 +24,15 @@ pub(super) fn admin(file: file::Admin, given: Option<Secret>, origin: &Origin) -
             .transpose()?,
         listen: file
             .listen
+            .filter(|_| listen.is_none())
             .map(|text| {
                 text.parse().map_err(|_| {
                     let remedy = format!("{text:?} is not IP:PORT; write \"127.0.0.1:7480\"");
                     origin.wrong("admin.listen", remedy)
                 })
             })
-            .transpose()?,
+            .transpose()?
+            .or(listen),
         remote: file.remote,
     };
     let same = admin.token.as_ref().zip(admin.read_token.as_ref());

@@ -19,6 +19,7 @@ use self::guard::Guard;
 use self::pace::{Pace, too_often};
 use self::runner::{Parts, Runner};
 use self::url::{Host, Url};
+use crate::counters::Counters;
 use crate::env::Env;
 use crate::error::Fault;
 use crate::proto::address::Address;
@@ -48,6 +49,8 @@ pub const MAX_OVERLAP: Duration = Duration::from_secs(7 * 24 * 3600);
 const MAX_SHOWN: usize = 20;
 /// Messages that wait for another attempt and are counted.
 const MAX_COUNTED: usize = 10_000;
+/// Webhooks that the operator is shown at a time.
+pub const MAX_LISTED: usize = 1000;
 /// Trial pushes under way at once, of all agents.
 const MAX_TRIALS: usize = 16;
 /// When to come back while there are so many.
@@ -65,10 +68,10 @@ pub struct Webhooks {
 
 impl Webhooks {
     /// Webhooks kept in `store` and dialled as `guard` permits; and the runner that pushes, which must be run.
-    pub fn new(store: Arc<dyn Store>, env: Env, guard: Guard) -> (Webhooks, Runner) {
+    pub fn new(store: Arc<dyn Store>, env: Env, guard: Guard, counters: Arc<Counters>) -> (Webhooks, Runner) {
         let client = Client::new(env.clone(), guard);
         let (begun, noticed) = mpsc::channel(runner::MAX_BEGINNINGS);
-        let parts = Parts::new(Arc::clone(&store), env.clone(), client.clone());
+        let parts = Parts::new(Arc::clone(&store), env.clone(), client.clone(), counters);
         let runner = Runner::new(Arc::new(parts), noticed);
         let trials = Semaphore::new(MAX_TRIALS);
         (Webhooks { store, env, client, begun, pace: Pace::default(), trials }, runner)
@@ -168,6 +171,20 @@ impl Webhooks {
         let (outcome, detail) = (answered.outcome, answered.detail);
         tracing::info!(agent = %webhook.agent, ?outcome, detail, "trial push");
         Ok(outcome)
+    }
+
+    /// Webhooks that are not being removed, each with its mailbox, of the [`MAX_LISTED`] mailboxes behind `after`.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn all(&self, after: Option<u64>) -> Result<Vec<(u64, WebhookRecord)>, Fault> {
+        let mut all = Vec::new();
+        for mailbox in self.store.webhooks(after, MAX_LISTED).await? {
+            if let Some(webhook) = self.store.webhook(mailbox).await? {
+                all.push((mailbox, webhook));
+            }
+        }
+        Ok(all)
     }
 
     async fn get(&self, mailbox: u64) -> Result<WebhookRecord, Fault> {

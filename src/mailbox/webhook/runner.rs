@@ -16,6 +16,7 @@ use tracing::Instrument;
 use super::client::{Answered, Client, Push};
 use super::url::Url;
 use super::{content, schedule, sign};
+use crate::counters::Counters;
 use crate::env::Env;
 use crate::error::Fault;
 use crate::proto::time::UnixMillis;
@@ -47,15 +48,16 @@ pub(super) struct Parts {
     pub(super) store: Arc<dyn Store>,
     pub(super) env: Env,
     pub(super) client: Client,
+    counters: Arc<Counters>,
     places: Arc<Semaphore>,
     /// In KiB.
     room: Semaphore,
 }
 
 impl Parts {
-    pub(super) fn new(store: Arc<dyn Store>, env: Env, client: Client) -> Parts {
+    pub(super) fn new(store: Arc<dyn Store>, env: Env, client: Client, counters: Arc<Counters>) -> Parts {
         let room = Semaphore::new(MAX_BYTES_AT_ONCE / 1024);
-        Parts { store, env, client, places: Arc::new(Semaphore::new(MAX_AT_ONCE)), room }
+        Parts { store, env, client, counters, places: Arc::new(Semaphore::new(MAX_AT_ONCE)), room }
     }
 }
 
@@ -310,6 +312,7 @@ async fn attempt(parts: &Parts, mailbox: u64, leased: LeasedPush) -> Duration {
     let webhook = &leased.webhook;
     let notice = |why| content::notice(&*parts.env.rng, webhook, why, now);
     let end = schedule::end(&*parts.env.rng, &leased, &answered, now, notice);
+    count(&parts.counters, &end);
     tell(&leased, &answered, &end);
     if let Err(error) = parts.store.settle_push(mailbox, end).await {
         // It will be made again: that has been noted before.
@@ -338,6 +341,16 @@ async fn send(parts: &Parts, leased: &LeasedPush, id: String, body: bytes::Bytes
     let at = parts.env.clock.now();
     let signatures = sign::signatures(webhook, &id, at, &body);
     parts.client.push(&url, &Push { id, at, signatures, body }).await
+}
+
+fn count(counters: &Counters, end: &PushEnd) {
+    match &end.failure {
+        None => counters.pushed.add(),
+        Some(failure) => {
+            counters.push_failed.add();
+            counters.webhooks_disabled.add_many(u64::from(failure.disable.is_some()));
+        }
+    }
 }
 
 fn tell(leased: &LeasedPush, answered: &Answered, end: &PushEnd) {

@@ -86,7 +86,7 @@ impl World {
         let env =
             Env { clock: clock.clone(), dns: dns.clone(), dial: switch.clone(), rng: Arc::new(SystemRng) };
         let store: Arc<dyn Store> = Arc::new(store);
-        let (webhooks, runner) = Webhooks::new(store.clone(), env, Guard::default());
+        let (webhooks, runner) = Webhooks::new(store.clone(), env, Guard::default(), Arc::default());
         let (stop, stopping) = watch::channel(false);
         let runner = tokio::spawn(runner.run(stopping));
         let receiver = ScriptedReceiver::new(clock.clone());

@@ -79,6 +79,13 @@ pub struct WebhookRecord {
     pub given_up: u64,
 }
 
+impl WebhookRecord {
+    /// Whether nothing is pushed until it is set anew.
+    pub fn is_disabled(&self) -> bool {
+        matches!(self.state, WebhookState::Disabled { .. })
+    }
+}
+
 /// A secret that has been replaced.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PreviousSecret {

@@ -1,0 +1,64 @@
+//! What those who watch the server are served: the admin listener, and what the gauges are fed with.
+
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tracing::Instrument as _;
+
+use super::StartError;
+use crate::config::Config;
+use crate::config::home::Home;
+use crate::counters::{CertificateState, Gauges};
+use crate::proto::address::Domain;
+use crate::server::state::App;
+use crate::server::tls::{CertificateSummary, Certificates};
+use crate::server::{listen, observer, routes};
+
+/// Where our own making of a certificate is kept, below a domain's directory.
+const OWN_CHAIN: &str = "cert.pem";
+
+/// The admin listener, if one is wanted, on the socket of the service manager if it has handed one over; its address is logged.
+pub(super) fn serve(
+    config: &Config,
+    handed_over: Option<std::net::TcpListener>,
+    app: &Arc<App>,
+    serving: &mut JoinSet<()>,
+    stopping: &watch::Receiver<bool>,
+) -> Result<(), StartError> {
+    let Some(wanted) = config.admin.listen else { return Ok(()) };
+    let failed = |error| StartError::bind(wanted.ip(), wanted.port(), error);
+    let listener = match handed_over {
+        Some(socket) => TcpListener::from_std(socket).map_err(failed)?,
+        None => listen::bind(wanted.ip(), wanted.port()).map_err(failed)?,
+    };
+    let address = listener.local_addr().map_err(failed)?;
+    tracing::info!(admin = %address, "metrics and the operator's calls are served there");
+    if !address.ip().is_loopback() {
+        tracing::warn!(admin = %address, "the admin listener speaks plain HTTP: tokens cross the network readable");
+    }
+    let served = observer::serve(listener, routes::admin(Arc::clone(app)), stopping.clone());
+    serving.spawn(served.in_current_span());
+    Ok(())
+}
+
+/// Whether there is a resolver, if one is needed: special-use domains do without.
+pub(super) fn has_resolver(config: &Config, has: bool) -> Option<bool> {
+    let needs = !config.dns.servers.is_empty() || !config.domains().iter().all(Domain::is_special_use);
+    needs.then_some(has)
+}
+
+/// Has the gauges ask for the certificates that are shown.
+pub(super) fn feed(gauges: &Gauges, certificates: &Arc<Certificates>, config: &Config, home: &Home) {
+    let own = home.domain(config.first_domain()).tls().join(OWN_CHAIN);
+    let (first, certificates) = (config.first_domain().clone(), Arc::clone(certificates));
+    gauges.feed_certificates(move || {
+        let state = |shown: CertificateSummary| CertificateState {
+            domain: shown.domain.as_ref().unwrap_or(&first).to_string(),
+            expires: shown.not_after,
+            is_own: shown.file == own,
+        };
+        certificates.summary().into_iter().map(state).collect()
+    });
+}

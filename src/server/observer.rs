@@ -1,0 +1,155 @@
+//! The admin listener: metrics, health and the operator's calls over plain HTTP, for monitoring and for other machines.
+//!
+//! It is off unless `admin.listen` is set. Whoever calls from this machine gets `/metrics`, `/health` and `/ready`
+//! without a token; everything else, and everything from elsewhere, needs the operator's token or, to look only, the
+//! read token.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, Method, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+use tower::Service;
+use tracing::Instrument;
+
+use super::answer::Refusal;
+use super::state::{App, Ends, Operator};
+use crate::agents::register::is_proxied;
+use crate::error::Fault;
+use crate::proto::status::Reason;
+
+/// Connections open at once; more wait in the kernel.
+const MAX_CONNECTIONS: usize = 32;
+/// How long a request's header may take, and an idle connection is kept: longer than most intervals of scraping.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(75);
+/// How long a connection is kept altogether.
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(3600);
+/// Bytes of header a request may have.
+const MAX_HEADER_BYTES: usize = 16 * 1024;
+/// How long to wait after the system would not give us a connection.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// What this machine may see without a token.
+const OPEN_PATHS: [&str; 3] = ["/metrics", "/health", "/ready"];
+
+/// Serves `router` over plain HTTP/1.1 until `stop` turns true; calls in flight are finished by then or abandoned.
+pub async fn serve(listener: TcpListener, router: Router, mut stop: watch::Receiver<bool>) {
+    let mut connections = JoinSet::new();
+    while !*stop.borrow() {
+        tokio::select! {
+            biased;
+            _ = stop.changed() => break,
+            Some(_) = connections.join_next(), if !connections.is_empty() => {}
+            accepted = listener.accept(), if connections.len() < MAX_CONNECTIONS => match accepted {
+                Ok((stream, peer)) => {
+                    let served = timeout(CONNECTION_TIMEOUT, requests(stream, peer, router.clone()));
+                    connections.spawn(async move { drop(served.await) }.in_current_span());
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept a connection on the admin listener");
+                    sleep(ACCEPT_PAUSE).await;
+                }
+            },
+        }
+    }
+}
+
+async fn requests(stream: TcpStream, peer: SocketAddr, router: Router) {
+    let Ok(local) = stream.local_addr() else { return };
+    let ends = Ends { peer, local };
+    let service = hyper::service::service_fn(move |mut request: hyper::Request<Incoming>| {
+        request.extensions_mut().insert(ends);
+        router.clone().call(request)
+    });
+    let mut builder = http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_buf_size(MAX_HEADER_BYTES);
+    if let Err(error) = builder.serve_connection(TokioIo::new(stream), service).await {
+        tracing::debug!(%peer, %error, "a connection to the admin listener broke off");
+    }
+}
+
+/// Lets those through who may, marked as the operator where they have a token.
+pub async fn let_in(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
+    let ends = request.extensions().get::<Ends>().copied();
+    match admit(&app, ends, &request) {
+        Ok(Some(operator)) => {
+            request.extensions_mut().insert(operator);
+            next.run(request).await
+        }
+        Ok(None) => next.run(request).await,
+        Err(fault) => {
+            app.counters.operator_refused.add();
+            Refusal(fault).into_response()
+        }
+    }
+}
+
+/// `None`: it needs nobody's leave.
+fn admit(app: &App, ends: Option<Ends>, request: &Request) -> Result<Option<Operator>, Fault> {
+    let headers = request.headers();
+    let is_looking = matches!(*request.method(), Method::GET | Method::HEAD);
+    if is_looking && OPEN_PATHS.contains(&request.uri().path()) && is_near(ends, headers) {
+        return Ok(None);
+    }
+    let unknown = std::net::Ipv4Addr::UNSPECIFIED.into();
+    let peer = ends.map_or(unknown, |ends| ends.peer.ip().to_canonical());
+    if app.has_admin_token(headers) || (is_looking && app.has_read_token(headers)) {
+        return Ok(Some(Operator::Token { peer }));
+    }
+    if app.has_read_token(headers) {
+        return Err(Fault::new(Reason::Forbidden, "This token may look at everything, but change nothing."));
+    }
+    Err(Fault::new(Reason::BadCredential, "This call needs the operator's token."))
+}
+
+/// Whether it comes from this machine, not passed on for somebody else, and not by a web page that some browser here
+/// has been led to send it by: that would name a host of its own.
+fn is_near(ends: Option<Ends>, headers: &HeaderMap) -> bool {
+    let is_loopback = |address: SocketAddr| address.ip().to_canonical().is_loopback();
+    let both = ends.is_some_and(|ends| is_loopback(ends.peer) && is_loopback(ends.local));
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    let own_host = host.is_none_or(|host| {
+        let named =
+            host.parse::<SocketAddr>().map(|address| address.ip()).or_else(|_| host.parse::<IpAddr>());
+        named.is_ok() || host.split(':').next() == Some("localhost")
+    });
+    both && own_host && !is_proxied(headers.keys().map(header::HeaderName::as_str))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_this_machine_is_near() {
+        let ends = |peer: &str, local: &str| {
+            Some(Ends { peer: peer.parse().unwrap(), local: local.parse().unwrap() })
+        };
+        let near = |ends, pairs: &[(&'static str, &str)]| {
+            let pairs = pairs.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
+            is_near(ends, &pairs.collect::<HeaderMap>())
+        };
+        let here = || ends("127.0.0.1:5000", "127.0.0.1:7480");
+        assert!(near(here(), &[]));
+        for host in ["127.0.0.1:7480", "[::1]:7480", "localhost:7480", "localhost"] {
+            assert!(near(here(), &[("host", host)]), "{host}");
+        }
+        assert!(near(ends("[::1]:5000", "[::1]:7480"), &[]));
+        assert!(near(ends("[::ffff:127.0.0.1]:5000", "[::ffff:127.0.0.1]:7480"), &[]));
+        assert!(!near(here(), &[("host", "evil.example:7480")]));
+        assert!(!near(here(), &[("x-forwarded-for", "192.0.2.1")]));
+        assert!(!near(ends("192.0.2.1:5000", "192.0.2.2:7480"), &[]));
+        assert!(!near(ends("127.0.0.1:5000", "192.0.2.2:7480"), &[]));
+        assert!(!near(None, &[]));
+    }
+}
