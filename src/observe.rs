@@ -28,14 +28,31 @@
 //! | `bounced` | warn | a message was returned | `nonce`, `from`, `to`, `code`, `reason` |
 //! | `refused` | info, error if our fault | a request was refused | `code`, `reason`, `peer`, `path`, `detail` |
 //! | `read` | debug | a mailbox was read | `agent`, `messages` |
+//! | `claimed` | debug | a worker was given messages | `agent`, `messages` |
+//! | `acknowledged` | debug | a message is done with | `agent`, `cursor`, `outcome` |
+//! | `receipt` | info | a peer tells what became of a message | `nonce`, `from`, `to`, `outcome`, `news` |
+//! | `pushed` | debug | a webhook's receiver has taken a message | `agent`, `cursor`, `attempt`, `outcome` |
+//! | `not pushed` | info | it has not | `agent`, `cursor`, `attempt`, `outcome`, `detail`, `next` |
+//! | `registered` | info | there is a new agent | `agent`, `peer` |
+//! | `removed` | info | an agent is gone | `agent`, `release`, `status` |
+//! | `listening` | info | the server is there | `domains`, `address`, `state` |
+//! | `stopping` | info | the server was told to stop | `grace` |
+//! | `stopped` | info | it has | |
 
+use std::fmt;
 use std::io::IsTerminal;
+use std::os::unix::fs::MetadataExt as _;
 
+use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer};
+use tracing_subscriber::fmt::{FmtContext, format};
+use tracing_subscriber::registry::LookupSpan;
 
 use crate::config::checked::{Log, LogFormat};
 
-/// Logs to stderr from now on. `RUST_LOG`, if it is set, filters instead of the level.
+/// Logs to stderr from now on: for a terminal in colours, for the journal with a priority and without the time, which
+/// it notes itself. `RUST_LOG`, if it is set, filters instead of the level.
 /// A second call in one process changes nothing.
 pub fn start(log: Log) {
     let level = log.level.as_str();
@@ -43,14 +60,92 @@ pub fn start(log: Log) {
         EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(format!("atp={level},warn")));
     // https://no-color.org: any text but the empty one.
     let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal() && !no_color);
-    let result = match log.format {
-        LogFormat::Text => builder.with_target(false).try_init(),
-        LogFormat::Json => builder.json().flatten_event(true).with_target(false).try_init(),
+    let colours = std::io::stderr().is_terminal() && !no_color;
+    let builder =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours);
+    let (text, json) = (format().with_target(false), format().json().flatten_event(true).with_target(false));
+    let result = match (log.format, is_the_journal()) {
+        (LogFormat::Text, _) if colours => builder.event_format(text).try_init(),
+        (LogFormat::Text, false) => builder.event_format(Line { form: text, priority: false }).try_init(),
+        (LogFormat::Text, true) => {
+            builder.event_format(Line { form: text.without_time(), priority: true }).try_init()
+        }
+        (LogFormat::Json, false) => builder.json().event_format(json).try_init(),
+        (LogFormat::Json, true) => {
+            builder.json().event_format(Line { form: json.without_time(), priority: true }).try_init()
+        }
     };
     // Whoever was first has decided.
     let _ = result;
+}
+
+/// Whether the service manager has connected stderr with its journal: it says with which file (systemd.exec(5)).
+fn is_the_journal() -> bool {
+    let Ok(stream) = std::env::var("JOURNAL_STREAM") else { return false };
+    let Ok(file) = std::fs::metadata("/proc/self/fd/2") else { return false };
+    stream == format!("{}:{}", file.dev(), file.ino())
+}
+
+/// An event on one line, whatever others wrote into its fields; for the journal with its priority before it
+/// (sd-daemon(3)).
+struct Line<F> {
+    form: F,
+    priority: bool,
+}
+
+impl<S, N, F> FormatEvent<S, N> for Line<F>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+    F: FormatEvent<S, N>,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let mut line = String::new();
+        self.form.format_event(context, Writer::new(&mut line), event)?;
+        if self.priority {
+            write!(writer, "<{}>", priority(*event.metadata().level()))?;
+        }
+        for character in line.trim_end_matches('\n').chars() {
+            match character {
+                '\n' => writer.write_str("\\n")?,
+                '\r' => writer.write_str("\\r")?,
+                character if character.is_control() => write!(writer, "{}", character.escape_default())?,
+                character => writer.write_char(character)?,
+            }
+        }
+        writer.write_char('\n')
+    }
+}
+
+/// As syslog numbers them.
+fn priority(level: Level) -> u8 {
+    match level {
+        Level::ERROR => 3,
+        Level::WARN => 4,
+        Level::INFO => 6,
+        _ => 7,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    const SOURCE: &str = include_str!("observe.rs");
+    const DOCUMENT: &str = include_str!("../docs/operating.md");
+
+    #[test]
+    fn operators_read_the_same_table() {
+        let rows = SOURCE
+            .lines()
+            .filter_map(|line| line.strip_prefix("//! "))
+            .filter(|line| line.starts_with("| `"));
+        let rows: Vec<&str> = rows.collect();
+        assert!(rows.len() > 20, "{rows:#?}");
+        let table = rows.join("\n");
+        assert!(DOCUMENT.contains(&table), "docs/operating.md must have these rows:\n{table}");
+    }
 }

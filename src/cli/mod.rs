@@ -49,6 +49,7 @@ mod status;
 mod store;
 mod target;
 mod token;
+mod top;
 mod webhook;
 
 use error::CliError;
@@ -128,8 +129,11 @@ enum Command {
     /// Look after the store of a server that is stopped
     #[command(subcommand)]
     Store(store::Store),
-    /// Show what a server is doing
+    /// Show what is well at a server, what is not, and what to do
+    #[command(after_help = status::NOTES)]
     Status(status::Status),
+    /// Watch a server on this machine, live
+    Top(top::Top),
     /// Show what became of a message
     Inspect(inspect::Inspect),
     /// Print what a shell needs to complete commands and flags
@@ -202,6 +206,7 @@ impl Cli {
             Command::Queue(queue) => block_on(queue.run(&output)),
             Command::Store(store) => store.run(&output),
             Command::Status(status) => block_on(status.run(&output)),
+            Command::Top(top) => block_on(top.run(&output)),
             Command::Inspect(inspect) => block_on(inspect.run(&output)),
             Command::Completions(completions) => completions.run(),
             Command::Man(man) => man.run(),

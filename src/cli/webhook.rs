@@ -7,9 +7,11 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::access::{Access, AgentOptions};
+use super::control;
 use super::error::CliError;
-use super::http::Request;
+use super::http::{Request, encoded};
 use super::output::{self, Output};
+use super::queue::{At, words};
 use crate::config::units::parse_time;
 use crate::proto::calendar::Calendar;
 use crate::proto::time::UnixMillis;
@@ -26,7 +28,19 @@ pub(super) enum Webhook {
     /// Make another secret, and print it this once; for a while pushes are signed with both
     Rotate(Rotate),
     /// Push nothing any more
-    Remove(AgentOptions),
+    Remove(Remove),
+    /// As the operator of a server on this machine: list every agent's webhook
+    List(At),
+}
+
+/// `atp webhook remove`
+#[derive(Args)]
+pub(super) struct Remove {
+    /// As the operator of a server on this machine: the agent, NAME@DOMAIN, or a name if it serves one domain
+    #[arg(long, env = "ATP_OF", value_name = "AGENT")]
+    of: Option<String>,
+    #[command(flatten)]
+    owner: AgentOptions,
 }
 
 /// `atp webhook set`
@@ -55,7 +69,8 @@ impl Webhook {
             Webhook::Show(owner) => show(&owner, output).await,
             Webhook::Test(owner) => test(&owner, output).await,
             Webhook::Rotate(rotate) => rotate.run(output).await,
-            Webhook::Remove(owner) => remove(&owner, output).await,
+            Webhook::Remove(remove) => remove.run(output).await,
+            Webhook::List(at) => list_all(&at, output).await,
         }
     }
 }
@@ -95,6 +110,56 @@ impl Rotate {
             secret(&reply)
         ))
     }
+}
+
+impl Remove {
+    async fn run(self, output: &Output) -> Result<(), CliError> {
+        let Some(agent) = &self.of else { return remove(&self.owner, output).await };
+        let home = self.owner.access.home.home()?;
+        let agent = control::address(&home, agent)?;
+        let path = format!("admin/agents/{}/webhook", encoded(&agent.to_string()));
+        let reply = control::client(&home, agent.domain())?.call(Request::delete(&path)).await?.success()?;
+        if output.is_json() {
+            return output::print_json(&reply);
+        }
+        output::print(&format!("Webhook removed: {agent}"))
+    }
+}
+
+/// Of every agent of a server on this machine.
+async fn list_all(at: &At, output: &Output) -> Result<(), CliError> {
+    let mut client = at.client()?;
+    let (mut all, mut after) = (Vec::new(), None);
+    loop {
+        let mut request = Request::get("admin/webhooks");
+        if let Some(after) = after {
+            request = request.query("after", &u64::to_string(&after));
+        }
+        let page = client.call(request).await?.success()?;
+        all.extend(words::list(&page, "webhooks").cloned());
+        match page.get("next").and_then(Value::as_u64) {
+            Some(next) => after = Some(next),
+            None => break,
+        }
+    }
+    if output.is_json() {
+        return output::print_json(&json!({ "webhooks": all }));
+    }
+    if all.is_empty() {
+        return output::print("No agent has set a webhook.");
+    }
+    let lines: Vec<String> = all.iter().map(line).collect();
+    output::print(&lines.join("\n"))
+}
+
+fn line(webhook: &Value) -> String {
+    let [agent, host, state] = ["agent", "host", "state"].map(|name| words::text(webhook, name));
+    let why = words::text(webhook, "disabled");
+    let why = if why.is_empty() { why } else { format!(" ({why})") };
+    let failures = words::number(webhook, "failures");
+    let failing = words::time(webhook, "failing_since")
+        .map(|since| format!(", {failures} failures since {}", words::date(since)));
+    format!("{agent}  {host}  {state}{why}{}", failing.unwrap_or_default())
 }
 
 fn secret(reply: &Value) -> String {

@@ -48,5 +48,6 @@ mod signals;
 mod space;
 mod stream;
 mod synced;
+mod watching;
 mod webhooks;
 mod workers;

@@ -14,7 +14,7 @@ mod choice;
 mod destinations;
 mod list;
 mod show;
-mod words;
+pub(super) mod words;
 
 /// Look at the queue of a server on this machine, and act on it.
 #[derive(Subcommand)]

@@ -7,32 +7,32 @@ use crate::proto::calendar::Calendar;
 use crate::proto::time::UnixMillis;
 
 /// A text of the answer, safe for a terminal; empty if there is none.
-pub(super) fn text(of: &Value, name: &str) -> String {
+pub(in crate::cli) fn text(of: &Value, name: &str) -> String {
     of.get(name).and_then(Value::as_str).map(output::one_line).unwrap_or_default()
 }
 
 /// A number of the answer; 0 if there is none.
-pub(super) fn number(of: &Value, name: &str) -> u64 {
+pub(in crate::cli) fn number(of: &Value, name: &str) -> u64 {
     of.get(name).and_then(Value::as_u64).unwrap_or_default()
 }
 
 /// A time of the answer. `None`: there is none.
-pub(super) fn time(of: &Value, name: &str) -> Option<i64> {
+pub(in crate::cli) fn time(of: &Value, name: &str) -> Option<i64> {
     of.get(name).and_then(Value::as_i64)
 }
 
 /// A list of the answer.
-pub(super) fn list<'a>(of: &'a Value, name: &str) -> impl Iterator<Item = &'a Value> {
+pub(in crate::cli) fn list<'a>(of: &'a Value, name: &str) -> impl Iterator<Item = &'a Value> {
     of.get(name).and_then(Value::as_array).into_iter().flatten()
 }
 
 /// `2026-11-20 12:34:56 UTC`
-pub(super) fn date(seconds: i64) -> String {
+pub(in crate::cli) fn date(seconds: i64) -> String {
     Calendar::from(UnixMillis::from_seconds(seconds)).to_string()
 }
 
 /// About how long: `59s`, `3m`, `5h`, `2d`.
-pub(super) fn about(seconds: i64) -> String {
+pub(in crate::cli) fn about(seconds: i64) -> String {
     match seconds.max(0) {
         seconds @ ..60 => format!("{seconds}s"),
         seconds @ ..3600 => format!("{}m", seconds / 60),
@@ -42,7 +42,7 @@ pub(super) fn about(seconds: i64) -> String {
 }
 
 /// `1,234,567`
-pub(super) fn count(number: u64) -> String {
+pub(in crate::cli) fn count(number: u64) -> String {
     let digits = number.to_string();
     let mut out = String::with_capacity(digits.len() + digits.len() / 3);
     for (index, digit) in digits.chars().enumerate() {
@@ -55,7 +55,7 @@ pub(super) fn count(number: u64) -> String {
 }
 
 /// A step's code and text on one line.
-pub(super) fn outcome(step: &Value) -> String {
+pub(in crate::cli) fn outcome(step: &Value) -> String {
     format!("{} {}", text(step, "code"), text(step, "text")).trim().to_owned()
 }
 
