@@ -29,6 +29,8 @@ use crate::secret::Secret;
 const PREFIX: &str = "/.well-known/atp/v1/";
 /// Longest time an answer may take.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// Longest time between two pieces of an answer that streams.
+const PIECE_TIMEOUT: Duration = Duration::from_secs(120);
 /// Largest answer read, in bytes: a page of messages is at most 16 MiB, or one message.
 const MAX_ANSWER_BYTES: usize = 80 * 1024 * 1024;
 
@@ -208,6 +210,26 @@ impl Client {
         }
     }
 
+    /// Sends a request whose answer may be of any length and take any time. What a refusal says is read whole.
+    pub async fn stream(&mut self, request: Request) -> Result<Pieces, CliError> {
+        let authority = self.peer.authority();
+        let mut sender = handshake(self.peer.connect().await?).await?;
+        let broken = move |error: &dyn std::fmt::Display| {
+            CliError::failed(format!("the connection to {authority} broke: {error}"))
+        };
+        let sent = timeout(ANSWER_TIMEOUT, sender.send(request, &self.peer.authority())).await;
+        let response = sent.map_err(|error| broken(&error))?.map_err(|error| broken(&error))?;
+        let status = response.status().as_u16();
+        if !(200..300).contains(&status) {
+            let body = Limited::new(response.into_body(), MAX_ANSWER_BYTES).collect();
+            let body = timeout(ANSWER_TIMEOUT, body).await.map_err(|error| broken(&error))?;
+            let body = body.map_or_else(|_| Bytes::new(), |body| body.to_bytes());
+            let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
+            return Err(CliError::failed(Reply { status, body, hint: None }.refusal()));
+        }
+        Ok(Pieces { body: response.into_body(), _sender: sender })
+    }
+
     async fn exchange(&mut self, request: Request) -> Result<Reply, CliError> {
         let authority = self.peer.authority();
         let late = |_| CliError::failed(format!("no answer from {authority} within {ANSWER_TIMEOUT:?}"));
@@ -224,6 +246,34 @@ impl Client {
         // Not every refusal is JSON: something in between may have answered.
         let body = serde_json::from_slice(&body.to_bytes()).unwrap_or(Value::Null);
         Ok(Reply { status, body, hint: self.on_unauthorized.clone() })
+    }
+}
+
+/// An answer that comes piece by piece.
+pub(super) struct Pieces {
+    body: Incoming,
+    /// The connection lives as long as this.
+    _sender: Sender,
+}
+
+impl Pieces {
+    /// The next piece. `None`: that was all.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, CliError> {
+        loop {
+            let frame = timeout(PIECE_TIMEOUT, self.body.frame()).await;
+            let frame = frame.map_err(|_| CliError::failed(format!("nothing came for {PIECE_TIMEOUT:?}")))?;
+            match frame {
+                None => return Ok(None),
+                Some(Err(error)) => {
+                    return Err(CliError::failed(format!("the connection broke before the end: {error}")));
+                }
+                Some(Ok(frame)) => {
+                    if let Ok(data) = frame.into_data() {
+                        return Ok(Some(data));
+                    }
+                }
+            }
+        }
     }
 }
 

@@ -12,6 +12,7 @@ mod access;
 mod ack;
 mod agent;
 mod ask;
+mod backup;
 mod certificate;
 mod claim;
 mod completions;
@@ -23,10 +24,13 @@ mod delete;
 mod demo;
 mod dns;
 mod error;
+mod export;
 mod extend;
 mod http;
 mod identities;
+mod import;
 mod inspect;
+mod keep;
 mod keys;
 mod limits;
 mod login;
@@ -37,10 +41,12 @@ mod names;
 mod options;
 mod output;
 mod password;
+mod progress;
 mod prompt;
 mod queue;
 mod recv;
 mod reply;
+mod restore;
 mod send;
 mod sending;
 mod server;
@@ -50,6 +56,8 @@ mod store;
 mod target;
 mod token;
 mod top;
+mod unfinished;
+mod verify;
 mod webhook;
 
 use error::CliError;
@@ -126,6 +134,16 @@ enum Command {
     /// Look at the queue of a server on this machine, and act on it
     #[command(subcommand)]
     Queue(queue::Queue),
+    /// Write everything a server keeps into one file, while it runs
+    Backup(backup::Backup),
+    /// Put a backup into a state directory
+    Restore(restore::Restore),
+    /// Check every record of a store, or of a backup
+    Verify(verify::Verify),
+    /// Write agents and what is theirs as lines of JSON
+    Export(export::Export),
+    /// Take in what was exported, or agents made by a program
+    Import(import::Import),
     /// Look after the store of a server that is stopped
     #[command(subcommand)]
     Store(store::Store),
@@ -204,6 +222,11 @@ impl Cli {
             Command::Dns(dns) => block_on(dns.run(&output)),
             Command::Certificate(certificate) => block_on(certificate.run(&output)),
             Command::Queue(queue) => block_on(queue.run(&output)),
+            Command::Backup(backup) => block_on(backup.run(&output)),
+            Command::Restore(restore) => restore.run(&output),
+            Command::Verify(verify) => block_on(verify.run(&output)),
+            Command::Export(export) => block_on(export.run()),
+            Command::Import(import) => block_on(import.run(&output)),
             Command::Store(store) => store.run(&output),
             Command::Status(status) => block_on(status.run(&output)),
             Command::Top(top) => block_on(top.run(&output)),

@@ -1,23 +1,19 @@
 //! `atp store compact`
 
 use std::path::Path;
-use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
-use tokio::time::Instant;
 
 use super::error::CliError;
+use super::keep::size;
 use super::options::HomeOptions;
 use super::output::{self, Output};
+use super::progress;
 use crate::config::home::NodeDir;
 use crate::env::disk::DiskError;
 use crate::env::sled_disk::compact::{CompactError, Progress, compact};
 use crate::proto::address::Domain;
-
-/// Work that takes longer shows how far it is.
-const QUIET: Duration = Duration::from_secs(1);
 
 /// Look after the store of a server that is stopped.
 #[derive(Subcommand)]
@@ -50,23 +46,11 @@ impl Compact {
         if !store.is_dir() {
             return Err(CliError::failed(format!("there is no store in {}", store.display())));
         }
-        let (started, bar) =
-            (Instant::now(), ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden()));
-        bar.set_style(ProgressStyle::default_bar());
-        bar.set_message("rewriting the store");
-        let mut show = |progress: Progress| {
-            if started.elapsed() >= QUIET && bar.is_hidden() {
-                bar.set_draw_target(ProgressDrawTarget::stderr());
-            }
-            if let Some(all) = progress.all {
-                bar.set_length(all);
-            }
-            bar.set_position(progress.done);
-        };
+        let bar = progress::Progress::new("rewriting the store");
+        let mut show = |progress: Progress| bar.at(progress.done, progress.all, String::new());
         let done = compact(&store, &mut show);
-        bar.finish_and_clear();
+        let seconds = bar.end();
         let done = done.map_err(|error| explained(&store, &error))?;
-        let seconds = started.elapsed().as_secs_f64();
         if output.is_json() {
             return output::print_json(&json!({
                 "store": store.display().to_string(), "before": done.before, "after": done.after,
@@ -124,16 +108,4 @@ fn explained(store: &Path, error: &CompactError) -> CliError {
             format!("{path}: {error}; nothing was changed")
         }
     })
-}
-
-/// A size to read: three digits are enough.
-fn size(bytes: u64) -> String {
-    let (mut value, mut unit) = (bytes as f64, "B");
-    for larger in ["KiB", "MiB", "GiB", "TiB"] {
-        if value < 1024.0 {
-            break;
-        }
-        (value, unit) = (value / 1024.0, larger);
-    }
-    if unit == "B" { format!("{bytes} B") } else { format!("{value:.1} {unit}") }
 }

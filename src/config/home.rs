@@ -254,6 +254,14 @@ impl NodeDir {
         Ok(private::write(&self.node_file(), text.as_bytes())?)
     }
 
+    /// The domains that the daemon said it serves, the first first.
+    ///
+    /// # Errors
+    /// [`HomeError`] if it has said nothing that can be read.
+    pub fn domains(&self) -> Result<Vec<String>, HomeError> {
+        Ok(self.read()?.domains)
+    }
+
     fn read(&self) -> Result<NodeFile, HomeError> {
         let path = self.node_file();
         let bytes = private::read(&path)?;

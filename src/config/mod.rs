@@ -16,6 +16,7 @@ pub mod limits;
 mod owner;
 pub mod private;
 pub mod runtime;
+pub mod state_files;
 pub mod units;
 
 pub use checked::Config;

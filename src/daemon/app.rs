@@ -95,6 +95,7 @@ pub(super) fn app(config: &Config, parts: Parts<'_>) -> App {
         started_at,
         readiness,
         seats: Seats::default(),
+        state_files: OnceLock::new(),
         certificates,
         acme: OnceLock::new(),
     }

@@ -13,6 +13,7 @@ use super::{
 };
 use crate::config::Config;
 use crate::config::home::{Home, NodeDir};
+use crate::config::state_files::StateFiles;
 use crate::discover::Policies;
 use crate::mailbox::webhook;
 use crate::server::ready::Readiness;
@@ -75,6 +76,7 @@ async fn build(config: &Config, home: &Home, ground: Ground) -> Result<Daemon, S
         machine,
     };
     let app = Arc::new(app::app(config, parts));
+    set_once(&app.state_files, StateFiles::new(home, &node));
     app.pipeline.discovery.policies().commit(Policies::prepare(&config.destinations)?);
     operator_mailboxes(&app, config, &node).await?;
 

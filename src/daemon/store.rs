@@ -24,7 +24,7 @@ use crate::spool::pulse::Pulse;
 use crate::spool::store::{self, Committer};
 
 /// What is remembered and packed lies here, in the store's directory.
-const IDENTITIES: &str = "identities";
+pub(super) const IDENTITIES: &str = "identities";
 /// How long a server that is just stopping may keep the store locked.
 const LOCK_PATIENCE: Duration = Duration::from_secs(10);
 /// The first wait for it, and the longest.
@@ -37,7 +37,7 @@ pub(super) struct CommitterThread {
 }
 
 impl CommitterThread {
-    fn start(committer: Committer) -> Result<CommitterThread, std::io::Error> {
+    pub(super) fn start(committer: Committer) -> Result<CommitterThread, std::io::Error> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
         let (sender, ended) = oneshot::channel();
         let server = Span::current();

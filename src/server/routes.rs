@@ -12,8 +12,8 @@ use super::answer::{Refusal, log_refusals};
 use super::state::App;
 use super::unread::discard_if_unread;
 use super::{
-    about, admin, certificate, claims, custody, destinations, inbox, inspect, keeping, me, message, metrics,
-    observer, openapi, overview, queue, ready, register, stream, webhook,
+    about, admin, certificate, claims, custody, destinations, exchange, inbox, inspect, keep, keeping, me,
+    message, metrics, observer, openapi, overview, queue, ready, register, stream, webhook,
 };
 use crate::error::Fault;
 use crate::proto::status::Reason;
@@ -58,6 +58,10 @@ pub fn admin(app: Arc<App>) -> Router {
 fn operators() -> Router<Arc<App>> {
     Router::new()
         .route("/messages", get(inbox::operator))
+        .route("/backup", get(keep::backup))
+        .route("/verify", get(keep::verify))
+        .route("/export", get(exchange::export))
+        .route("/import", post(exchange::import))
         .route("/agents/{address}", delete(admin::remove_agent))
         .route("/agents/{address}/limits", get(keeping::limits).post(keeping::set_limits))
         .route("/certificate", get(certificate::show))

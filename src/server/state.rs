@@ -16,6 +16,7 @@ use super::tls::Certificates;
 use crate::acme;
 use crate::agents::{Accounts, Authenticated, Credential, Need};
 use crate::config::checked::RegistrationMode;
+use crate::config::state_files::StateFiles;
 use crate::counters::{Counters, Gauges};
 use crate::env::clock::micros_since;
 use crate::env::machine::Machine;
@@ -66,6 +67,8 @@ pub struct App {
     pub certificates: Arc<Certificates>,
     /// Who asks an authority for them. Empty: nobody does.
     pub acme: OnceLock<acme::Handle>,
+    /// What is kept beside the store, for backups. Set once at the start.
+    pub state_files: OnceLock<StateFiles>,
 }
 
 /// Both ends of the connection a request came by. `None` in its place: the control socket.

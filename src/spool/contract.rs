@@ -12,73 +12,38 @@ use super::entry::{
     AccountRecord, Arrival, Body, DestinationRecord, ReceivedIdentity, Row, RowId, SentRecord, Step,
     Unanswered,
 };
+use super::exchange::Line;
 use super::retry::Schedule;
 use super::state::Ending;
 use crate::env::BoxFuture;
-use crate::error::Fault;
 use crate::proto::address::{Address, Domain};
 use crate::proto::message::ReceiptsWanted;
 use crate::proto::nonce::Nonce;
-use crate::proto::status::Reason;
 use crate::proto::time::{Moment, UnixMillis};
 
 mod arrivals;
+mod error;
 pub mod keeping;
 mod queue;
 pub mod reading;
 pub mod receipts;
+pub mod snapshot;
 pub mod tokens;
 pub mod webhooks;
 pub mod work;
 
 pub use arrivals::{Arrivals, Watch};
+pub use error::StoreError;
 pub use keeping::KeepStore;
 pub use queue::{
     ActionPage, Destination, DuePlace, DueRows, Head, RowAction, RowFilter, RowPage, RowStateName, UnderWay,
 };
 pub use reading::ReadStore;
 pub use receipts::{NewReceipt, ReceiptStore};
+pub use snapshot::Snapshot;
 pub use tokens::{Registration, Removal, TokenStore};
 pub use webhooks::WebhookStore;
 pub use work::WorkStore;
-
-/// Why a verb did not happen. Temporary as far as anyone outside is concerned.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum StoreError {
-    /// The disk failed, now or a moment ago. Nothing more is written until it has been opened again, which happens
-    /// by itself.
-    #[error("the store cannot be written: {0}")]
-    Failed(String),
-    /// The disk failed and could not be opened again; only a restart can help.
-    #[error("the store is lost to this process: {0}")]
-    Lost(String),
-    /// A record, or what it lies in, is damaged.
-    #[error("the store holds what cannot be read: {0}")]
-    Unreadable(String),
-    /// Another version of this program made it.
-    #[error(
-        "the store is of schema {0}, which this version of atp does not know; start the version that made it"
-    )]
-    Schema(u8),
-    /// The committer has stopped: the daemon is shutting down.
-    #[error("the store is closed")]
-    Closed,
-}
-
-impl From<StoreError> for Fault {
-    fn from(error: StoreError) -> Fault {
-        match error {
-            StoreError::Closed => {
-                Fault::new(Reason::ShuttingDown, "The server is shutting down; please try again.")
-            }
-            StoreError::Failed(_) | StoreError::Lost(_) => {
-                Fault::new(Reason::NoSpace, "The server cannot store messages now; please try again later.")
-                    .because(error)
-            }
-            StoreError::Unreadable(_) | StoreError::Schema(_) => Fault::internal(error),
-        }
-    }
-}
 
 /// The answer of a verb, when it comes.
 pub type Answer<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
@@ -438,4 +403,17 @@ pub trait Store:
 
     /// How much is where.
     fn counts(&self) -> Answer<'_, Counts>;
+
+    /// Everything as it is at one commit, to be read while the store goes on; what has been answered before is in it.
+    /// `None`: another one is being read.
+    fn snapshot(&self) -> Answer<'_, Option<Snapshot>>;
+
+    /// Takes in what was exported, in order, each line as a whole. `true`: it is there now, `false`: it was before; or
+    /// why it is not taken. With `strict` none after the first of those.
+    fn import(
+        &self,
+        lines: Vec<Line>,
+        now: UnixMillis,
+        strict: bool,
+    ) -> Answer<'_, Vec<Result<bool, String>>>;
 }

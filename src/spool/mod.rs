@@ -9,10 +9,16 @@
 //! - [`store`]: the contract over a [`Disk`](crate::env::disk::Disk), one committer writing
 //! - [`due`]: who is attempted next
 //! - [`pulse`]: whether runner and committer still come round
+//! - [`backup`]: all of it in one file, and back
+//! - [`check`]: whether all of it is whole and agrees
+//! - [`exchange`]: agents and what is theirs as lines of JSON, and back
 
+pub mod backup;
+pub mod check;
 pub mod contract;
 pub mod due;
 pub mod entry;
+pub mod exchange;
 pub mod identities;
 pub mod keys;
 pub mod pulse;

@@ -10,6 +10,7 @@ pub mod authorities;
 pub mod clock;
 pub mod disk;
 pub mod files;
+pub mod filled;
 pub mod machine;
 pub mod peer;
 pub mod receiver;

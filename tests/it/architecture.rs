@@ -52,6 +52,11 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "secret",
             // Why it fails.
             "spool::contract::StoreError",
+            // What the operator keeps of it.
+            "spool::backup",
+            "spool::check",
+            "spool::exchange",
+            "spool::contract::Snapshot",
             "mailbox",
             // What readers and the operator are shown.
             "spool::contract::Mail",
@@ -110,7 +115,25 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         "demo",
         &["config", "daemon", "dns_records", "env", "observe", "proto", "secret", "sign", "transfer::pool"],
     ),
-    ("cli", &["config", "daemon", "demo", "dns_records", "env", "observe", "proto", "secret", "sign"]),
+    (
+        "cli",
+        &[
+            "config",
+            "daemon",
+            "demo",
+            "dns_records",
+            "env",
+            "observe",
+            "proto",
+            "secret",
+            "sign",
+            // Backups, and the stores of servers that are stopped.
+            "spool::backup",
+            "spool::check",
+            "spool::exchange",
+            "spool::contract::Snapshot",
+        ],
+    ),
     ("main", &["cli"]),
     ("lib", &[]),
 ];

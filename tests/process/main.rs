@@ -20,6 +20,7 @@ mod zones;
 mod acme;
 mod activation;
 mod asking;
+mod backup;
 #[cfg(feature = "demo")]
 mod bounces;
 mod certificates;

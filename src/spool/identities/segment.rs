@@ -126,6 +126,11 @@ impl Segment {
         first..self.heads.partition_point(|head| *head <= highest)
     }
 
+    /// `false`: by its filter it does not have a key.
+    pub fn may_have(&self, key: &Key) -> bool {
+        self.filter.may_have(key.kind(), key.nonce_hash())
+    }
+
     /// How many blocks there are.
     pub fn block_count(&self) -> usize {
         self.heads.len()

@@ -218,7 +218,7 @@ impl Writer {
     }
 
     /// A row has come to those put back, or left them.
-    fn count_row(&mut self, row: &Row, change: i64) {
+    pub(super) fn count_row(&mut self, row: &Row, change: i64) {
         self.count(keys::COUNTS.to_vec(), change);
         self.count(keys::count_of_sender(&row.sender), change);
         self.count(keys::count_of_destination(row.recipient.domain()), change);

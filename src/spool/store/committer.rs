@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Committer, Job, MAX_GROUP, Reply, SCHEMA_VERSION, Writer};
+use super::{Committer, Job, MAX_GROUP, Reply, Writer, known_schema};
 use crate::env::backoff::Backoff;
 use crate::env::clock::micros_since;
 use crate::env::disk::{Disk, DiskError, Write};
@@ -241,12 +241,7 @@ impl Writer {
 
 /// The upper end of the numbers handed out so far, in a store of a known schema.
 pub(super) fn reserved_numbers(disk: &dyn Disk) -> Result<u64, StoreError> {
-    match disk.get(keys::SCHEMA)?.as_deref() {
-        Some([SCHEMA_VERSION]) => {}
-        Some([other]) => return Err(StoreError::Schema(*other)),
-        Some(_) => return Err(StoreError::Unreadable("the schema is damaged".into())),
-        None => return Err(StoreError::Unreadable("the schema is missing".into())),
-    }
+    known_schema(disk)?;
     match disk.get(keys::NUMBERS)? {
         None => Ok(1),
         Some(bytes) => keys::number_of(&bytes)

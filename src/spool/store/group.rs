@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::cut::Cuts;
 use crate::env::disk::{Disk, DiskError, Visit, Write};
 
 /// Changes kept back, in bytes of keys and values.
@@ -17,6 +18,7 @@ const MAX_BYTES: usize = 1024 * 1024;
 pub(super) struct GroupedDisk {
     disk: Arc<dyn Disk>,
     changes: Mutex<Changes>,
+    cuts: Arc<Cuts>,
 }
 
 #[derive(Default)]
@@ -28,7 +30,12 @@ struct Changes {
 
 impl GroupedDisk {
     pub(super) fn new(disk: Arc<dyn Disk>) -> GroupedDisk {
-        GroupedDisk { disk, changes: Mutex::default() }
+        GroupedDisk { disk, changes: Mutex::default(), cuts: Arc::default() }
+    }
+
+    /// Who reads what was there while it goes on.
+    pub(super) fn cuts(&self) -> Arc<Cuts> {
+        Arc::clone(&self.cuts)
     }
 
     fn changes(&self) -> MutexGuard<'_, Changes> {
@@ -45,7 +52,7 @@ impl GroupedDisk {
             Some(value) => Write::Put(key, value),
             None => Write::Delete(key),
         };
-        self.disk.apply(changes.keys.into_iter().map(write).collect())
+        self.cuts.apply(&*self.disk, changes.keys.into_iter().map(write).collect())
     }
 }
 

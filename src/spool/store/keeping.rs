@@ -25,10 +25,21 @@ impl Writer {
     /// Puts an entry into a mailbox, behind all others. Says where.
     pub(super) fn put_mail(&mut self, mailbox: u64, record: &MailRecord) -> Result<u64, StoreError> {
         let cursor = self.number();
+        self.put_mail_at(mailbox, cursor, record)?;
+        Ok(cursor)
+    }
+
+    /// Puts an entry where nothing is.
+    pub(super) fn put_mail_at(
+        &mut self,
+        mailbox: u64,
+        cursor: u64,
+        record: &MailRecord,
+    ) -> Result<(), StoreError> {
         self.put(keys::mail(mailbox, cursor), entry::encode(record)?);
         self.count(keys::keeping::bytes_of_mailbox(mailbox), size(record));
         self.wake(mailbox);
-        Ok(cursor)
+        Ok(())
     }
 
     /// Takes an entry out of a mailbox.

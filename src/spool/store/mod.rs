@@ -13,6 +13,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
+use self::cut::Cuts;
 use self::fetch::Slowness;
 use self::group::GroupedDisk;
 use self::running::Running;
@@ -32,12 +33,14 @@ mod accounts;
 mod attempts;
 mod bodies;
 mod committer;
+mod cut;
 mod delete;
 mod deliver;
 mod derived;
 mod expire;
 mod fetch;
 mod group;
+mod import;
 mod keep_open;
 mod keeping;
 mod operate;
@@ -47,6 +50,7 @@ mod reading;
 mod reads;
 mod receipts;
 mod running;
+mod schema;
 mod sweep;
 #[cfg(test)]
 mod tests;
@@ -54,6 +58,9 @@ mod tokens;
 mod verbs;
 mod webhooks;
 mod work;
+
+pub(super) use schema::SCHEMA_VERSION;
+pub use schema::known_schema;
 
 /// Jobs that may wait for the committer; more wait outside.
 const MAX_WAITING_JOBS: usize = 4096;
@@ -63,8 +70,6 @@ const MAX_GROUP: usize = 512;
 const SLOW_SYNC: Duration = Duration::from_millis(100);
 /// Numbers reserved on disk at a time; a restart skips what is left of them.
 const NUMBER_BLOCK: u64 = 4096;
-/// The schema this program reads and writes.
-const SCHEMA_VERSION: u8 = 2;
 
 impl From<DiskError> for StoreError {
     fn from(error: DiskError) -> StoreError {
@@ -122,6 +127,8 @@ pub struct Committer {
 struct Writer {
     /// With what the jobs before it have written.
     disk: Arc<dyn Disk>,
+    /// Who reads what the disk held before.
+    cuts: Arc<Cuts>,
     /// What is remembered and has been packed.
     identities: Arc<Identities>,
     /// Keys of identities to pack, in the order in which that was found; bounded.
@@ -186,10 +193,7 @@ fn open_with(
     identities: Identities,
     limits: MailboxLimits,
 ) -> Result<(SpoolStore, Committer, watch::Receiver<Option<StoreError>>), StoreError> {
-    if disk.get(keys::SCHEMA)?.is_none() {
-        disk.apply(vec![Write::Put(keys::SCHEMA.to_vec(), vec![SCHEMA_VERSION])])?;
-        disk.sync()?;
-    }
+    schema::prepare(&*disk, &mut |records| tracing::debug!(records, "raising the store"))?;
     let reserved = committer::reserved_numbers(&*disk)?;
     let ran = disk.get(keys::RUNNING)?.as_deref().and_then(keys::number_of);
     let (running, under_way) = (Running::after(RunningMillis(ran.unwrap_or(0))), UnderWay::default());
@@ -199,8 +203,10 @@ fn open_with(
     let (sender, receiver) = mpsc::channel(MAX_WAITING_JOBS);
     let arrivals = Arrivals::default();
     let (health, health_seen) = watch::channel(None);
+    let grouped = GroupedDisk::new(Arc::clone(&disk));
     let writer = Writer {
-        disk: Arc::new(GroupedDisk::new(Arc::clone(&disk))),
+        cuts: grouped.cuts(),
+        disk: Arc::new(grouped),
         identities: Arc::clone(&identities),
         to_pack: Vec::new(),
         batch: Vec::new(),

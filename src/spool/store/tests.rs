@@ -29,6 +29,7 @@ mod keeping;
 mod operate;
 mod packed;
 mod receipts;
+mod released;
 mod seams;
 mod tokens;
 mod work;

@@ -14,9 +14,10 @@ use crate::proto::time::{Moment, UnixMillis};
 use crate::spool::contract::{
     Acceptance, ActionPage, Answer, Arrivals, Counts, DeliveryOutcome, Destination, DuePlace, DueRows, Head,
     Mail, NewDelivery, NewSubmission, Page, Registration, Removal, RowAction, RowFilter, RowPage, Settlement,
-    Store, Trace, UnderWay,
+    Snapshot, Store, Trace, UnderWay,
 };
 use crate::spool::entry::{AccountRecord, Body, DestinationRecord, Row, RowId, SentRecord, Step, Unanswered};
+use crate::spool::exchange::Line;
 use crate::spool::keys;
 use crate::spool::retry::Schedule;
 
@@ -215,6 +216,19 @@ impl Store for SpoolStore {
 
     fn packable(&self) -> BoxFuture<'_, ()> {
         Box::pin(self.identities.enough.notified())
+    }
+
+    fn snapshot(&self) -> Answer<'_, Option<Snapshot>> {
+        Box::pin(self.cut())
+    }
+
+    fn import(
+        &self,
+        lines: Vec<Line>,
+        now: UnixMillis,
+        strict: bool,
+    ) -> Answer<'_, Vec<Result<bool, String>>> {
+        Box::pin(self.commit(move |writer| writer.import(lines, now, strict)))
     }
 
     fn counts(&self) -> Answer<'_, Counts> {

@@ -109,7 +109,12 @@ impl SpoolStore {
 }
 
 impl Writer {
-    fn put_work(&mut self, mailbox: u64, cursor: u64, record: &WorkRecord) -> Result<(), StoreError> {
+    pub(super) fn put_work(
+        &mut self,
+        mailbox: u64,
+        cursor: u64,
+        record: &WorkRecord,
+    ) -> Result<(), StoreError> {
         if let Some(due) = record.state.due() {
             self.put(keys::work::claimable(mailbox, due, cursor), Vec::new());
         }

@@ -301,5 +301,5 @@ async fn a_store_of_another_schema_is_refused() {
     let disk = Arc::new(MemoryDisk::default());
     disk.apply(vec![Write::Put(b"v".to_vec(), vec![200])]).unwrap();
     let refused = open(disk, Arc::new(MemoryFiles::default())).map(|_| ()).unwrap_err();
-    assert!(matches!(&refused, StoreError::Schema(200)), "{refused}");
+    assert!(matches!(&refused, StoreError::Schema { found: 200, .. }), "{refused}");
 }
