@@ -62,7 +62,7 @@ impl Drop for Raised<'_> {
 }
 
 /// Kinds of DNS records that are asked for, as labels; the order of [`Counters::dns_answers`].
-pub const DNS_KINDS: [&str; 5] = ["SVCB", "SRV", "TXT", "A", "AAAA"];
+pub const DNS_KINDS: [&str; 6] = ["SVCB", "SRV", "TXT", "A", "AAAA", "CNAME"];
 /// What came of a DNS look-up, as labels; the order within one kind.
 pub const DNS_RESULTS: [&str; 6] = ["found", "absent", "servfail", "refused", "timeout", "unusable"];
 /// What came of a connection to a peer, as labels; the order of [`Counters::dials`].

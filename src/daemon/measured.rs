@@ -42,6 +42,7 @@ fn place_of_kind(kind: Kind) -> usize {
         Kind::Txt => 2,
         Kind::A => 3,
         Kind::Aaaa => 4,
+        Kind::Cname => 5,
     }
 }
 
@@ -144,7 +145,7 @@ mod tests {
         ] {
             assert_eq!(DNS_RESULTS[place_of_answer(&outcome)], label);
         }
-        for kind in [Kind::Svcb, Kind::Srv, Kind::Txt, Kind::A, Kind::Aaaa] {
+        for kind in [Kind::Svcb, Kind::Srv, Kind::Txt, Kind::A, Kind::Aaaa, Kind::Cname] {
             assert_eq!(DNS_KINDS[place_of_kind(kind)], kind.as_str());
         }
     }

@@ -14,11 +14,11 @@ use crate::cli::output::{self, Output};
 use crate::cli::server::resolver;
 use crate::dns_records::check::{Finding, NeededKey, Needs, Sources, State, check, reach};
 use crate::env::clock::{Clock as _, SystemClock};
-use crate::env::dial::{Authorities, Trust};
+use crate::env::dial::Trust;
 use crate::env::dns::hickory::{HickoryResolver, LOOKUP_TIMEOUT};
 use crate::env::dns::zone_servers::ZoneServers;
 use crate::env::rng::SystemRng;
-use crate::env::tls::TlsDial;
+use crate::env::tls::{Authorities, TlsDial};
 use crate::proto::address::Domain;
 use crate::proto::limits::DEFAULT_PORT;
 

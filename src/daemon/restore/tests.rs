@@ -28,7 +28,11 @@ async fn backup(directory: &Path) -> PathBuf {
         ("domains/b.test/tls/key.pem".to_owned(), b"key b".to_vec()),
     ];
     let mut bytes = Vec::new();
-    write(&snapshot, &Head::now(domains, true, T0), &files, &mut |part| Ok(bytes.extend(part))).unwrap();
+    write(&snapshot, &Head::now(domains, true, T0), &files, &mut |part| {
+        bytes.extend(part);
+        Ok(())
+    })
+    .unwrap();
     let path = directory.join("backup");
     fs::write(&path, bytes).unwrap();
     path

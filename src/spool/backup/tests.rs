@@ -35,7 +35,11 @@ fn head() -> Head {
 fn backup_of(snapshot: &Snapshot) -> Vec<u8> {
     let files = [("node/a.test/admin-token".to_owned(), b"atpo_1".to_vec()), ("empty".into(), Vec::new())];
     let mut bytes = Vec::new();
-    write(snapshot, &head(), &files, &mut |part| Ok(bytes.extend(part))).unwrap();
+    write(snapshot, &head(), &files, &mut |part| {
+        bytes.extend(part);
+        Ok(())
+    })
+    .unwrap();
     bytes
 }
 
@@ -133,7 +137,11 @@ async fn a_store_that_cannot_be_read_leaves_a_backup_that_says_so() {
     // Its files are not there.
     let snapshot = Snapshot::of(Arc::clone(&stored.snapshot.disk), Arc::new(MemoryFiles::default()));
     let mut out = Vec::new();
-    let failed = write(&snapshot, &head(), &[], &mut |part| Ok(out.extend(part))).unwrap_err();
+    let failed = write(&snapshot, &head(), &[], &mut |part| {
+        out.extend(part);
+        Ok(())
+    })
+    .unwrap_err();
     let told = parsed(&out).unwrap_err();
     assert!(matches!(&told, BackupError::Unfinished(text) if *text == failed.to_string()), "{told}");
 }
