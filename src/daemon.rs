@@ -16,8 +16,10 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::Instrument;
 
-use crate::config::Config;
 use crate::config::home::Home;
+use crate::config::{Config, Loaded, Source};
+use crate::pipeline::settings::Live;
+use crate::server::reload::{Refused, Reloaded, Reloads};
 use crate::spool::contract::StoreError;
 
 mod acme;
@@ -26,12 +28,14 @@ mod build;
 mod certificates;
 mod chores;
 mod error;
+pub mod files;
 mod ground;
 pub mod keep;
 mod keys;
 mod local;
 mod measured;
 mod outside;
+mod reload;
 pub mod restore;
 mod room;
 mod runner;
@@ -59,33 +63,39 @@ pub struct Daemon {
     chores: JoinSet<()>,
     committer: store::CommitterThread,
     store_health: watch::Receiver<Option<StoreError>>,
-    grace: Duration,
+    live: Live,
+    reloads: Reloads,
     local: local::Neighbours,
 }
 
-/// Starts a server and stops it at SIGTERM or SIGINT, telling the service manager, if there is one. `sockets` are those
-/// it has opened.
+/// Starts a server, reads its configuration again at SIGHUP, and stops it at SIGTERM or SIGINT, telling the service
+/// manager, if there is one. `sockets` are those it has opened.
 ///
 /// # Errors
 /// [`StartError`] if it cannot be started, or if its store failed while it ran and could not be opened again: then
 /// whoever supervises it should start it again.
-pub async fn run(config: &Config, home: &Home, sockets: Sockets) -> Result<(), StartError> {
+pub async fn run(loaded: Loaded, source: Source, home: &Home, sockets: Sockets) -> Result<(), StartError> {
+    let mut hangup = signal(SignalKind::hangup()).map_err(StartError::Signals)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(StartError::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::Signals)?;
     let mut daemon = tokio::select! {
-        started = start_on(config, home, sockets) => started?,
+        started = start_on(loaded, Some(source), home, sockets) => started?,
         never = service::opening() => match never {},
         // It may be waiting for the store of a server that is stopping.
         _ = terminate.recv() => return Ok(()),
         _ = interrupt.recv() => return Ok(()),
     };
     service::ready(daemon.address());
-    let failed = tokio::select! {
-        _ = terminate.recv() => None,
-        _ = interrupt.recv() => None,
-        error = daemon.store_failed() => Some(error),
+    let failed = loop {
+        tokio::select! {
+            _ = terminate.recv() => break None,
+            _ = interrupt.recv() => break None,
+            error = daemon.store_failed() => break Some(error),
+            // What came of it is in the log.
+            _ = hangup.recv() => { tokio::spawn(daemon.reload().in_current_span()); }
+        }
     };
-    service::stopping(daemon.grace);
+    service::stopping(daemon.live.now().config.server.shutdown_grace);
     daemon.stop().await;
     failed.map_or(Ok(()), |error| Err(StartError::Store(error)))
 }
@@ -96,12 +106,25 @@ pub async fn run(config: &Config, home: &Home, sockets: Sockets) -> Result<(), S
 /// # Errors
 /// [`StartError`], one line saying what to do.
 pub async fn start(config: &Config, home: &Home) -> Result<Daemon, StartError> {
-    start_on(config, home, Sockets::default()).await
+    start_from(Loaded::of(config.clone()), None, home).await
 }
 
-async fn start_on(config: &Config, home: &Home, sockets: Sockets) -> Result<Daemon, StartError> {
-    let server = tracing::debug_span!("server", domain = %config.first_domain());
-    build::assemble(config, home, sockets).instrument(server).await
+/// As [`start`]; `source`: where the configuration can be read again. `None`: it cannot.
+///
+/// # Errors
+/// As [`start`].
+pub async fn start_from(loaded: Loaded, source: Option<Source>, home: &Home) -> Result<Daemon, StartError> {
+    start_on(loaded, source, home, Sockets::default()).await
+}
+
+async fn start_on(
+    loaded: Loaded,
+    source: Option<Source>,
+    home: &Home,
+    sockets: Sockets,
+) -> Result<Daemon, StartError> {
+    let server = tracing::debug_span!("server", domain = %loaded.config.first_domain());
+    build::assemble(loaded, source, home, sockets).instrument(server).await
 }
 
 impl Daemon {
@@ -119,18 +142,26 @@ impl Daemon {
         }
     }
 
+    /// Has the configuration read again, as `atp reload` does. `None`: the daemon is stopping.
+    pub fn reload(&self) -> impl Future<Output = Option<Result<Reloaded, Refused>>> + Send + use<> {
+        let reloads = self.reloads.clone();
+        async move { reloads.ask().await }
+    }
+
     /// Takes no new work, finishes what is in flight within the configured grace, and stops.
     pub async fn stop(mut self) {
-        tracing::info!(grace = ?self.grace, "stopping");
+        let grace = self.live.now().config.server.shutdown_grace;
+        tracing::info!(?grace, "stopping");
         self.stop.send_replace(true);
         self.chores.shutdown().await;
         let drained =
-            tokio::time::timeout(self.grace, async { while self.serving.join_next().await.is_some() {} });
+            tokio::time::timeout(grace, async { while self.serving.join_next().await.is_some() {} });
         if drained.await.is_err() {
             tracing::warn!("stopped before everything in flight was finished; the queue takes it up again");
         }
         self.serving.shutdown().await;
         drop(self.local);
+        drop(self.live);
         // A connection cut off above may hold the store a moment longer.
         if tokio::time::timeout(COMMITTER_PATIENCE, self.committer.join()).await.is_err() {
             tracing::warn!("stopped while the store was still in use");

@@ -86,6 +86,11 @@ impl Guard {
         Guard { limits, machine, ballast, disk_is_short: false, memory_is_short: false, is_blind: false }
     }
 
+    /// Keeps to other marks from now on.
+    pub fn keep_to(&mut self, limits: Limits) {
+        self.limits = limits;
+    }
+
     /// What there is too little of now. `None`: nothing. What cannot be read is not too little.
     pub fn look(&mut self) -> Option<Shortage> {
         let space = self.machine.space();

@@ -42,41 +42,64 @@
 use std::fmt;
 use std::io::IsTerminal;
 use std::os::unix::fs::MetadataExt as _;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tracing::{Event, Level, Subscriber};
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer};
 use tracing_subscriber::fmt::{FmtContext, format};
+use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Registry, reload};
 
-use crate::config::checked::{Log, LogFormat};
+use crate::config::checked::{Log, LogFormat, LogLevel};
+
+mod either;
+
+use either::Either;
+
+/// What decides which events are written, once the log has been started.
+static FILTER: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
+/// Whether lines are JSON.
+static IS_JSON: AtomicBool = AtomicBool::new(false);
 
 /// Logs to stderr from now on: for a terminal in colours, for the journal with a priority and without the time, which
 /// it notes itself. `RUST_LOG`, if it is set, filters instead of the level.
 /// A second call in one process changes nothing.
 pub fn start(log: Log) {
-    let level = log.level.as_str();
-    let filter =
-        EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(format!("atp={level},warn")));
+    let (filter, handle) = reload::Layer::new(filter(log.level));
     // https://no-color.org: any text but the empty one.
     let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let colours = std::io::stderr().is_terminal() && !no_color;
-    let builder =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours);
-    let (text, json) = (format().with_target(false), format().json().flatten_event(true).with_target(false));
-    let result = match (log.format, is_the_journal()) {
-        (LogFormat::Text, _) if colours => builder.event_format(text).try_init(),
-        (LogFormat::Text, false) => builder.event_format(Line { form: text, priority: false }).try_init(),
-        (LogFormat::Text, true) => {
-            builder.event_format(Line { form: text.without_time(), priority: true }).try_init()
-        }
-        (LogFormat::Json, false) => builder.json().event_format(json).try_init(),
-        (LogFormat::Json, true) => {
-            builder.json().event_format(Line { form: json.without_time(), priority: true }).try_init()
-        }
-    };
+    let is_journal = is_the_journal();
+    let form = || format().with_target(false);
+    let text = Line { timed: form(), timeless: form().without_time(), colours, is_journal };
+    let form = || format().json().flatten_event(true).with_target(false);
+    let json = Line { timed: form(), timeless: form().without_time(), colours: false, is_journal };
+    let layer = || tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let text = layer().with_ansi(colours).event_format(text);
+    let json = layer().json().with_ansi(false).event_format(json);
+    let lines = Either::new(text, json, &IS_JSON);
     // Whoever was first has decided.
-    let _ = result;
+    if tracing_subscriber::registry().with(filter).with(lines).try_init().is_ok() {
+        IS_JSON.store(log.format == LogFormat::Json, Ordering::Relaxed);
+        let _ = FILTER.set(handle);
+    }
+}
+
+/// Logs in this way from now on. Without effect where [`start`] has not been called.
+pub fn change(log: Log) {
+    let Some(handle) = FILTER.get() else { return };
+    IS_JSON.store(log.format == LogFormat::Json, Ordering::Relaxed);
+    if let Err(error) = handle.reload(filter(log.level)) {
+        tracing::warn!(%error, "the log level stays as it was");
+    }
+}
+
+fn filter(level: LogLevel) -> EnvFilter {
+    let level = level.as_str();
+    EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(format!("atp={level},warn")))
 }
 
 /// Whether the service manager has connected stderr with its journal: it says with which file (systemd.exec(5)).
@@ -86,18 +109,22 @@ fn is_the_journal() -> bool {
     stream == format!("{}:{}", file.dev(), file.ino())
 }
 
-/// An event on one line, whatever others wrote into its fields; for the journal with its priority before it
-/// (sd-daemon(3)).
-struct Line<F> {
-    form: F,
-    priority: bool,
+/// An event on one line, whatever others wrote into its fields; for the journal without the time and with its priority
+/// before it (sd-daemon(3)).
+struct Line<T, U> {
+    timed: T,
+    timeless: U,
+    /// For a terminal: what is in the form steers it, and must stay.
+    colours: bool,
+    is_journal: bool,
 }
 
-impl<S, N, F> FormatEvent<S, N> for Line<F>
+impl<S, N, T, U> FormatEvent<S, N> for Line<T, U>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
     N: for<'a> FormatFields<'a> + 'static,
-    F: FormatEvent<S, N>,
+    T: FormatEvent<S, N>,
+    U: FormatEvent<S, N>,
 {
     fn format_event(
         &self,
@@ -105,10 +132,15 @@ where
         mut writer: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
+        if self.colours {
+            return self.timed.format_event(context, writer, event);
+        }
         let mut line = String::new();
-        self.form.format_event(context, Writer::new(&mut line), event)?;
-        if self.priority {
+        if self.is_journal {
+            self.timeless.format_event(context, Writer::new(&mut line), event)?;
             write!(writer, "<{}>", priority(*event.metadata().level()))?;
+        } else {
+            self.timed.format_event(context, Writer::new(&mut line), event)?;
         }
         for character in line.trim_end_matches('\n').chars() {
             match character {

@@ -4,7 +4,6 @@
 //! - [`Pipeline::outbound`]: spool → discover → sign → transfer → spool
 //! - [`Pipeline::inbound`]: a peer's transfer → verify → deliver (and back goes a receipt, if one was asked for)
 
-use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
 use tokio::sync::watch;
@@ -13,7 +12,7 @@ use tracing::Instrument;
 
 use crate::counters::Counters;
 use crate::deliver::{self, Delivered};
-use crate::discover::{Discovery, Target};
+use crate::discover::Target;
 use crate::env::Env;
 use crate::env::clock::micros_since;
 use crate::error::Fault;
@@ -26,14 +25,13 @@ use crate::sign::{CanonicalForm, Signed, Signer};
 use crate::spool::contract::{Settlement, Store};
 use crate::spool::due::{Attempted, Handover};
 use crate::spool::entry::{Row, Unanswered};
-use crate::spool::retry::Schedule;
 use crate::submit::admit::{Admission, Admitted};
-use crate::submit::request::{Submission, SubmissionLimits};
+use crate::submit::request::Submission;
 use crate::transfer::client::Client;
 use crate::transfer::plan::{self, Earlier, Plan, Situation};
 use crate::transfer::reply::Meaning;
 use crate::transfer::{Again, Failure, Outcome};
-use crate::verify::{Received, Verifier};
+use crate::verify::Received;
 
 pub mod families;
 pub mod operator;
@@ -41,9 +39,11 @@ mod overdue;
 mod own;
 mod receipt;
 mod reference;
+pub mod settings;
 mod settle;
 
 use families::Families;
+use settings::{Live, Settings};
 
 /// A domain's signer; it changes when another key becomes the active one.
 pub type SharedSigner = watch::Receiver<Arc<Signer>>;
@@ -54,22 +54,10 @@ pub struct Pipeline {
     pub env: Env,
     /// Where everything accepted is.
     pub store: Arc<dyn Store>,
-    /// The domains whose agents live here; the first is meant where none is named.
-    pub domains: Vec<Domain>,
-    /// Stage 3.
-    pub discovery: Discovery,
-    /// Stage 4, by domain.
-    pub signers: HashMap<Domain, SharedSigner>,
+    /// What the operator may change: our domains, their keys and limits, stages 3, 4 and 6.
+    pub settings: Live,
     /// Stage 5.
     pub client: Client,
-    /// Stage 6.
-    pub verifier: Verifier,
-    /// When to try again.
-    pub schedule: Arc<Schedule>,
-    /// Bounds of submissions.
-    pub limits: SubmissionLimits,
-    /// Rows of one sender that may wait in the queue after trouble; more submissions are refused.
-    pub max_waiting: u64,
     /// Which address families our own policies allow.
     pub families: Families,
     /// What has happened.
@@ -89,42 +77,49 @@ pub enum Accepted {
 
 impl Pipeline {
     /// Takes in a message of an own agent, whose credential has proved it to be `author`.
-    /// On return it is on disk. Dropping the future does not take it back.
+    /// On return it is on disk. Dropping the future does not take it back. `settings`: those under which the request
+    /// is answered.
     ///
     /// # Errors
     /// [`Fault`] as `docs/protocol.md` §7 and §9 say; then nothing was stored.
-    pub async fn submit(self: &Arc<Self>, message: Message, author: &Address) -> Result<Accepted, Fault> {
+    pub async fn submit(
+        self: &Arc<Self>,
+        settings: Arc<Settings>,
+        message: Message,
+        author: &Address,
+    ) -> Result<Accepted, Fault> {
         if message.from() != author {
             return Err(Fault::new(
                 Reason::Forbidden,
                 "The credential belongs to another agent than the sender.",
             ));
         }
-        let submission = Submission::new(message, &self.limits, self.env.clock.now())?;
+        let limits = settings.submission_limits(author.domain());
+        let submission = Submission::new(message, &limits, self.env.clock.now())?;
         let pipeline = Arc::clone(self);
         // A task of its own: the author may hang up while the disk works, and what is accepted then must
         // still be handed to the queue.
-        let accepting = async move { pipeline.accept(&submission).await };
+        let accepting = async move { pipeline.accept(&settings, &submission).await };
         tokio::spawn(accepting.in_current_span()).await.map_err(Fault::internal)?
     }
 
-    async fn accept(&self, submission: &Submission) -> Result<Accepted, Fault> {
+    async fn accept(&self, settings: &Settings, submission: &Submission) -> Result<Accepted, Fault> {
         let message = submission.message();
-        let unknown = |recipient: &Address| self.bounce_unknown(message, recipient);
+        let refused =
+            |recipient: &Address, reason, text: &str| self.bounce_at_once(message, recipient, reason, text);
+        let max_bytes = |domain: &Domain| Some(settings.of(domain)?.max_message_bytes);
         let admission = Admission {
             store: &self.store,
             env: &self.env,
-            domains: &self.domains,
-            max_message_age: std::time::Duration::from_secs(
-                self.limits.max_message_age_seconds.unsigned_abs(),
-            ),
-            first_wait: self.schedule.wait_after(1),
-            max_waiting: self.max_waiting,
+            max_bytes: &max_bytes,
+            max_message_age: settings.max_message_age(),
+            first_wait: settings.schedule.wait_after(1),
+            max_waiting: settings.max_waiting(message.from().domain()),
         };
         let (nonce, from, to) = (message.nonce(), message.from(), message.to());
         tracing::debug!(%nonce, %from, %to, kind = message.kind(), "submitted");
         let started = Instant::now();
-        let admitted = admission.admit(submission, &unknown).await?;
+        let admitted = admission.admit(submission, &refused).await?;
         self.counters.submission.took(started.elapsed());
         match admitted {
             Admitted::Before => {
@@ -147,21 +142,22 @@ impl Pipeline {
     ///
     /// # Errors
     /// [`Fault`] as `docs/protocol.md` §7 and §9 say; then nothing was stored.
-    pub async fn inbound(&self, received: Received) -> Result<Accepted, Fault> {
+    pub async fn inbound(&self, settings: &Settings, received: Received) -> Result<Accepted, Fault> {
         let started = Instant::now();
-        let verified = self.verifier.verify(received).await;
+        let verified = settings.verifier.verify(received).await;
         self.counters.verify.took(started.elapsed());
         self.counters.verified(verified.as_ref().map_err(|fault| fault.reason));
         let verified = verified?;
         if let Some(handover) = self.handover.get() {
             handover.contact(verified.message().from().domain());
         }
-        let age = std::time::Duration::from_secs(self.limits.max_message_age_seconds.unsigned_abs());
         if let Some(news) = deliver::receipt::hear(&self.store, &verified).await? {
             self.counters.receipts_heard.add_many(u64::from(news));
             return Ok(if news { Accepted::Now } else { Accepted::Before });
         }
-        let delivered = deliver::deliver(&self.store, &verified, age, self.schedule.wait_after(1)).await?;
+        let age = settings.max_message_age();
+        let delivered =
+            deliver::deliver(&self.store, &verified, age, settings.schedule.wait_after(1)).await?;
         self.counters.transfer.took(started.elapsed());
         match delivered {
             Delivered::Now { receipt } => {
@@ -179,19 +175,20 @@ impl Pipeline {
     /// Carries one leased row through its attempt, and writes down what came of it.
     pub async fn outbound(&self, row: Row) -> Attempted {
         self.counters.attempts_begun.add();
-        if self.domains.contains(row.recipient.domain()) {
-            let attempted = self.attempt_own(&row).await;
+        let settings = self.settings.now();
+        if settings.is_ours(row.recipient.domain()) {
+            let attempted = self.attempt_own(&settings, &row).await;
             self.counters.attempts_ended.add();
             return attempted;
         }
         let started = Instant::now();
         let (outcome, message) = match self.read(&row).await {
-            Ok(message) => (self.attempt(&row, &message).await, Some(message)),
+            Ok(message) => (self.attempt(&settings, &row, &message).await, Some(message)),
             Err(failure) => (Outcome::Failed(failure), None),
         };
         let contact = outcome.contact();
         self.counters.attempt.took(started.elapsed());
-        let settlement = self.settlement(&row, message.as_ref(), outcome, micros_since(started));
+        let settlement = self.settlement(&settings, &row, message.as_ref(), outcome, micros_since(started));
         let attempted = self.settle(&row, contact, settlement).await;
         self.counters.attempts_ended.add();
         attempted
@@ -218,19 +215,23 @@ impl Pipeline {
 
     /// One attempt: discover, then per target (while nothing of the message has been written) ask what it
     /// speaks, plan, sign, transfer.
-    async fn attempt(&self, row: &Row, message: &Message) -> Outcome {
+    async fn attempt(&self, settings: &Settings, row: &Row, message: &Message) -> Outcome {
         // Before anybody is asked or dialled: without a key nothing can be sent.
-        if let Err(fault) = self.signer(row).and_then(|signer| signer.ready(self.env.clock.now())) {
+        let signer = match signer(settings, row) {
+            Ok(signer) => signer,
+            Err(failure) => return Outcome::Failed(failure),
+        };
+        if let Err(fault) = signer.ready(self.env.clock.now()) {
             return Outcome::Failed(fault.into());
         }
-        let targets = match self.targets(row).await {
+        let targets = match self.targets(settings, row).await {
             Ok(targets) => targets,
             Err(failure) => return Outcome::Failed(failure),
         };
         let mut last =
             Failure::temporary(Reason::NoAnswer, "The recipient's server has no address we can use.");
         for target in &targets {
-            match self.attempt_at(target, row, message).await {
+            match self.attempt_at(settings, target, row, message).await {
                 Ok(outcome) => return outcome,
                 Err(failure) => {
                     let over = failure.unanswered || failure.again == Again::Never;
@@ -246,9 +247,9 @@ impl Pipeline {
 
     /// The targets to try, best first. After an attempt that went unanswered only its own target will do, while
     /// DNS lists it: another one might not know the message.
-    async fn targets(&self, row: &Row) -> Result<Vec<Target>, Failure> {
+    async fn targets(&self, settings: &Settings, row: &Row) -> Result<Vec<Target>, Failure> {
         let avoid = self.families.to_avoid(row.sender.domain());
-        let route = self.discovery.route(row.recipient.domain(), avoid).await?;
+        let route = settings.discovery.route(row.recipient.domain(), avoid).await?;
         let mut targets = route.targets;
         let unanswered_at = row.unanswered.as_ref().and_then(|unanswered| unanswered.target.as_deref());
         let is_that = |target: &Target| Some(target.to_string().as_str()) == unanswered_at;
@@ -260,16 +261,22 @@ impl Pipeline {
 
     /// `Err`: nothing of the message was accepted here, and unless the failure says otherwise another target
     /// may be tried.
-    async fn attempt_at(&self, target: &Target, row: &Row, message: &Message) -> Result<Outcome, Failure> {
+    async fn attempt_at(
+        &self,
+        settings: &Settings,
+        target: &Target,
+        row: &Row,
+        message: &Message,
+    ) -> Result<Outcome, Failure> {
         let profile = self.client.profile(target).await?;
         if receipt::is_one(row) && !profile.receipt {
             return Ok(Outcome::Unwanted(target.into()));
         }
         let at = |failure: Failure| failure.at(target);
-        let further_copy = !profile.rcpt && self.is_further_copy(row, message, target).await;
+        let further_copy = !profile.rcpt && self.is_further_copy(settings, row, message, target).await;
         let situation = situation(row, message, further_copy);
         let plan = plan::plan(&situation, &profile, self.env.clock.now().seconds()).map_err(at)?;
-        let signed = self.sign(row, message, &plan).map_err(at)?;
+        let signed = self.sign(settings, row, message, &plan).map_err(at)?;
         let too_large = profile.max_payload_bytes.is_some_and(|max| signed.bytes().len() as u64 > max);
         if too_large {
             let text = "The message is larger than the recipient's server takes.";
@@ -294,18 +301,16 @@ impl Pipeline {
         }
     }
 
-    /// The signer of a row's sender, as it is now.
-    fn signer(&self, row: &Row) -> Result<Arc<Signer>, Fault> {
-        let domain = row.sender.domain();
-        let unknown =
-            || Fault::internal(format_args!("no key for {domain}, which is no domain of this daemon"));
-        self.signers.get(domain).map(|signer| Arc::clone(&signer.borrow())).ok_or_else(unknown)
-    }
-
-    fn sign(&self, row: &Row, message: &Message, plan: &Plan) -> Result<Signed, Failure> {
+    fn sign(
+        &self,
+        settings: &Settings,
+        row: &Row,
+        message: &Message,
+        plan: &Plan,
+    ) -> Result<Signed, Failure> {
         let form = if plan.shape.reference { CanonicalForm::Reference } else { CanonicalForm::Rfc8785 };
         let unsigned = routing::write(message, &row.recipient, plan.shape, plan.stamp);
-        let signer = self.signer(row)?;
+        let signer = signer(settings, row)?;
         let started = Instant::now();
         let signed = signer.sign(unsigned, form, self.env.clock.now())?;
         let (bytes, micros) = (signed.bytes().len(), micros_since(started));
@@ -313,6 +318,18 @@ impl Pipeline {
         tracing::debug!(nonce = %row.nonce, key = %signed.key_id(), form = form.as_str(), bytes, micros, "signed");
         Ok(signed)
     }
+}
+
+/// The signer of a row's sender, as it is now.
+fn signer(settings: &Settings, row: &Row) -> Result<Arc<Signer>, Failure> {
+    let signer = settings.signers.get(row.sender.domain()).ok_or_else(|| not_served(row))?;
+    Ok(Arc::clone(&signer.borrow()))
+}
+
+/// The sender's domain has been taken out of the configuration: its mail waits until it is back, or is given up.
+fn not_served(row: &Row) -> Failure {
+    let text = format!("This server does not serve {} at present.", row.sender.domain());
+    Failure { contact: Contact::Unknown, ..Failure::temporary(Reason::NoAnswer, text) }
 }
 
 fn situation<'a>(row: &'a Row, message: &'a Message, further_copy: bool) -> Situation<'a> {

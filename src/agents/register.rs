@@ -21,14 +21,14 @@ pub struct Caller {
 }
 
 /// What decides about a registration beside the name.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Rules<'a> {
     /// The domains served.
     pub domains: &'a [Domain],
     /// The domain that a name without `@` is completed with.
     pub short_names_in: &'a Domain,
-    /// `registration.mode`. `None`: open for special-use domains, else loopback.
-    pub mode: Option<RegistrationMode>,
+    /// `registration.mode` of one of `domains`. `None`: open for special-use domains, else loopback.
+    pub mode: &'a (dyn Fn(&Domain) -> Option<RegistrationMode> + Sync),
 }
 
 /// The address that may be registered, if the caller may.
@@ -49,7 +49,7 @@ pub fn permit(name: &str, caller: &Caller, rules: &Rules<'_>) -> Result<Address,
     if address.is_reserved() {
         return Err(forbidden("This name is reserved."));
     }
-    if !may(caller, address.domain(), rules.mode) {
+    if !may(caller, address.domain(), (rules.mode)(address.domain())) {
         return Err(forbidden("Registration is closed: ask the operator of this server for an account."));
     }
     Ok(address)
@@ -109,7 +109,7 @@ mod tests {
 
     fn outcome(name: &str, caller: &Caller, mode: Option<RegistrationMode>) -> Result<String, Reason> {
         let domains = domains();
-        let rules = Rules { domains: &domains, short_names_in: &domains[0], mode };
+        let rules = Rules { domains: &domains, short_names_in: &domains[0], mode: &|_| mode };
         permit(name, caller, &rules).map(|address| address.to_string()).map_err(|fault| fault.reason)
     }
 

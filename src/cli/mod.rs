@@ -16,6 +16,8 @@ mod backup;
 mod certificate;
 mod claim;
 mod completions;
+mod config;
+mod configuration;
 mod connect;
 mod content;
 mod control;
@@ -45,6 +47,7 @@ mod progress;
 mod prompt;
 mod queue;
 mod recv;
+mod reload;
 mod reply;
 mod restore;
 mod send;
@@ -87,6 +90,11 @@ enum Command {
     /// Run the server
     #[command(subcommand)]
     Server(server::Server),
+    /// Check and show a server's configuration
+    #[command(subcommand)]
+    Config(config::Config),
+    /// Have a running server read its configuration again
+    Reload(reload::Reload),
     /// Register, list and remove agents; change their passwords and tokens
     #[command(subcommand)]
     Agent(agent::Agent),
@@ -202,6 +210,8 @@ impl Cli {
             Command::Demo(demo) => demo.run(),
             Command::Setup(setup) => block_on(setup.run(&output)),
             Command::Server(server) => server.run(),
+            Command::Config(config) => config.run(&output),
+            Command::Reload(reload) => block_on(reload.run(&output)),
             Command::Agent(agent) => block_on(agent.run(&output)),
             Command::Login(login) => block_on(login.run(&output)),
             Command::Use(choice) => block_on(choice.run(&output)),

@@ -232,6 +232,16 @@ pub enum LogFormat {
     Json,
 }
 
+impl LogFormat {
+    /// The format's name in the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            LogFormat::Text => "text",
+            LogFormat::Json => "json",
+        }
+    }
+}
+
 impl FromStr for LogFormat {
     type Err = String;
     fn from_str(text: &str) -> Result<LogFormat, String> {
@@ -257,6 +267,16 @@ impl Config {
     /// What holds for one of our domains. `None`: it is not ours.
     pub fn settings_of(&self, domain: &Domain) -> Option<&DomainSettings> {
         self.of_domains.get(domain)
+    }
+
+    /// With what takes a restart as `running` has it.
+    pub fn as_started(mut self, running: &Config) -> Config {
+        let started = &running.server;
+        self.server.host = Some(running.listen_host());
+        self.server.port = started.port;
+        self.admin.listen = running.admin.listen;
+        self.acme = running.acme.clone();
+        self
     }
 
     /// The address to listen on: the one given; else 127.0.0.1 if every domain is special-use

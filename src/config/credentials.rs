@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
-use super::{ConfigError, file};
+use super::file;
+use super::finding::Finding;
 
 /// What systemd names their directory in.
 const VARIABLE: &str = "CREDENTIALS_DIRECTORY";
@@ -21,8 +22,8 @@ const MAX_TOKEN_BYTES: u64 = 4096;
 /// Lays what this process was given under what the file says.
 ///
 /// # Errors
-/// [`ConfigError::Unreadable`] if a credential is there and cannot be read.
-pub(super) fn lay_under(file: &mut file::File) -> Result<(), ConfigError> {
+/// What is wrong if a credential is there and cannot be read.
+pub(super) fn lay_under(file: &mut file::File) -> Result<(), Finding> {
     match std::env::var_os(VARIABLE).map(PathBuf::from).filter(|path| path.is_absolute()) {
         // systemd keeps a directory closed that it has put nothing into.
         Some(directory) if std::fs::read_dir(&directory).is_ok() => lay_under_from(&directory, file),
@@ -30,7 +31,7 @@ pub(super) fn lay_under(file: &mut file::File) -> Result<(), ConfigError> {
     }
 }
 
-fn lay_under_from(directory: &Path, file: &mut file::File) -> Result<(), ConfigError> {
+fn lay_under_from(directory: &Path, file: &mut file::File) -> Result<(), Finding> {
     if file.admin.token.is_none() {
         file.admin.token = token(&directory.join(ADMIN_TOKEN))?;
     }
@@ -43,14 +44,19 @@ fn lay_under_from(directory: &Path, file: &mut file::File) -> Result<(), ConfigE
 
 /// `None`: there is none. Who may read it is the service manager's affair, which shows it by access lists that the mode
 /// does not tell.
-fn token(path: &Path) -> Result<Option<String>, ConfigError> {
+fn token(path: &Path) -> Result<Option<String>, Finding> {
     let mut text = Zeroizing::new(String::new());
     let read =
         std::fs::File::open(path).and_then(|open| open.take(MAX_TOKEN_BYTES).read_to_string(&mut text));
     match read {
         Ok(_) => Ok(Some(text.trim().to_owned())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(cause) => Err(ConfigError::Unreadable { path: path.display().to_string(), cause }),
+        Err(error) => Err(Finding {
+            origin: path.display().to_string(),
+            line: None,
+            key: "admin.token".into(),
+            remedy: format!("the credential cannot be read: {error}"),
+        }),
     }
 }
 

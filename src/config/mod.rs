@@ -1,18 +1,29 @@
 //! Configuration: the TOML file ([`mod@file`]), what the command line says instead ([`Overrides`]), both checked
 //! into the types the daemon uses ([`checked`]), and where state is kept on disk ([`home`]).
+//!
+//! [`Source::read`] does all of it and may be called again: that is a reload. [`effective`] is what comes of it key by
+//! key, for people to see; [`finding`] is what is wrong with it.
 
-use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use self::check::report::Report;
+use self::document::Document;
+use self::effective::Settings;
+use self::over::Given;
 use crate::secret::Secret;
 
 mod check;
 pub mod checked;
 mod credentials;
+mod document;
+pub mod effective;
 pub mod file;
+pub mod files;
+pub mod finding;
 pub mod home;
 pub mod limits;
+mod over;
 mod owner;
 pub mod private;
 pub mod runtime;
@@ -20,6 +31,7 @@ pub mod state_files;
 pub mod units;
 
 pub use checked::Config;
+pub use finding::ConfigError;
 
 /// What the command line says instead of the file. `None` and empty: the file decides.
 /// Paths are relative to the working directory.
@@ -55,89 +67,82 @@ pub struct Overrides {
     pub log_format: Option<checked::LogFormat>,
 }
 
-/// Why there is no usable configuration. Every text is one line and says what to change.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// The file cannot be read.
-    #[error("cannot read the configuration file {path}: {cause}")]
-    Unreadable {
-        /// Which file.
-        path: String,
-        /// What the system said.
-        cause: std::io::Error,
-    },
-    /// The file is not TOML, or has a key we do not know, or one of the wrong type.
-    #[error("{path}, line {line}: {message}")]
-    Form {
-        /// Which file.
-        path: String,
-        /// Counted from 1.
-        line: usize,
-        /// What the parser found, on one line.
-        message: String,
-    },
-    /// A key's value makes no sense.
-    #[error("{origin}: {key}: {remedy}")]
-    Value {
-        /// The file, or "command line".
-        origin: String,
-        /// The key with its section.
-        key: Cow<'static, str>,
-        /// What is wrong and what to write.
-        remedy: String,
-    },
+/// Where a configuration comes from; it can be read again.
+#[derive(Debug, Clone, Default)]
+pub struct Source {
+    /// The file. `None`: there is none.
+    pub path: Option<PathBuf>,
+    /// What is laid over it.
+    pub overrides: Overrides,
+}
+
+/// A configuration that has been read and checked, and where its keys stand.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// As the daemon uses it.
+    pub config: Config,
+    /// Key by key.
+    pub settings: Settings,
+    document: Document,
+    given: Given,
+}
+
+impl Source {
+    /// Reads the file, if there is one, lays the command line over it and checks the result.
+    ///
+    /// # Errors
+    /// [`ConfigError`]: everything that is wrong, as far as it can be seen at once.
+    pub fn read(&self) -> Result<Loaded, ConfigError> {
+        let path = self.path.as_deref();
+        let (mut file, document, mut findings) = path.map(document::read).unwrap_or_default();
+        if let Some(directory) = path.and_then(Path::parent) {
+            resolve_paths(&mut file, directory);
+        }
+        if let Err(finding) = credentials::lay_under(&mut file) {
+            findings.push(finding);
+        }
+        let is_unread = path.is_some() && document.is_empty() && !findings.is_empty();
+        let given = self.overrides.lay_over(&mut file);
+        let settings = Settings::of(&file, &document, &given);
+        let report = Report::new(&document, &given, findings);
+        // What is absent because nothing could be read is no mistake of its own.
+        let config = if is_unread { None } else { check::check(file, &report) };
+        match (config, ConfigError::of(report.findings())) {
+            (Some(config), None) => Ok(Loaded { config, settings, document, given }),
+            (_, Some(error)) => Err(error),
+            // A check that has no value has told why.
+            (None, None) => Err(ConfigError::unexplained()),
+        }
+    }
+}
+
+impl Loaded {
+    /// A configuration that stands in no file.
+    pub fn of(config: Config) -> Loaded {
+        Loaded {
+            config,
+            settings: Settings::default(),
+            document: Document::default(),
+            given: Given::default(),
+        }
+    }
+
+    /// What was found out about keys later, such as that a file cannot be read. `None`: nothing is wrong.
+    pub fn wrong(&self, wrong: &[(String, String)]) -> Option<ConfigError> {
+        let report = Report::new(&self.document, &self.given, Vec::new());
+        wrong.iter().for_each(|(key, remedy)| report.tell(key, remedy.as_str()));
+        ConfigError::of(report.findings())
+    }
 }
 
 /// Reads the file, if one is given, lays the command line over it and the service manager's credentials under it, and
 /// checks the result.
 ///
 /// # Errors
-/// [`ConfigError`], one line naming file, key and remedy.
+/// As [`Source::read`].
 pub fn load(path: Option<&Path>, overrides: Overrides) -> Result<Config, ConfigError> {
-    let mut file = match path {
-        Some(path) => read(path)?,
-        None => file::File::default(),
-    };
-    if let Some(directory) = path.and_then(Path::parent) {
-        resolve_paths(&mut file, directory);
-    }
-    credentials::lay_under(&mut file)?;
-    check::check(file, overrides, path)
-}
-
-fn read(path: &Path) -> Result<file::File, ConfigError> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|cause| ConfigError::Unreadable { path: path.display().to_string(), cause })?;
-    toml::from_str(&text).map_err(|error| {
-        let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
-        let line = before.matches('\n').count() + 1;
-        ConfigError::Form {
-            path: path.display().to_string(),
-            line,
-            message: form_message(&error, &text, line),
-        }
-    })
-}
-
-/// The parser's finding on one line, with the text of the line it is about.
-fn form_message(error: &toml::de::Error, text: &str, line: usize) -> String {
-    let finding = without_value(&error.message().lines().collect::<Vec<_>>().join(" "));
-    let source = text.lines().nth(line - 1).unwrap_or_default().trim();
-    // A value in such a line may be a secret; the key alone says enough.
-    match source.split_once('=') {
-        Some((key, _)) => format!("{}: {finding}", key.trim()),
-        None => finding,
-    }
-}
-
-/// A finding like `invalid type: string "…", expected u16` without the value that it repeats.
-fn without_value(finding: &str) -> String {
-    let wrong = ["invalid type: ", "invalid value: "].into_iter().find(|words| finding.starts_with(words));
-    let Some((found, expected)) = wrong.and_then(|_| finding.rsplit_once(", expected ")) else {
-        return finding.to_owned();
-    };
-    let kind = found.split(['"', '`']).next().unwrap_or_default().trim_end();
-    format!("{kind}, expected {expected}")
+    let source = Source { path: path.map(Path::to_owned), overrides };
+    source.read().map(|loaded| loaded.config)
 }
 
 fn resolve_paths(file: &mut file::File, directory: &Path) {
@@ -170,43 +175,74 @@ mod tests {
     }
 
     #[test]
-    fn errors_are_one_line_naming_file_and_key() {
+    fn errors_are_one_line_naming_file_line_and_key() {
         for (text, wanted) in [
-            ("domains = [\"x.y\"]\n[server]\nprot = 1\n", "line 3: prot: unknown field `prot`"),
-            ("[server]\nport = \"x\"\n", "line 2: port: invalid type"),
-            ("[server]\nport = 70000\n", "line 2: port: "),
-            ("domains = \n", "line 1: "),
-            ("[serverr]\n", "line 1: unknown field `serverr`"),
+            (
+                "domains = [\"x.y\"]\n[server]\nprot = 1\n",
+                "line 3: server.prot: there is no such key; did you mean port?",
+            ),
+            (
+                "[server]\nport = \"x\"\n",
+                "line 2: server.port: must be a whole number from 0 to 65535, not a text",
+            ),
+            ("[server]\nport = 70000\n", "line 2: server.port: must be a whole number from 0 to 65535"),
+            ("domains = \n", "line 1: domains: "),
+            ("[serverr]\n", "line 1: serverr: there is no such key; did you mean server?"),
             (
                 "domains = [\"x.y\"]\n[server]\nmax_message_size = \"1MB\"\n",
-                "server.max_message_size: \"1MB\" is not a size",
+                "line 3: server.max_message_size: \"1MB\" is not a size",
             ),
         ] {
             let (_directory, path) = written(text);
-            let error = load(Some(&path), Overrides::default()).unwrap_err().to_string();
-            assert!(error.contains(wanted), "{text:?}: {error}");
+            let error = load(Some(&path), Overrides::default()).unwrap_err();
+            let told: Vec<String> = error.findings().map(ToString::to_string).collect();
+            let error = error.to_string();
+            assert!(told.iter().any(|line| line.contains(wanted)), "{text:?}: {told:?}");
             assert!(error.contains("atp.toml"), "{error}");
             assert!(!error.contains('\n'), "{error}");
         }
         let error = load(Some(Path::new("/nonexistent/atp.toml")), Overrides::default()).unwrap_err();
         assert!(error.to_string().contains("/nonexistent/atp.toml"));
+        assert_eq!(error.findings().count(), 1);
+    }
+
+    #[test]
+    fn everything_that_is_wrong_is_told_at_once_in_order() {
+        let (_directory, path) = written(
+            "domains = [\"x.y\", \"1.2.3.4\"]\n[queue]\nshedule = []\nmax_attempts = true\n\n\
+             schedule = [\n\"1s\",\n\"2\",\n]\n[domain.\"x.y\"]\nquota = \"much\"\nqota = 1\n",
+        );
+        let given = Overrides { admin_token: Some("a b".into()), ..Overrides::default() };
+        let error = load(Some(&path), given).unwrap_err();
+        let found: Vec<_> =
+            error.findings().map(|finding| (finding.line, finding.key.as_str(), &finding.origin)).collect();
+        let (name, command_line) = (path.display().to_string(), "command line".to_owned());
+        let wanted = [
+            (None, "admin.token", &command_line),
+            (Some(1), "domains", &name),
+            (Some(3), "queue.shedule", &name),
+            (Some(4), "queue.max_attempts", &name),
+            (Some(8), "queue.schedule", &name),
+            (Some(11), "domain.\"x.y\".quota", &name),
+            (Some(12), "domain.\"x.y\".qota", &name),
+        ];
+        assert_eq!(found, wanted);
     }
 
     #[test]
     fn an_error_never_shows_a_value() {
         for (text, wanted) in [
             ("[admin]\ntoken = \"hunter2\" x\n", "line 2: token: "),
-            ("admin = \"hunter2\"\n", "line 1: admin: invalid type: string, expected struct Admin"),
-            (
-                "admin = \"hun, expected ter2\"\n",
-                "line 1: admin: invalid type: string, expected struct Admin",
-            ),
-            ("[admin]\ntoken = 4711\n", "line 2: token: invalid type: integer, expected a string"),
+            ("admin = \"hunter2\"\n", "line 1: admin: must be a section, not a text"),
+            ("admin = \"hun, expected ter2\"\n", "line 1: admin: must be a section, not a text"),
+            ("[admin]\ntoken = 4711\n", "line 2: admin.token: must be a text in quotes, not"),
+            ("[admin]\ntoken = \"hun ter2\"\n", "line 2: admin.token: must be visible"),
         ] {
             let (_directory, path) = written(text);
-            let error = load(Some(&path), Overrides::default()).unwrap_err().to_string();
-            assert!(error.contains(wanted), "{text:?}: {error}");
-            assert!(!error.contains("ter2") && !error.contains("4711"), "{error}");
+            let error = load(Some(&path), Overrides::default()).unwrap_err();
+            let told: Vec<String> = error.findings().map(ToString::to_string).collect();
+            assert!(told.iter().any(|line| line.contains(wanted)), "{text:?}: {told:?}");
+            assert!(!told.iter().any(|line| line.contains("ter2") || line.contains("4711")), "{told:?}");
         }
     }
 

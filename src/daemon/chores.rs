@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::Instrument;
@@ -13,7 +14,9 @@ use crate::env::Env;
 use crate::env::clock::Clock;
 use crate::env::dial::Dial;
 use crate::pipeline::Pipeline;
+use crate::proto::address::Domain;
 use crate::server::state::App;
+use crate::sign::publication::Witness;
 
 /// How often expired identities are looked for.
 const FORGET_EVERY: Duration = Duration::from_secs(600);
@@ -38,13 +41,30 @@ const FAMILIES_EVERY: Duration = Duration::from_secs(600);
 /// How often idle connections are closed and memory for hashes is given back.
 const IDLE_EVERY: Duration = Duration::from_secs(30);
 
-pub(super) fn start(app: &Arc<App>, env: &Env, keys: Keys, neighbours: &Neighbours) -> JoinSet<()> {
+/// Domains that have come and gone: all that are served now, and the keys of those that are new.
+pub(super) struct Moved {
+    pub(super) domains: Vec<Domain>,
+    pub(super) added: Keys,
+    /// Whom to ask about keys from now on.
+    pub(super) witness: Witness,
+}
+
+/// Moves that may wait for the keys to be looked at.
+pub(super) const MAX_MOVES: usize = 8;
+
+pub(super) fn start(
+    app: &Arc<App>,
+    env: &Env,
+    keys: Keys,
+    moves: mpsc::Receiver<Moved>,
+    neighbours: &Neighbours,
+) -> JoinSet<()> {
     let mut chores = JoinSet::new();
     chores.spawn(forget(Arc::clone(&app.pipeline), Arc::clone(&env.clock)).in_current_span());
     chores.spawn(expire(Arc::clone(&app.pipeline), Arc::clone(&env.clock)).in_current_span());
     chores.spawn(tell_late(Arc::clone(&app.pipeline)).in_current_span());
     chores.spawn(pack(Arc::clone(&app.pipeline), Arc::clone(&env.clock)).in_current_span());
-    chores.spawn(follow_keys(keys, neighbours.clone()).in_current_span());
+    chores.spawn(follow_keys(keys, moves, neighbours.clone()).in_current_span());
     chores.spawn(watch_families(Arc::clone(&app.pipeline), Arc::clone(&env.dial)).in_current_span());
     chores.spawn(close_idle(Arc::clone(app)).in_current_span());
     chores
@@ -113,9 +133,12 @@ async fn pack(pipeline: Arc<Pipeline>, clock: Arc<dyn Clock>) {
     }
 }
 
-async fn follow_keys(mut keys: Keys, neighbours: Neighbours) {
+async fn follow_keys(mut keys: Keys, mut moves: mpsc::Receiver<Moved>, neighbours: Neighbours) {
     loop {
-        sleep(KEYS_EVERY).await;
+        if let Ok(Some(Moved { domains, added, witness })) = timeout(KEYS_EVERY, moves.recv()).await {
+            keys.follow(added, &domains, &witness);
+            continue;
+        }
         if keys.refresh().await {
             neighbours.refresh(&keys);
         }
@@ -124,7 +147,8 @@ async fn follow_keys(mut keys: Keys, neighbours: Neighbours) {
 
 async fn watch_families(pipeline: Arc<Pipeline>, dial: Arc<dyn Dial>) {
     loop {
-        pipeline.families.refresh(&pipeline.domains, &pipeline.verifier, &*dial).await;
+        let settings = pipeline.settings.now();
+        pipeline.families.refresh(settings.domains(), &settings.verifier, &*dial).await;
         sleep(FAMILIES_EVERY).await;
     }
 }

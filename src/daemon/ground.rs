@@ -19,6 +19,7 @@ use crate::server::control::{self, ControlSocket};
 /// Everything opened; nothing is served yet.
 pub(super) struct Ground {
     pub(super) node: NodeDir,
+    pub(super) mailboxes: Arc<room::Mailboxes>,
     pub(super) store: store::Opened,
     pub(super) ballast: Arc<Ballast>,
     pub(super) guard: Guard,
@@ -38,7 +39,7 @@ pub(super) struct Ground {
 
 impl Ground {
     pub(super) async fn open(
-        config: &Config,
+        config: &Arc<Config>,
         home: &Home,
         mut sockets: Sockets,
     ) -> Result<Ground, StartError> {
@@ -49,7 +50,9 @@ impl Ground {
         let node = home.node(config.first_domain());
         // The store's lock comes first: what follows must not disturb a server that is running.
         let ballast = Arc::new(Ballast::new(node.ballast()));
-        let (counters, limits) = (Arc::new(Counters::default()), room::mailboxes(&config.mailbox));
+        let counters = Arc::new(Counters::default());
+        let mailboxes = Arc::new(room::Mailboxes::new(Arc::clone(config)));
+        let limits = Arc::clone(&mailboxes) as _;
         let store = store::open(&node.store(), Arc::clone(&ballast), limits, &counters).await?;
         node.announce(config.domains())?;
         let listener = sockets.public(config)?;
@@ -59,13 +62,14 @@ impl Ground {
         let admin_socket = config.admin.listen.and_then(|_| sockets.admin.take());
         sockets.tell_unserved();
         let local = LocalDirectory::new(home.root());
-        let outside = outside::Outside::new(config, &local, &counters)?;
+        let outside = outside::Outside::new(config, &local, &counters, None)?;
         let machine = Arc::new(LinuxMachine::new(node.store()));
         let guard = Guard::new(room::limits(&config.guard), machine.clone(), Arc::clone(&ballast));
         // Before keys are made: a path too long for a socket is found out here.
         let controls = controls(config, &node)?;
         Ok(Ground {
             node,
+            mailboxes,
             store,
             ballast,
             guard,

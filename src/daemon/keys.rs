@@ -38,6 +38,20 @@ impl Keys {
         Ok(keys)
     }
 
+    /// Looks names up in this world from now on.
+    pub(super) fn asking(mut self, env: Env) -> Keys {
+        self.env = env;
+        self
+    }
+
+    /// Takes over the keys of domains that have been added, and drops those of domains that are not served any more.
+    /// All of them are looked for through `witness` from now on.
+    pub(super) fn follow(&mut self, added: Keys, domains: &[Domain], witness: &Witness) {
+        self.rings.extend(added.rings);
+        self.rings.retain(|ring| domains.contains(ring.domain()));
+        self.rings.iter_mut().for_each(|ring| ring.ask(witness));
+    }
+
     pub(super) fn signers(&self) -> HashMap<Domain, SharedSigner> {
         self.rings.iter().map(|ring| (ring.domain().clone(), ring.signer())).collect()
     }

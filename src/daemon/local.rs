@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::keys::Keys;
 use crate::config::Config;
@@ -16,7 +16,12 @@ const LOOPBACK_POLICY: &str = "v=atp1 allow=ip:127.0.0.0/8 allow=ip:::1 deny=all
 
 /// The entries of this daemon; neighbours count it as running while this lives.
 #[derive(Clone)]
-pub(super) struct Neighbours(Arc<Mutex<Vec<Entry>>>);
+pub(super) struct Neighbours {
+    directory: LocalDirectory,
+    /// Where they reach us. `None`: they cannot.
+    address: Option<SocketAddr>,
+    entries: Arc<Mutex<Vec<Entry>>>,
+}
 
 struct Entry {
     published: Published,
@@ -35,24 +40,51 @@ pub(super) fn publish(
     certificates: &Certificates,
     keys: &Keys,
 ) -> Neighbours {
-    let mut entries = Vec::new();
-    let Some(address) = reachable_at(address) else { return Neighbours(Arc::default()) };
-    for domain in config.domains().iter().filter(|domain| domain.is_special_use()) {
-        let entry = entry(domain, address, certificates.sha256_for(domain), keys);
-        match directory.publish(entry.clone()) {
-            Ok(published) => {
-                entries.push(Entry { published, entry, is_stuck: false });
-            }
-            Err(error) => tracing::warn!(%domain, %error, "servers on this machine will not find this one"),
-        }
-    }
-    Neighbours(Arc::new(Mutex::new(entries)))
+    let neighbours =
+        Neighbours { directory: directory.clone(), address: reachable_at(address), entries: Arc::default() };
+    neighbours.publish(config.domains().iter(), certificates, keys);
+    neighbours
 }
 
 impl Neighbours {
+    /// Publishes entries of the domains that have been `added`. Of those that are not served any more the entries stay,
+    /// as those of a server that is down do: for a while nobody is told that there is no such domain.
+    pub(super) fn follow(
+        &self,
+        domains: &[Domain],
+        added: (&Keys, impl Fn(&Domain) -> bool),
+        certificates: &Certificates,
+    ) {
+        let (keys, is_added) = added;
+        self.entries().retain(|known| domains.contains(&known.entry.domain));
+        self.publish(domains.iter().filter(|domain| is_added(domain)), certificates, keys);
+    }
+
+    fn publish<'a>(
+        &self,
+        domains: impl Iterator<Item = &'a Domain>,
+        certificates: &Certificates,
+        keys: &Keys,
+    ) {
+        let Some(address) = self.address else { return };
+        for domain in domains.filter(|domain| domain.is_special_use()) {
+            let entry = entry(domain, address, certificates.sha256_for(domain), keys);
+            match self.directory.publish(entry.clone()) {
+                Ok(published) => self.entries().push(Entry { published, entry, is_stuck: false }),
+                Err(error) => {
+                    tracing::warn!(%domain, %error, "servers on this machine will not find this one");
+                }
+            }
+        }
+    }
+
+    fn entries(&self) -> MutexGuard<'_, Vec<Entry>> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Publishes the keys as they are now.
     pub(super) fn refresh(&self, keys: &Keys) {
-        for known in self.0.lock().unwrap_or_else(PoisonError::into_inner).iter_mut() {
+        for known in self.entries().iter_mut() {
             let LocalEntry { domain, address, certificate_sha256, .. } = &known.entry;
             known.replace(entry(domain, *address, *certificate_sha256, keys));
         }
@@ -60,7 +92,7 @@ impl Neighbours {
 
     /// Publishes the certificates as they are now, where they are others than before.
     pub(super) fn show(&self, certificates: &Certificates) {
-        for known in self.0.lock().unwrap_or_else(PoisonError::into_inner).iter_mut() {
+        for known in self.entries().iter_mut() {
             let certificate_sha256 = certificates.sha256_for(&known.entry.domain);
             if known.entry.certificate_sha256 != certificate_sha256 {
                 known.replace(LocalEntry { certificate_sha256, ..known.entry.clone() });

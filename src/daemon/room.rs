@@ -1,13 +1,16 @@
-//! Looks once a second whether there is room for more messages.
+//! Looks once a second whether there is room for more messages, and says what mailboxes keep.
 
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-use crate::config::checked;
+use crate::config::{Config, checked};
 use crate::guard::{Guard, Limits, Shortage};
-use crate::spool::contract::keeping::MailboxLimits;
+use crate::pipeline::settings::Live;
+use crate::proto::address::Domain;
+use crate::spool::contract::keeping::{MailboxDefaults, MailboxLimits};
 
 /// How often the machine is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -20,8 +23,34 @@ pub(super) fn limits(config: &checked::Guard) -> Limits {
     }
 }
 
-/// What mailboxes keep for which the operator has set nothing.
-pub(super) fn mailboxes(config: &checked::Mailbox) -> MailboxLimits {
+/// What mailboxes keep for which the operator has set nothing, as it is configured at each moment.
+pub(super) struct Mailboxes {
+    at_start: Arc<Config>,
+    live: OnceLock<Live>,
+}
+
+impl Mailboxes {
+    pub(super) fn new(at_start: Arc<Config>) -> Mailboxes {
+        Mailboxes { at_start, live: OnceLock::new() }
+    }
+
+    /// From now on the settings in force count.
+    pub(super) fn follow(&self, live: &Live) {
+        // Only whoever builds the daemon calls this, once.
+        let _ = self.live.set(live.clone());
+    }
+}
+
+impl MailboxDefaults for Mailboxes {
+    fn of(&self, domain: Option<&Domain>) -> MailboxLimits {
+        let now = self.live.get().map(Live::now);
+        let config = now.as_ref().map_or(&*self.at_start, |settings| &*settings.config);
+        let own = domain.and_then(|domain| config.settings_of(domain));
+        mailboxes(own.map_or(&config.mailbox, |settings| &settings.mailbox))
+    }
+}
+
+fn mailboxes(config: &checked::Mailbox) -> MailboxLimits {
     MailboxLimits {
         keep_acknowledged: config.keep_acknowledged,
         keep_unread: config.keep_unread,
@@ -37,8 +66,9 @@ pub(super) fn at_start(guard: &mut Guard) -> Option<Shortage> {
 }
 
 /// Tells everybody of shortages, and keeps the ballast.
-pub(super) async fn watch(mut guard: Guard, shortage: watch::Sender<Option<Shortage>>) {
+pub(super) async fn watch(mut guard: Guard, shortage: watch::Sender<Option<Shortage>>, live: Live) {
     loop {
+        guard.keep_to(limits(&live.now().config.guard));
         // The figures come from the file system, which may be slow when it is in trouble.
         let looked = tokio::task::spawn_blocking(move || {
             guard.tend_ballast();

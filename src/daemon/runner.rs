@@ -5,8 +5,8 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tracing::Instrument;
 
-use crate::config::Config;
 use crate::env::{BoxFuture, Env};
+use crate::pipeline::settings::Settings;
 use crate::server::state::App;
 use crate::spool::contract::StoreError;
 use crate::spool::due::{self, Attempted, Handover};
@@ -16,7 +16,6 @@ type Attempt = BoxFuture<'static, Attempted>;
 
 pub(super) fn queue(
     app: &Arc<App>,
-    config: &Config,
     env: &Env,
     health: watch::Receiver<Option<StoreError>>,
 ) -> (due::Runner<impl Fn(Row) -> Attempt + Send + Sync + use<>>, Handover) {
@@ -26,15 +25,23 @@ pub(super) fn queue(
         let span = tracing::debug_span!("message", nonce = %row.nonce);
         Box::pin(async move { pipeline.outbound(row).await }.instrument(span))
     };
+    let live = app.pipeline.settings.clone();
     due::runner(due::Parts {
         store: Arc::clone(&app.pipeline.store),
         health,
         env: env.clone(),
-        schedule: Arc::clone(&app.pipeline.schedule),
-        bounds: due::Bounds {
-            max_attempts: config.queue.max_attempts,
-            max_per_destination: config.queue.max_attempts_per_destination,
-        },
+        terms: Arc::new(move || terms(&live.now())),
         attempt: Arc::new(attempt),
     })
+}
+
+fn terms(settings: &Settings) -> due::Terms {
+    let queue = &settings.config.queue;
+    due::Terms {
+        schedule: Arc::clone(&settings.schedule),
+        bounds: due::Bounds {
+            max_attempts: queue.max_attempts,
+            max_per_destination: queue.max_attempts_per_destination,
+        },
+    }
 }

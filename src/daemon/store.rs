@@ -18,7 +18,7 @@ use crate::env::ballast::{Ballast, BallastedDisk};
 use crate::env::disk::DiskError;
 use crate::env::local_files::LocalFiles;
 use crate::env::sled_disk::{SledDisk, compact};
-use crate::spool::contract::keeping::MailboxLimits;
+use crate::spool::contract::keeping::MailboxDefaults;
 use crate::spool::contract::{Store, StoreError};
 use crate::spool::pulse::Pulse;
 use crate::spool::store::{self, Committer};
@@ -74,7 +74,7 @@ pub(super) struct Opened {
 pub(super) async fn open(
     directory: &Path,
     ballast: Arc<Ballast>,
-    limits: MailboxLimits,
+    limits: Arc<dyn MailboxDefaults>,
     counters: &Arc<Counters>,
 ) -> Result<Opened, StartError> {
     private::create_dir(directory)?;

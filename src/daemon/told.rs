@@ -1,4 +1,4 @@
-//! What the operator is told once a server listens.
+//! What the operator is told once a server listens, and of each domain that it serves.
 
 use std::net::SocketAddr;
 
@@ -16,14 +16,19 @@ pub(super) fn announce(config: &Config, home: &Home, node: &NodeDir, address: So
         tracing::info!(path = %path.display(), "a certificate of our own making is kept there; peers trust it only on this machine");
     }
     for domain in config.domains() {
-        tracing::info!(%domain, path = %home.domain(domain).keys().display(), "the signing keys are kept there");
-        if !domain.is_special_use() {
-            let state = home.root().display();
-            tracing::info!(
-                %domain,
-                "publish the records of `atp dns generate --state-dir {state} --domain {domain} --ip <public address>`, \
-                 then run `atp dns check --state-dir {state} --domain {domain}`"
-            );
-        }
+        served(domain, home);
+    }
+}
+
+/// Where a domain's keys are, and what to publish for it.
+pub(super) fn served(domain: &Domain, home: &Home) {
+    tracing::info!(%domain, path = %home.domain(domain).keys().display(), "the signing keys are kept there");
+    if !domain.is_special_use() {
+        let state = home.root().display();
+        tracing::info!(
+            %domain,
+            "publish the records of `atp dns generate --state-dir {state} --domain {domain} --ip <public address>`, \
+             then run `atp dns check --state-dir {state} --domain {domain}`"
+        );
     }
 }

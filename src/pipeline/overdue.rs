@@ -26,26 +26,28 @@ impl Pipeline {
     pub async fn tell_late(&self, after: Option<RowId>) -> Result<Option<RowId>, StoreError> {
         let rows = self.store.put_back(after, PAGE).await?;
         let more = rows.len() == PAGE;
+        let settings = self.settings.now();
+        let schedule = &settings.schedule;
         let now = self.store.moment(self.env.clock.now());
         for row in &rows {
             if row.accepted.wall > now.wall {
                 // The clock has been set back since.
                 continue;
             }
-            if row.accepted.plus(self.schedule.delay_notice_after).wall > now.wall {
+            if row.accepted.plus(schedule.delay_notice_after).wall > now.wall {
                 // Those behind it were accepted later.
                 return Ok(None);
             }
             if matches!(row.state, State::Held { .. }) {
                 continue;
             }
-            if row.after(self.schedule.give_up_after).plus(LAST_ATTEMPT_PATIENCE).has_come(now) {
+            if row.after(schedule.give_up_after).plus(LAST_ATTEMPT_PATIENCE).has_come(now) {
                 self.give_up(row, now).await?;
             } else if !row.noticed
                 && !receipt::is_one(row)
-                && row.after(self.schedule.delay_notice_after).wall <= now.wall
+                && row.after(schedule.delay_notice_after).wall <= now.wall
             {
-                self.tell_delay(row, now).await?;
+                self.tell_delay(row, now, schedule.give_up_after).await?;
             }
         }
         Ok(rows.last().map(|row| row.id).filter(|_| more))
@@ -61,11 +63,11 @@ impl Pipeline {
         Ok(())
     }
 
-    async fn tell_delay(&self, row: &Row, now: Moment) -> Result<(), StoreError> {
+    async fn tell_delay(&self, row: &Row, now: Moment, give_up_after: Duration) -> Result<(), StoreError> {
         let message = self.read(row).await.ok();
         let last = last_attempt(row);
         let late = settle::failed(row, row.attempts, message.as_ref(), &last);
-        let notice = bounce::delay_notice(&*self.env.rng, now.wall, &late, self.schedule.give_up_after);
+        let notice = bounce::delay_notice(&*self.env.rng, now.wall, &late, give_up_after);
         let told = Step::note(now.wall, "The sender was told that the message is late.");
         self.store.notice(row.id, told, notice).await?;
         self.counters.delayed.add();

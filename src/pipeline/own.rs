@@ -2,6 +2,7 @@
 //! (`docs/protocol.md` §7).
 
 use super::Pipeline;
+use super::settings::Settings;
 use crate::error::Fault;
 use crate::proto::status::{Contact, Reason};
 use crate::spool::contract::keeping::OwnDelivery;
@@ -11,7 +12,7 @@ use crate::transfer::{Failure, Outcome};
 
 impl Pipeline {
     /// Puts the message into its mailbox, or writes down why that cannot be yet, or never.
-    pub(super) async fn attempt_own(&self, row: &Row) -> Attempted {
+    pub(super) async fn attempt_own(&self, settings: &Settings, row: &Row) -> Attempted {
         let failure = match self.store.deliver_own(row.id, self.env.clock.now()).await {
             Ok(OwnDelivery::Delivered) => {
                 self.counters.delivered.add();
@@ -30,7 +31,7 @@ impl Pipeline {
         // One mailbox is full: the others are not.
         let failure = Failure { contact: Contact::Answered, ..failure };
         let message = self.read(row).await.ok();
-        let settlement = self.settlement(row, message.as_ref(), Outcome::Failed(failure), 0);
+        let settlement = self.settlement(settings, row, message.as_ref(), Outcome::Failed(failure), 0);
         self.settle(row, Contact::Answered, settlement).await
     }
 }

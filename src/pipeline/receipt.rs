@@ -30,7 +30,7 @@ impl Pipeline {
             at: now.wall.seconds(),
             payload,
         };
-        NewReceipt::about(message, here, receipt, now, self.schedule.wait_after(1))
+        NewReceipt::about(message, here, receipt, now, self.settings.now().schedule.wait_after(1))
     }
 
     /// A receipt has been written with what it reports: its first attempt may begin. `None`: there is none.

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use super::Pipeline;
+use super::settings::Settings;
 use crate::discover::Target;
 use crate::proto::address::Address;
 use crate::proto::message::Message;
@@ -21,7 +22,13 @@ const SURELY_REMEMBERED: Duration = Duration::from_secs(240);
 impl Pipeline {
     /// Whether the copy for an earlier recipient goes to the server at `target` too, so that this one needs a
     /// nonce of its own. Where that cannot be found out now the answer is yes: a derived nonce never collides.
-    pub(super) async fn is_further_copy(&self, row: &Row, message: &Message, target: &Target) -> bool {
+    pub(super) async fn is_further_copy(
+        &self,
+        settings: &Settings,
+        row: &Row,
+        message: &Message,
+        target: &Target,
+    ) -> bool {
         if row.renamed > 0 || row.written_unanswered().is_some() {
             // Its nonce has been decided.
             return false;
@@ -31,14 +38,14 @@ impl Pipeline {
         let mut domains: Vec<_> = earlier.map(Address::domain).collect();
         domains.sort_unstable();
         domains.dedup();
-        domains.retain(|domain| !self.domains.contains(domain));
+        domains.retain(|domain| !settings.is_ours(domain));
         if domains.contains(&row.recipient.domain()) {
             return true;
         }
         let avoid = self.families.to_avoid(row.sender.domain());
         let any_leads_there = async {
             for domain in domains {
-                match self.discovery.route(domain, avoid).await {
+                match settings.discovery.route(domain, avoid).await {
                     Ok(route) if !route.targets.iter().any(|other| same_server(other, target)) => {}
                     Err(fault) if !fault.reason.is_temporary() => {}
                     Ok(_) | Err(_) => return true,

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::settings::Settings;
 use super::{Pipeline, receipt};
 use crate::deliver::bounce::{self, Failed};
 use crate::env::rng;
@@ -13,6 +14,7 @@ use crate::proto::status::{DELIVERED_CODE, Reason};
 use crate::proto::time::UnixMillis;
 use crate::spool::contract::Settlement;
 use crate::spool::entry::{Row, Step, Unanswered};
+use crate::spool::retry::Schedule;
 use crate::spool::state::Ending;
 use crate::transfer::{Again, Failure, Outcome, Via};
 
@@ -24,6 +26,7 @@ impl Pipeline {
     /// attempt took.
     pub(super) fn settlement(
         &self,
+        settings: &Settings,
         row: &Row,
         message: Option<&Message>,
         outcome: Outcome,
@@ -37,7 +40,7 @@ impl Pipeline {
                 self.counters.receipts_dropped.add();
                 return receipt::unwanted(row, via, now);
             }
-            Outcome::Failed(failure) => return self.failed(row, message, failure, now),
+            Outcome::Failed(failure) => return self.failed(settings, row, message, failure, now),
         };
         let inferred = ending == Ending::DeliveredInferred;
         if receipt::is_one(row) {
@@ -59,13 +62,20 @@ impl Pipeline {
         Settlement::Delivered { ending, step }
     }
 
-    fn failed(&self, row: &Row, message: Option<&Message>, failure: Failure, now: UnixMillis) -> Settlement {
+    fn failed(
+        &self,
+        settings: &Settings,
+        row: &Row,
+        message: Option<&Message>,
+        failure: Failure,
+        now: UnixMillis,
+    ) -> Settlement {
         tracing::warn!(
             nonce = %row.nonce, to = %row.recipient, attempt = row.attempt(), code = failure.code,
             remote = failure.via.as_ref().map(|via| via.remote.as_str()), reason = failure.text, detail = failure.detail, "attempt failed"
         );
         let step = step(failure.via.as_deref().cloned(), now, failure.code.clone(), failure.text.clone());
-        let left = row.after(self.schedule.give_up_after).until(self.store.moment(now));
+        let left = row.after(settings.schedule.give_up_after).until(self.store.moment(now));
         let over = match failure.again {
             Again::Never => true,
             Again::ForAnHour => now.since(self.first_of_its_kind(row, now)) >= SPREADING,
@@ -79,7 +89,7 @@ impl Pipeline {
         } else if left.is_zero() {
             self.bounced(row, message, expired(row, &step))
         } else {
-            self.retried(row, &failure, step, now, left)
+            self.retried(&settings.schedule, row, &failure, step, (now, left))
         }
     }
 
@@ -98,14 +108,14 @@ impl Pipeline {
 
     fn retried(
         &self,
+        schedule: &Schedule,
         row: &Row,
         failure: &Failure,
         step: Step,
-        now: UnixMillis,
-        left: Duration,
+        (now, left): (UnixMillis, Duration),
     ) -> Settlement {
         self.counters.deferred.add();
-        let wait = rng::jittered(&*self.env.rng, self.schedule.wait_after(row.attempt()));
+        let wait = rng::jittered(&*self.env.rng, schedule.wait_after(row.attempt()));
         let wait = match failure.again {
             Again::Later(Some(asked)) => wait.max(asked),
             _ => wait,
@@ -143,15 +153,21 @@ impl Pipeline {
         bounce::bounce(&*self.env.rng, self.env.clock.now(), &failed)
     }
 
-    /// The bounce for a recipient of ours that nobody is.
-    pub(super) fn bounce_unknown(&self, message: &Message, recipient: &Address) -> Option<Bytes> {
+    /// The bounce for a recipient of ours that does not get a message at all.
+    pub(super) fn bounce_at_once(
+        &self,
+        message: &Message,
+        recipient: &Address,
+        reason: Reason,
+        text: &str,
+    ) -> Option<Bytes> {
         let failed = Failed {
             sender: message.from(),
             nonce: message.nonce(),
             subject: message.subject(),
             recipient,
-            code: Reason::UnknownAgent.code(),
-            reason: "There is no such agent here.",
+            code: reason.code(),
+            reason: text,
             remote: None,
             attempts: 0,
             first_attempt: None,

@@ -8,9 +8,10 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::time::sleep;
 
+use super::settings::{Live, Settings};
 use super::{Accepted, Pipeline, families::Families};
+use crate::config::{self, Overrides};
 use crate::counters::Counters;
-use crate::discover::Discovery;
 use crate::env::Env;
 use crate::env::disk::{Disk, Write};
 use crate::env::dns::DnsTrouble;
@@ -29,20 +30,18 @@ use crate::proto::time::UnixMillis;
 use crate::sign::{Key, Signer};
 use crate::spool::contract::{RowAction, RowFilter, Store, StoreError};
 use crate::spool::entry::{Body, Step};
-use crate::spool::retry::Schedule;
 use crate::spool::state::Ending;
 use crate::spool::{due, keys, store};
-use crate::submit::request::SubmissionLimits;
 use crate::testing::clock::TokioClock;
 use crate::testing::disk::MemoryDisk;
 use crate::testing::files::MemoryFiles;
 use crate::testing::peer::{Deed, DialPeer, ScriptedPeer};
 use crate::testing::resolver::ScriptedResolver;
 use crate::transfer::client::Client;
-use crate::verify::{Verifier, VerifySettings};
 
 mod acknowledged;
 mod crashes;
+mod domains;
 mod late;
 mod own;
 mod pair;
@@ -108,7 +107,11 @@ impl World {
         });
         change(&mut message);
         let message = Message::parse(message.to_string().as_bytes()).unwrap();
-        let accepted = self.pipeline.submit(message, &address("me@a.example")).await.unwrap();
+        let accepted = self
+            .pipeline
+            .submit(self.pipeline.settings.now(), message, &address("me@a.example"))
+            .await
+            .unwrap();
         assert_eq!(accepted, Accepted::Now);
     }
 
@@ -150,13 +153,16 @@ fn attempts(
             Box::pin(async move { pipeline.outbound(row).await })
         }
     };
-    let Pipeline { store, env, schedule, .. } = &**pipeline;
+    let Pipeline { store, env, settings, .. } = &**pipeline;
+    let live = settings.clone();
     let (runner, handover) = due::runner(due::Parts {
         store: store.clone(),
         health: health.clone(),
         env: env.clone(),
-        schedule: schedule.clone(),
-        bounds: due::Bounds::default(),
+        terms: Arc::new(move || due::Terms {
+            schedule: live.now().schedule.clone(),
+            bounds: due::Bounds::default(),
+        }),
         attempt: Arc::new(attempt),
     });
     assert!(pipeline.handover.set(handover).is_ok());
@@ -177,22 +183,20 @@ fn pipeline(env: Env, store: Arc<dyn Store>) -> Pipeline {
 fn pipeline_of(ours: &Domain, key: Key, env: Env, store: Arc<dyn Store>) -> Pipeline {
     let ours = ours.clone();
     let signer = watch::Sender::new(Arc::new(Signer::new(Arc::new(key)))).subscribe();
-    let settings = VerifySettings {
-        max_message_age: Duration::from_secs(72 * 3600),
-        refuse_neutral: false,
-        our_domains: [ours.clone()].into(),
-    };
+    let given = Overrides { domains: vec![ours.to_string()], ..Overrides::default() };
+    let config = Arc::new(config::load(None, given).unwrap());
     let nowhere = LocalDirectory::new(std::path::Path::new("/nonexistent"));
     Pipeline {
         store,
-        domains: vec![ours.clone()],
-        discovery: Discovery::new(env.clone(), Peers::default(), nowhere),
-        signers: HashMap::from([(ours, signer)]),
+        settings: Live::new(Settings::new(
+            config,
+            env.clone(),
+            Peers::default(),
+            nowhere,
+            HashMap::from([(ours, signer)]),
+            "atpo_x".into(),
+        )),
         client: Client::new(env.dial.clone(), env.clock.clone()),
-        verifier: Verifier::new(env.clone(), settings),
-        schedule: Arc::new(Schedule::default()),
-        limits: SubmissionLimits { max_bytes: 1 << 20, max_message_age_seconds: 72 * 3600 },
-        max_waiting: u64::MAX,
         families: Families::default(),
         counters: Arc::new(Counters::default()),
         handover: OnceLock::new(),

@@ -50,13 +50,18 @@ pub async fn capabilities(
     Query(parameters): Query<Parameters>,
     headers: HeaderMap,
 ) -> Json<Capabilities> {
+    let settings = app.settings();
+    // A peer that names no domain may mean any of them.
+    let named = App::domain_named(&settings, &headers, &parameters);
+    let of_named = named.as_ref().and_then(|domain| settings.of(domain));
+    let max_bytes = settings.config.server.max_message_bytes;
     Json(Capabilities {
         version: "1.0",
         capabilities: CAPABILITIES,
         protocols: ["atp/1"],
-        max_payload_size: app.max_transfer_bytes,
-        max_message_age: app.pipeline.limits.max_message_age_seconds,
-        domain: app.domain(&headers, &parameters).to_string(),
+        max_payload_size: of_named.map_or(max_bytes, |own| own.max_message_bytes),
+        max_message_age: i64::try_from(settings.max_message_age().as_secs()).unwrap_or(i64::MAX),
+        domain: named.as_ref().unwrap_or(settings.config.first_domain()).to_string(),
     })
 }
 

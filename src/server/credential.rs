@@ -25,7 +25,7 @@ async fn shown(parts: &Parts, app: &App, need: Need) -> Result<Authenticated, Re
     let parameters = Query::<Parameters>::try_from_uri(&parts.uri);
     let Query(parameters) =
         parameters.map_err(|_| Fault::new(Reason::Malformed, "The query of the path cannot be read."))?;
-    Ok(app.agent(&parts.headers, app.domain(&parts.headers, &parameters), need).await?)
+    Ok(app.agent(&parts.headers, &app.domain(&parts.headers, &parameters), need).await?)
 }
 
 impl FromRequestParts<Arc<App>> for IsAgent {

@@ -109,7 +109,7 @@ fn remote(app: &App, parameters: &Parameters) -> Result<Domain, Fault> {
     let domain = wanted(parameters, "domain", "a domain", |text| Domain::parse(text).ok())?;
     let domain =
         domain.ok_or_else(|| Fault::new(Reason::Malformed, "Which domain is meant? Name it as domain."))?;
-    if app.pipeline.domains.contains(&domain) {
+    if app.settings().is_ours(&domain) {
         let text = "That domain is served here; there is nothing to send to it.";
         return Err(Fault::new(Reason::Malformed, text));
     }

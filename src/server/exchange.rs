@@ -89,7 +89,7 @@ pub async fn import(
     let mut wrong: Vec<(usize, String)> = Vec::new();
     let (mut parsed, mut numbers) = (Vec::new(), Vec::new());
     for (number, line) in lines.into_iter().enumerate() {
-        match Line::parse(line, &app.pipeline.domains) {
+        match Line::parse(line, app.settings().domains()) {
             Ok(line) => {
                 parsed.push(line);
                 numbers.push(number);

@@ -49,7 +49,7 @@ pub async fn backup(
 ) -> Answer {
     trusted(&operator)?;
     let with_keys = parameters.get("keys").is_none_or(|value| value != "false");
-    let domains: Vec<String> = app.pipeline.domains.iter().map(Domain::to_string).collect();
+    let domains: Vec<String> = app.settings().domains().iter().map(Domain::to_string).collect();
     let files = match app.state_files.get().filter(|_| with_keys) {
         Some(files) => {
             let (files, domains) = (files.clone(), domains.clone());

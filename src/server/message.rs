@@ -64,18 +64,20 @@ async fn take(app: &Arc<App>, ends: Option<Extension<Ends>>, headers: HeaderMap,
         app.counters.refused_unread.add();
         return Err(fault.into());
     }
-    let bytes = body::read(&headers, request, app.max_transfer_bytes, &app.readiness.stopping).await?;
+    let settings = app.settings();
+    let max_bytes = settings.config.server.max_message_bytes;
+    let bytes = body::read(&headers, request, max_bytes, &app.readiness.stopping).await?;
     let message = Message::parse(&bytes)
         .map_err(|error| Fault::new(Reason::Malformed, format!("This is not a message: {error}.")))?;
     let nonce = message.nonce().clone();
     let domain = message.from().domain().clone();
     let take = async {
-        if app.pipeline.domains.contains(&domain) {
-            if bytes.len() > app.pipeline.limits.max_bytes {
+        if settings.is_ours(&domain) {
+            if bytes.len() > settings.submission_limits(&domain).max_bytes {
                 return Err(Fault::new(Reason::TooLarge, "The message is larger than this server forwards."));
             }
             let author = app.agent(&headers, &domain, Need::Send).await?.agent;
-            return app.pipeline.submit(message, &author).await;
+            return app.pipeline.submit(settings, message, &author).await;
         }
         // Agents and peers come by TLS; nobody transfers over the control socket.
         let Some(Extension(ends)) = ends else {
@@ -83,7 +85,7 @@ async fn take(app: &Arc<App>, ends: Option<Extension<Ends>>, headers: HeaderMap,
         };
         let source = ends.peer.ip().to_canonical();
         let at = app.pipeline.env.clock.now();
-        app.pipeline.inbound(Received { message, bytes, source, at }).await
+        app.pipeline.inbound(&settings, Received { message, bytes, source, at }).await
     };
     let accepted = take.instrument(tracing::debug_span!("message", %nonce)).await?;
     let status = match accepted {

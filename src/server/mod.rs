@@ -40,6 +40,7 @@ pub mod queue;
 mod reader;
 pub mod ready;
 pub mod register;
+pub mod reload;
 pub mod routes;
 pub mod sample;
 pub mod state;

@@ -79,12 +79,12 @@ pub async fn get(State(app): State<Arc<App>>, Query(parameters): Query<Parameter
 }
 
 fn figures(app: &App, sample: &Sample) -> Value {
-    let counters = &app.counters;
+    let (settings, counters) = (app.settings(), &app.counters);
     let troubles = app.readiness.troubles();
     let (counts, under_way) = (sample.counts.clone().unwrap_or_default(), counters.under_way());
     json!({
         "version": env!("CARGO_PKG_VERSION"),
-        "domains": app.pipeline.domains.iter().map(Domain::as_str).collect::<Vec<_>>(),
+        "domains": settings.domains().iter().map(Domain::as_str).collect::<Vec<_>>(),
         "uptime": app.started.elapsed().as_secs(),
         "ready": troubles.is_empty(),
         "reasons": troubles.iter().map(|trouble| trouble.as_str()).collect::<Vec<_>>(),
@@ -167,7 +167,8 @@ async fn checks(app: &App, sample: &Sample) -> Vec<Check> {
 }
 
 fn server(app: &App) -> Check {
-    let domains: Vec<&str> = app.pipeline.domains.iter().map(Domain::as_str).collect();
+    let settings = app.settings();
+    let domains: Vec<&str> = settings.domains().iter().map(Domain::as_str).collect();
     let counters = &app.counters;
     let text = format!(
         "{}, up {}; {} messages taken in, {} delivered here, {} handed over, {} returned",

@@ -67,7 +67,8 @@ pub async fn show(State(app): State<Arc<App>>, Query(parameters): Query<Paramete
     let trace = store.trace(nonce).await?;
     let of_sender = |from| sender.as_ref().is_none_or(|sender| sender == from);
     let sent = trace.sent.iter().filter(|(record, _)| of_sender(&record.from));
-    let schedule = &app.pipeline.schedule;
+    let settings = app.settings();
+    let schedule = &settings.schedule;
     let messages: Vec<Value> = sent.map(|(record, rows)| view::message(record, rows, schedule)).collect();
     if messages.is_empty() {
         return Err(unknown().into());

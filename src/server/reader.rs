@@ -87,6 +87,9 @@ impl Reader {
             Some(shown) if !self.app.accounts.still_holds(shown).await? => {
                 Err(Fault::new(Reason::BadCredential, "This credential has been withdrawn."))
             }
+            Some(shown) if !self.app.settings().is_ours(shown.agent.domain()) => {
+                Err(Fault::new(Reason::BadCredential, "This server does not serve that domain."))
+            }
             _ => Ok(self.holds_until()),
         }
     }

@@ -64,10 +64,12 @@ pub async fn post(
     let (peer, local) = ends.map_or((unknown, unknown), |Extension(ends)| (ends.peer.ip(), ends.local.ip()));
     let proxied = is_proxied(headers.keys().map(header::HeaderName::as_str));
     let caller = Caller { peer, local, proxied, operator };
+    let settings = app.settings();
+    let named = App::domain_named(&settings, &headers, &parameters);
     let rules = Rules {
-        domains: &app.pipeline.domains,
-        short_names_in: app.domain(&headers, &parameters),
-        mode: app.registration,
+        domains: settings.domains(),
+        short_names_in: named.as_ref().unwrap_or(settings.config.first_domain()),
+        mode: &|domain| settings.of(domain).and_then(|own| own.registration),
     };
     let address = app.accounts.register(&name, &password, &caller, &rules).await?;
     tracing::info!(agent = %address, peer = %caller.peer, "registered");

@@ -13,7 +13,7 @@ use super::state::App;
 use super::unread::discard_if_unread;
 use super::{
     about, admin, certificate, claims, custody, destinations, exchange, inbox, inspect, keep, keeping, me,
-    message, metrics, observer, openapi, overview, queue, ready, register, stream, webhook,
+    message, metrics, observer, openapi, overview, queue, ready, register, reload, stream, webhook,
 };
 use crate::error::Fault;
 use crate::proto::status::Reason;
@@ -66,6 +66,7 @@ fn operators() -> Router<Arc<App>> {
         .route("/agents/{address}/limits", get(keeping::limits).post(keeping::set_limits))
         .route("/certificate", get(certificate::show))
         .route("/certificate/renew", post(certificate::renew))
+        .route("/reload", post(reload::post))
         .route("/queue", get(queue::list))
         .route("/queue/message", get(queue::show))
         .route("/queue/act", post(queue::act))

@@ -11,11 +11,11 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::ready::Readiness;
+use super::reload::Reloads;
 use super::sample::Sample;
 use super::tls::Certificates;
 use crate::acme;
 use crate::agents::{Accounts, Authenticated, Credential, Need};
-use crate::config::checked::RegistrationMode;
 use crate::config::state_files::StateFiles;
 use crate::counters::{Counters, Gauges};
 use crate::env::clock::micros_since;
@@ -24,6 +24,7 @@ use crate::error::Fault;
 use crate::mailbox::seats::Seats;
 use crate::mailbox::webhook::Webhooks;
 use crate::pipeline::Pipeline;
+use crate::pipeline::settings::Settings;
 use crate::proto::address::Domain;
 use crate::proto::status::Reason;
 use crate::proto::time::UnixMillis;
@@ -45,16 +46,6 @@ pub struct App {
     pub machine: Arc<dyn Machine>,
     /// How things stood when somebody last looked.
     pub sampled: ArcSwapOption<Sample>,
-    /// The operator's token.
-    pub admin_token: Secret,
-    /// The token that may look at everything and change nothing. `None`: there is none.
-    pub read_token: Option<Secret>,
-    /// Whether the operator's tokens are good for anything on the public port but to register agents.
-    pub admin_remote: bool,
-    /// Who may register. `None`: the rule of `docs/protocol.md` §8.
-    pub registration: Option<RegistrationMode>,
-    /// Largest transfer body, in bytes.
-    pub max_transfer_bytes: usize,
     /// When the daemon started.
     pub started: Instant,
     /// The same by the wall clock.
@@ -69,6 +60,8 @@ pub struct App {
     pub acme: OnceLock<acme::Handle>,
     /// What is kept beside the store, for backups. Set once at the start.
     pub state_files: OnceLock<StateFiles>,
+    /// The way to whoever reads the configuration again, once that is there.
+    pub reloads: OnceLock<Reloads>,
 }
 
 /// Both ends of the connection a request came by. `None` in its place: the control socket.
@@ -140,15 +133,23 @@ pub type Parameters = HashMap<String, String>;
 impl App {
     /// The domain a request means: `?domain=` or Host if it is one of ours, else the first
     /// (`docs/protocol.md` §7).
-    pub fn domain(&self, headers: &HeaderMap, parameters: &Parameters) -> &Domain {
+    pub fn domain(&self, headers: &HeaderMap, parameters: &Parameters) -> Domain {
+        let settings = self.settings();
+        let named = App::domain_named(&settings, headers, parameters);
+        named.unwrap_or_else(|| settings.config.first_domain().clone())
+    }
+
+    /// What the operator has decided, as of now. A call takes this once and stays with it.
+    pub fn settings(&self) -> Arc<Settings> {
+        self.pipeline.settings.now()
+    }
+
+    /// The domain a request names, if it is one of ours.
+    pub fn domain_named(settings: &Settings, headers: &HeaderMap, parameters: &Parameters) -> Option<Domain> {
         let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
         let host = host.map(|host| host.rsplit_once(':').map_or(host, |(name, _)| name));
         let named = parameters.get("domain").map(String::as_str).into_iter().chain(host);
-        let domains = &self.pipeline.domains;
-        named
-            .filter_map(|name| Domain::parse(name).ok())
-            .find_map(|name| domains.iter().find(|domain| **domain == name))
-            .unwrap_or(&domains[0])
+        named.filter_map(|name| Domain::parse(name).ok()).find(|name| settings.is_ours(name))
     }
 
     /// Which agent of ours a request comes from, if its credential allows what is needed.
@@ -163,12 +164,18 @@ impl App {
         need: Need,
     ) -> Result<Authenticated, Fault> {
         let started = Instant::now();
+        let settings = self.settings();
         let result = match headers.get(header::AUTHORIZATION) {
             None => Err(Fault::new(Reason::BadCredential, "This call needs an agent's credential.")),
             Some(value) => match Credential::parse(value.as_bytes(), short_names_in) {
                 Ok(credential) => self.accounts.authenticate(&credential).await,
                 Err(fault) => Err(fault),
-            },
+            }
+            // The accounts of a domain that is not served any more are kept, for it may come back.
+            .and_then(|known| match settings.is_ours(known.agent.domain()) {
+                true => Ok(known),
+                false => Err(Fault::new(Reason::BadCredential, "This server does not serve that domain.")),
+            }),
         };
         match &result {
             Ok(Authenticated { agent, token, .. }) => {
@@ -185,18 +192,19 @@ impl App {
 
     /// Whether a request carries the operator's token.
     pub fn has_admin_token(&self, headers: &HeaderMap) -> bool {
-        self.shown_token(headers).is_some_and(|token| token.matches(&self.admin_token))
+        self.shown_token(headers).is_some_and(|token| token.matches(&self.settings().admin_token))
     }
 
     /// Whether a request carries the token that may look at everything.
     pub fn has_read_token(&self, headers: &HeaderMap) -> bool {
-        let shown = self.shown_token(headers).zip(self.read_token.as_ref());
+        let settings = self.settings();
+        let shown = self.shown_token(headers).zip(settings.config.admin.read_token.as_ref());
         shown.is_some_and(|(shown, token)| shown.matches(token))
     }
 
     fn shown_token(&self, headers: &HeaderMap) -> Option<Secret> {
         let value = headers.get(header::AUTHORIZATION)?.as_bytes();
-        match Credential::parse(value, &self.pipeline.domains[0]) {
+        match Credential::parse(value, self.settings().config.first_domain()) {
             Ok(Credential::Token { token, agent: None }) => Some(token),
             _ => None,
         }
@@ -210,7 +218,7 @@ impl App {
     pub fn operator(&self, operator: Option<Operator>, headers: &HeaderMap) -> Result<(), Fault> {
         if operator.is_some() {
             Ok(())
-        } else if !self.admin_remote {
+        } else if !self.settings().config.admin.remote {
             Err(Fault::new(Reason::NoSuchPath, "There is no such path here."))
         } else if self.has_admin_token(headers) || self.has_read_token(headers) {
             Ok(())

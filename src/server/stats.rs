@@ -62,11 +62,11 @@ struct Security {
 
 impl Stats {
     pub(super) fn of(app: &App, counts: Counts, agents: Vec<String>) -> Stats {
-        let counters = &app.counters;
+        let (settings, counters) = (app.settings(), &app.counters);
         let under_way = counters.under_way();
         Stats {
-            domain: app.pipeline.domains[0].to_string(),
-            domains: app.pipeline.domains.iter().map(Domain::to_string).collect(),
+            domain: settings.config.first_domain().to_string(),
+            domains: settings.domains().iter().map(Domain::to_string).collect(),
             uptime: app.started.elapsed().as_secs(),
             messages: Messages {
                 received: counters.received(),

@@ -15,6 +15,7 @@ use self::pair::Pair;
 use self::shown::{Resolver, Shown};
 use self::watched::{Judgement, Source, Watched};
 use crate::config::Config;
+use crate::config::checked::CertificateFiles;
 use crate::config::private::{self, PrivateError};
 use crate::env::clock::Clock;
 use crate::proto::address::Domain;
@@ -130,6 +131,15 @@ pub struct CertificateSummary {
     pub days_left: i64,
     /// The file of its chain.
     pub file: PathBuf,
+}
+
+/// Whether a pair of files could be shown at `now`.
+///
+/// # Errors
+/// [`TlsError`] naming the file.
+pub fn check(files: &CertificateFiles, allow_expired: bool, now: UnixMillis) -> Result<(), TlsError> {
+    let pair = Pair::read(files, &rustls::crypto::aws_lc_rs::default_provider())?;
+    if allow_expired { Ok(()) } else { pair.check_validity(files, now) }
 }
 
 impl Certificates {

@@ -94,6 +94,15 @@ pub struct Bounds {
     pub max_per_destination: u32,
 }
 
+/// What the operator decides about the runner.
+#[derive(Debug, Clone)]
+pub struct Terms {
+    /// When to try again.
+    pub schedule: Arc<Schedule>,
+    /// How much at once.
+    pub bounds: Bounds,
+}
+
 impl Default for Bounds {
     fn default() -> Bounds {
         Bounds { max_attempts: 1024, max_per_destination: 32 }
@@ -108,10 +117,8 @@ pub struct Parts<A> {
     pub health: watch::Receiver<Option<StoreError>>,
     /// Clock and dice.
     pub env: Env,
-    /// When to try again.
-    pub schedule: Arc<Schedule>,
-    /// How much at once.
-    pub bounds: Bounds,
+    /// When to try again and how much at once, as of now: it may change while the runner runs.
+    pub terms: Arc<dyn Fn() -> Terms + Send + Sync>,
     /// Carries one row through its attempt, settles it, and says what came of it.
     pub attempt: Arc<A>,
 }

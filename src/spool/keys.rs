@@ -59,6 +59,8 @@ pub const RUNNING: &[u8] = b"r";
 pub const TOKENS: &[u8] = b"t";
 /// What else belongs to a mailbox: `u` mailbox, a letter for each kind.
 pub const OF_MAILBOX: &[u8] = b"u";
+/// The domain a mailbox is of: `D` mailbox.
+pub const DOMAIN_OF_MAILBOX: &[u8] = b"D";
 /// Rows that are due and wait for their destination: `w` destination, NUL, hash of sender, due, row.
 pub const BACKLOG: &[u8] = b"w";
 /// Destinations in trouble: `x` destination.

@@ -17,12 +17,13 @@ use crate::spool::entry::{Row, Step};
 /// How often the recipients are looked up anew because one of them went away in between.
 const MAX_LOOKS: usize = 3;
 const NO_SUCH_AGENT: &str = "There is no such agent here.";
+const TOO_LARGE: &str = "The message is larger than the recipient's domain takes.";
 
 /// When the sender of a message to a full mailbox may come back.
 const FULL_RETRY_AFTER: Duration = Duration::from_secs(10);
 
-/// Makes the bounce for a recipient that does not exist. The argument is that recipient.
-pub type MakeBounce<'a> = &'a (dyn Fn(&Address) -> Option<bytes::Bytes> + Sync);
+/// Makes the bounce for a recipient of ours that does not get the message: that recipient, why, and in words.
+pub type MakeBounce<'a> = &'a (dyn Fn(&Address, Reason, &str) -> Option<bytes::Bytes> + Sync);
 
 /// What became of a submission that was not refused.
 #[derive(Debug)]
@@ -44,8 +45,8 @@ pub struct Admission<'a> {
     pub store: &'a Arc<dyn Store>,
     /// The clock.
     pub env: &'a Env,
-    /// Domains whose agents live here.
-    pub domains: &'a [Domain],
+    /// The largest message that a domain of ours takes, in bytes. `None`: its agents do not live here.
+    pub max_bytes: &'a (dyn Fn(&Domain) -> Option<usize> + Sync),
     /// How old a timestamp may be.
     pub max_message_age: Duration,
     /// How long until a first attempt that vanished is made again.
@@ -58,7 +59,8 @@ impl Admission<'_> {
     /// Accepts an authenticated submission: on return it is on disk.
     ///
     /// # Errors
-    /// [`Reason::UnknownAgent`] if its only recipient would be one of ours and does not exist,
+    /// [`Reason::UnknownAgent`] if its only recipient would be one of ours and does not exist, [`Reason::TooLarge`] if
+    /// that one's domain takes no message of this size,
     /// [`Reason::MailboxFull`] if that has no room, [`Reason::Conflict`] if the nonce was used for something else, or the store's fault.
     pub async fn admit(&self, submission: &Submission, bounce: MakeBounce<'_>) -> Result<Admitted, Fault> {
         for _ in 0..MAX_LOOKS {
@@ -86,7 +88,7 @@ impl Admission<'_> {
             match self.store.accept(new).await? {
                 Acceptance::Accepted { rows } => {
                     // Those whose mailbox is full.
-                    let wait = rows.iter().filter(|row| self.domains.contains(row.recipient.domain()));
+                    let wait = rows.iter().filter(|row| (self.max_bytes)(row.recipient.domain()).is_some());
                     let delivered = own.saturating_sub(wait.count()) as u64;
                     return Ok(Admitted::Now { rows, delivered });
                 }
@@ -133,21 +135,26 @@ impl Admission<'_> {
             if !seen.insert(address) {
                 continue;
             }
-            let fate = if !self.domains.contains(address.domain()) {
-                Fate::Remote
-            } else if self.store.account(address.clone()).await?.is_some() {
-                Fate::Own
-            } else if message.cc().is_empty() {
-                return Err(Fault::new(Reason::UnknownAgent, NO_SUCH_AGENT));
-            } else {
-                let step = Step {
-                    at: self.env.clock.now(),
-                    remote: None,
-                    tls: None,
-                    code: Reason::UnknownAgent.code().into(),
-                    text: NO_SUCH_AGENT.into(),
-                };
-                Fate::Unknown { bounce: bounce(address), step }
+            let refusal = match (self.max_bytes)(address.domain()) {
+                None => {
+                    recipients.push(NewRecipient { address: address.clone(), fate: Fate::Remote });
+                    continue;
+                }
+                Some(max) if submission.bytes().len() > max => Some((Reason::TooLarge, TOO_LARGE)),
+                Some(_) if self.store.account(address.clone()).await?.is_none() => {
+                    Some((Reason::UnknownAgent, NO_SUCH_AGENT))
+                }
+                Some(_) => None,
+            };
+            let fate = match refusal {
+                None => Fate::Own,
+                Some((reason, text)) if message.cc().is_empty() => return Err(Fault::new(reason, text)),
+                Some((reason, text)) => {
+                    let at = self.env.clock.now();
+                    let step =
+                        Step { at, remote: None, tls: None, code: reason.code().into(), text: text.into() };
+                    Fate::Unknown { bounce: bounce(address, reason, text), step }
+                }
             };
             recipients.push(NewRecipient { address: address.clone(), fate });
         }

@@ -5,14 +5,14 @@
 //!
 //! 1. Freshness: is the timestamp near enough to now?
 //! 2. Path: for whom is it, and what did the author write? (`routing.atp`)
-//! 3. Domain: is the recipient in a domain of ours? We never relay.
+//! 3. Domain: is the recipient in a domain of ours, and does that take a message of this size? We never relay.
 //! 4. ATS: may the address it came from send for the sender's domain?
 //! 5. ATK: does the signature hold under a key of the sender's domain?
 //!
 //! What passes is [`Verified`], which nothing else can make. Whether the message was here before, whether the
 //! recipient exists, wants it and has room, is decided by those who keep mailboxes.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +21,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 use tracing::{debug, info};
 
+use crate::config::Config;
 use crate::env::Env;
 use crate::env::clock::micros_since;
 use crate::env::dns::{Record, Resolver};
@@ -106,10 +107,33 @@ impl Verified {
 pub struct VerifySettings {
     /// Older transfers are refused.
     pub max_message_age: Duration,
-    /// Whether a domain without a policy for the source is refused rather than noted.
-    pub refuse_neutral: bool,
     /// The domains this server keeps mailboxes for.
-    pub our_domains: BTreeSet<Domain>,
+    pub our_domains: BTreeMap<Domain, Wanted>,
+}
+
+/// What is demanded of transfers to one of our domains.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted {
+    /// Whether a sender's domain without a policy for the source is refused rather than noted.
+    pub refuse_neutral: bool,
+    /// Bytes of the body.
+    pub max_bytes: usize,
+}
+
+impl VerifySettings {
+    /// As the operator wants it.
+    pub fn of(config: &Config) -> VerifySettings {
+        let wanted = |domain: &Domain| {
+            let settings = config.settings_of(domain)?;
+            let wanted =
+                Wanted { refuse_neutral: settings.refuse_neutral, max_bytes: settings.max_message_bytes };
+            Some((domain.clone(), wanted))
+        };
+        VerifySettings {
+            max_message_age: config.verify.max_message_age,
+            our_domains: config.domains().iter().filter_map(wanted).collect(),
+        }
+    }
 }
 
 /// Checks transfers.
@@ -137,25 +161,29 @@ impl Verifier {
     pub async fn verify(&self, received: Received) -> Result<Verified, Fault> {
         freshness::check(received.message.timestamp(), received.at, self.settings.max_message_age)?;
         let restored = routing::read(&received.message)?;
-        self.check_recipient(&restored.recipient)?;
-        let ats = self.check_policy(&received).await?;
+        let wanted = self.check_recipient(&restored.recipient)?;
+        if received.bytes.len() > wanted.max_bytes {
+            let text = format!("The message is larger than {} takes.", restored.recipient.domain());
+            return Err(Fault::new(Reason::TooLarge, text));
+        }
+        let ats = self.check_policy(&received, wanted).await?;
         let key_id = self.check_signature(&received).await?;
         Ok(Verified { received, restored, ats, key_id })
     }
 
-    fn check_recipient(&self, recipient: &Address) -> Result<(), Fault> {
-        if self.settings.our_domains.contains(recipient.domain()) {
-            return Ok(());
+    fn check_recipient(&self, recipient: &Address) -> Result<Wanted, Fault> {
+        if let Some(wanted) = self.settings.our_domains.get(recipient.domain()) {
+            return Ok(*wanted);
         }
         let sentence = format!("This server has no mailboxes for {} and does not relay.", recipient.domain());
         Err(Fault::new(Reason::Forbidden, sentence))
     }
 
-    async fn check_policy(&self, received: &Received) -> Result<AtsVerdict, Fault> {
+    async fn check_policy(&self, received: &Received, wanted: Wanted) -> Result<AtsVerdict, Fault> {
         let (nonce, domain) = (received.message.nonce(), received.message.from().domain());
         let started = Instant::now();
         let verdict = match policy::check(&*self.dns, domain, received.source).await {
-            Ok(AtsVerdict::Neutral) if self.settings.refuse_neutral => Err(AtsFailure::NeutralRefused),
+            Ok(AtsVerdict::Neutral) if wanted.refuse_neutral => Err(AtsFailure::NeutralRefused),
             verdict => verdict,
         };
         let (source, micros) = (received.source.to_canonical(), micros_since(started));

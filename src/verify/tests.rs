@@ -71,8 +71,10 @@ fn verifier(dns: &Arc<ScriptedResolver>, refuse_neutral: bool) -> Verifier {
     let clock = Arc::new(SetClock::at(UnixMillis::from_seconds(NOW)));
     let settings = VerifySettings {
         max_message_age: Duration::from_secs(3600),
-        refuse_neutral,
-        our_domains: BTreeSet::from([Domain::parse("b.example").unwrap()]),
+        our_domains: BTreeMap::from([(
+            Domain::parse("b.example").unwrap(),
+            Wanted { refuse_neutral, max_bytes: 1 << 20 },
+        )]),
     };
     Verifier::new(testing::env(dns, &clock), settings)
 }

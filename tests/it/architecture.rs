@@ -33,8 +33,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "pipeline",
         &[
-            "counters", "env", "error", "proto", "submit", "spool", "discover", "sign", "transfer", "verify",
-            "deliver",
+            "config", "counters", "env", "error", "proto", "secret", "submit", "spool", "discover", "sign",
+            "transfer", "verify", "deliver",
         ],
     ),
     (
@@ -98,6 +98,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "env",
             "error",
             "guard",
+            "observe",
             "pipeline",
             "proto",
             "secret",

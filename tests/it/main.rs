@@ -15,3 +15,4 @@ mod mutations;
 mod openapi;
 #[cfg(feature = "demo")]
 mod support;
+mod wrong_configurations;

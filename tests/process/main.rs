@@ -26,6 +26,7 @@ mod bounces;
 mod certificates;
 mod claims;
 mod compact;
+mod configuration;
 mod disk;
 mod dns_formats;
 #[cfg(feature = "demo")]
@@ -43,6 +44,7 @@ mod openapi;
 mod operator;
 mod queue;
 mod quick_start;
+mod reload;
 mod rotation;
 mod sender;
 mod signals;

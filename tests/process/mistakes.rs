@@ -230,9 +230,13 @@ fn a_server_that_cannot_start() {
         &[
             ("no domain", &["server", "start"], "name at least one domain"),
             ("bad domain", &["server", "start", "--domain", "a b"], "\"a b\": the domain is not a host name"),
-            ("no such file", &configured("none.toml"), "cannot read the configuration file none.toml"),
+            ("no such file", &configured("none.toml"), "none.toml: cannot read the configuration file: "),
             ("not TOML", &configured(&garbage), "garbage.toml, line 1: "),
-            ("unknown key", &configured(&unknown_key), "unknown.toml, line 3: prot: unknown field `prot`"),
+            (
+                "unknown key",
+                &configured(&unknown_key),
+                "unknown.toml, line 3: server.prot: there is no such key; did you mean port?",
+            ),
             ("bad value", &configured(&bad_value), "server.max_message_size: \"1MB\" is not a size"),
             ("gives up too late", &configured(&late), "queue.give_up_after: must be at least 24h shorter"),
             ("a secret", &configured(&secret), "secret.toml, line 2: token: "),

@@ -1,15 +1,15 @@
 //! A sending server of ours whose clock and attempts the test moves: `ours.test`, in this process, with a reference as
 //! its only peer, `ref.test`. Both clocks go together unless a test sets them apart.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use atp::config::{self, Overrides};
 use atp::counters::Counters;
-use atp::discover::Discovery;
 use atp::env::clock::{Clock, SystemClock};
 use atp::env::dns::{Answer, DnsTrouble, Kind, Resolver};
 use atp::env::local::LocalDirectory;
@@ -21,6 +21,7 @@ use atp::env::tls::TlsDial;
 use atp::env::{BoxFuture, Env};
 use atp::pipeline::Pipeline;
 use atp::pipeline::families::Families;
+use atp::pipeline::settings::{Live, Settings};
 use atp::proto::address::{Address, Domain};
 use atp::proto::message::Message;
 use atp::proto::nonce::Nonce;
@@ -29,11 +30,8 @@ use atp::proto::time::UnixMillis;
 use atp::sign::{Key, Signer};
 use atp::spool::contract::{Registration, Store};
 use atp::spool::entry::{Row, SentRecipient};
-use atp::spool::retry::Schedule;
 use atp::spool::store;
-use atp::submit::request::SubmissionLimits;
 use atp::transfer::client::Client;
-use atp::verify::{Verifier, VerifySettings};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::json;
@@ -46,7 +44,6 @@ use crate::servers::{Node, Reference};
 use crate::wire::Wire;
 
 const ALICE: &str = "alice@ours.test";
-const THREE_DAYS: Duration = Duration::from_secs(72 * 3600);
 
 /// Ours, the reference, and the wire between them.
 pub struct Moved {
@@ -152,7 +149,11 @@ impl Moved {
         let message = json!({"from": ALICE, "to": to, "timestamp": self.clocks.now().seconds(), "nonce": nonce,
                              "type": "message", "payload": {"body": "once"}});
         let message = Message::parse(message.to_string().as_bytes()).expect("a message");
-        let accepted = self.runtime.block_on(self.pipeline.submit(message, &address(ALICE)));
+        let accepted = self.runtime.block_on(self.pipeline.submit(
+            self.pipeline.settings.now(),
+            message,
+            &address(ALICE),
+        ));
         accepted.expect("accepted");
     }
 
@@ -162,7 +163,11 @@ impl Moved {
         let row = row.expect("a message on its way");
         let due = row.state.due().expect("a time");
         self.clocks.pass(due.since(self.clocks.now()));
-        let leased = self.pipeline.store.lease(row.id, self.clocks.now(), self.pipeline.schedule.clone());
+        let leased = self.pipeline.store.lease(
+            row.id,
+            self.clocks.now(),
+            self.pipeline.settings.now().schedule.clone(),
+        );
         let row = self.runtime.block_on(leased).expect("a store at work").expect("a message that is due");
         self.runtime.block_on(self.pipeline.outbound(row));
         self.known(nonce).0
@@ -219,25 +224,20 @@ fn pipeline(
         dial: Arc::new(TlsDial::new(Vec::new())),
         rng: Arc::new(SystemRng),
     };
-    let settings = VerifySettings {
-        max_message_age: THREE_DAYS,
-        refuse_neutral: false,
-        our_domains: BTreeSet::from([ours.clone()]),
-    };
+    let given = Overrides { domains: vec![ours.to_string()], ..Overrides::default() };
+    let config = Arc::new(config::load(None, given).expect("a configuration"));
     let nowhere = LocalDirectory::new(Path::new("/nonexistent"));
     Arc::new(Pipeline {
         store,
-        domains: vec![ours.clone()],
-        discovery: Discovery::new(env.clone(), peers, nowhere),
-        signers: HashMap::from([(ours, watch::Sender::new(Arc::new(signer)).subscribe())]),
+        settings: Live::new(Settings::new(
+            config,
+            env.clone(),
+            peers,
+            nowhere,
+            HashMap::from([(ours, watch::Sender::new(Arc::new(signer)).subscribe())]),
+            "atpo_x".into(),
+        )),
         client: Client::new(env.dial.clone(), env.clock.clone()),
-        verifier: Verifier::new(env.clone(), settings),
-        schedule: Arc::new(Schedule::default()),
-        limits: SubmissionLimits {
-            max_bytes: 1 << 20,
-            max_message_age_seconds: i64::try_from(THREE_DAYS.as_secs()).expect("a number"),
-        },
-        max_waiting: u64::MAX,
         families: Families::default(),
         counters: Arc::new(Counters::default()),
         handover: OnceLock::new(),

@@ -38,7 +38,7 @@ fn accounts() -> Tested {
 
 async fn register(accounts: &Accounts, name: &str, password: &str) -> Result<Address, Fault> {
     let domains = [Domain::parse("a.test").unwrap()];
-    let rules = Rules { domains: &domains, short_names_in: &domains[0], mode: None };
+    let rules = Rules { domains: &domains, short_names_in: &domains[0], mode: &|_| None };
     let far = "192.0.2.1".parse().unwrap();
     let caller = Caller { peer: far, local: far, proxied: false, operator: false };
     accounts.register(name, &Secret::from(password), &caller, &rules).await

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::Origin;
+use super::report::Report;
 use crate::config::checked::{DestinationPolicy, DestinationTls};
-use crate::config::{ConfigError, file};
+use crate::config::document::segment;
+use crate::config::file;
 use crate::proto::address::Domain;
 
 /// Most destinations with a section of their own.
@@ -14,33 +15,36 @@ const PIN_DIGITS: usize = 64;
 
 pub(super) fn destinations(
     sections: BTreeMap<String, file::Destination>,
-    origin: &Origin,
-) -> Result<BTreeMap<Domain, DestinationTls>, ConfigError> {
+    report: &Report<'_>,
+) -> Option<BTreeMap<Domain, DestinationTls>> {
     if sections.len() > MAX_DESTINATIONS {
-        return Err(origin.wrong("tls.destination", format!("at most {MAX_DESTINATIONS} may have sections")));
+        return report.wrong("tls.destination", format!("at most {MAX_DESTINATIONS} may have sections"));
     }
     let mut destinations = BTreeMap::new();
     for (name, section) in sections {
-        let key = format!("tls.destination.{name:?}");
-        let domain = Domain::parse(&name).map_err(|error| origin.wrong(key.clone(), error.to_string()))?;
-        destinations.insert(domain, destination(section, &key, origin)?);
+        let key = format!("tls.destination.{}", segment(&name));
+        let domain = report.or_told(&key, Domain::parse(&name).map_err(|error| error.to_string()));
+        let settings = destination(section, &key, report);
+        destinations.extend(domain.zip(settings));
     }
-    Ok(destinations)
+    Some(destinations)
 }
 
-fn destination(
-    section: file::Destination,
-    key: &str,
-    origin: &Origin,
-) -> Result<DestinationTls, ConfigError> {
-    let wrong = |name: &str, remedy: &str| origin.wrong(format!("{key}.{name}"), remedy);
+fn destination(section: file::Destination, key: &str, report: &Report<'_>) -> Option<DestinationTls> {
+    let wrong = |name: &str, remedy: &str| report.wrong(&format!("{key}.{name}"), remedy);
     let policy = match (section.policy.as_deref().unwrap_or("any"), section.pin) {
-        ("pin", Some(text)) => DestinationPolicy::Pin(pin(&text).ok_or_else(|| {
-            wrong("pin", "must be the SHA-256 of the server's certificate, 64 hexadecimal digits")
-        })?),
-        ("pin", None) => return Err(wrong("pin", "the policy \"pin\" needs the certificate's SHA-256 here")),
+        ("pin", Some(text)) => match pin(&text) {
+            Some(pin) => DestinationPolicy::Pin(pin),
+            None => {
+                let digits = "must be the SHA-256 of the server's certificate, 64 hexadecimal digits";
+                return wrong("pin", digits);
+            }
+        },
+        ("pin", None) => {
+            return wrong("policy", "the policy \"pin\" needs pin, the certificate's SHA-256, beside it");
+        }
         (_, Some(_)) => {
-            return Err(wrong("pin", "goes with policy = \"pin\" only; write that, or remove it"));
+            return wrong("pin", "goes with policy = \"pin\" only; write that, or remove it");
         }
         ("any", None) => DestinationPolicy::Any,
         ("domain", None) => DestinationPolicy::Domain,
@@ -48,16 +52,15 @@ fn destination(
         (other, None) => {
             let remedy =
                 format!("{other:?} is unknown; write \"any\", \"domain\", \"pin\" or \"unverified\"");
-            return Err(wrong("policy", &remedy));
+            return wrong("policy", &remedy);
         }
     };
     let judged = matches!(policy, DestinationPolicy::Any | DestinationPolicy::Domain);
     if section.ca.is_some() && !judged {
-        return Err(wrong("ca", "goes with policy = \"any\" or \"domain\" only; remove one of both"));
+        return wrong("ca", "goes with policy = \"any\" or \"domain\" only; remove one of both");
     }
-    Ok(DestinationTls { policy, ca: section.ca })
+    Some(DestinationTls { policy, ca: section.ca })
 }
-
 fn pin(text: &str) -> Option<[u8; 32]> {
     let digits = text.bytes().filter(|byte| *byte != b':').collect::<Vec<_>>();
     if digits.len() != PIN_DIGITS {

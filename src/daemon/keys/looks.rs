@@ -48,6 +48,11 @@ struct Known {
 }
 
 impl Looks {
+    /// Asks through this one from now on; what is under way is finished with the one before.
+    pub(super) fn ask(&mut self, witness: Witness) {
+        self.witness = witness;
+    }
+
     pub(super) fn new(witness: Witness, keyring: &Keyring) -> Looks {
         let known =
             |seen: Seen| Known { standing: Standing::resumed(&seen), public_key: seen.key, asked: None };

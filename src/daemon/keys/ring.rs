@@ -56,6 +56,11 @@ impl Ring {
         self.keyring.domain()
     }
 
+    /// Asks through this one from now on.
+    pub(in crate::daemon) fn ask(&mut self, witness: &Witness) {
+        self.looks.ask(witness.clone());
+    }
+
     pub(in crate::daemon) fn signer(&self) -> SharedSigner {
         self.signer.subscribe()
     }

@@ -54,6 +54,13 @@ impl Kind {
     }
 }
 
+/// Shared by several.
+impl<R: Resolver + ?Sized> Resolver for std::sync::Arc<R> {
+    fn lookup<'a>(&'a self, name: &'a str, kind: Kind) -> BoxFuture<'a, Result<Answer, DnsTrouble>> {
+        (**self).lookup(name, kind)
+    }
+}
+
 /// One record of an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Record {

@@ -4,6 +4,7 @@
 //! host has is checked, and one that has been checked is the one that is dialled.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
@@ -75,21 +76,36 @@ pub enum Blocked {
     TooMany,
 }
 
+/// The networks that the operator names, as of now.
+pub type Allowed = Arc<dyn Fn() -> Vec<IpNet> + Send + Sync>;
+
 /// Knows which addresses may be dialled.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone)]
 pub struct Guard {
-    allowed: Vec<IpNet>,
+    allowed: Allowed,
+}
+
+/// The public internet and nothing else.
+impl Default for Guard {
+    fn default() -> Guard {
+        Guard::new(Vec::new())
+    }
 }
 
 impl Guard {
     /// Public addresses may be dialled, and those of `allowed` networks.
     pub fn new(allowed: Vec<IpNet>) -> Guard {
+        Guard::following(Arc::new(move || allowed.clone()))
+    }
+
+    /// Likewise; which networks these are is asked each time.
+    pub fn following(allowed: Allowed) -> Guard {
         Guard { allowed }
     }
 
     /// Whether an address may be dialled.
     pub fn permits(&self, address: IpAddr) -> bool {
-        let named = || self.allowed.iter().any(|network| network.contains(&address));
+        let named = || (self.allowed)().iter().any(|network| network.contains(&address));
         !is_never_a_host(address) && (is_public(address) || named())
     }
 

@@ -21,7 +21,7 @@ async fn submit(world: &World, nonce: &str) -> bool {
         "timestamp": NOON.seconds(), "nonce": nonce, "type": "message", "payload": { "subject": nonce },
     });
     let message = Message::parse(message.to_string().as_bytes()).unwrap();
-    world.pipeline.submit(message, &address("me@a.example")).await.is_ok()
+    world.pipeline.submit(world.pipeline.settings.now(), message, &address("me@a.example")).await.is_ok()
 }
 
 /// Lets a daemon work on `disk` for a day, or until the power goes after `steps` steps of the disk.

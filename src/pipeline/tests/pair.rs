@@ -91,7 +91,7 @@ impl Net {
             let message = Message::parse(&bytes).ok()?;
             self.sites().get_mut(host)?.transfers.push(message.clone());
             let at = pipeline.env.clock.now();
-            match pipeline.inbound(Received { message, bytes, source, at }).await {
+            match pipeline.inbound(&pipeline.settings.now(), Received { message, bytes, source, at }).await {
                 Ok(_) => (202, json!({ "status": "accepted" }).to_string()),
                 Err(fault) => {
                     let body = json!({ "error": fault.public, "error_code": fault.reason.code() });
@@ -222,7 +222,8 @@ impl Town {
         });
         message.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         let message = Message::parse(message.to_string().as_bytes()).unwrap();
-        let accepted = self.pipeline.submit(message, &address(from)).await.unwrap();
+        let accepted =
+            self.pipeline.submit(self.pipeline.settings.now(), message, &address(from)).await.unwrap();
         assert_eq!(accepted, Accepted::Now);
     }
 
@@ -246,7 +247,7 @@ impl Town {
     pub async fn takes(&self, bytes: Bytes, source: IpAddr) -> Result<Accepted, crate::error::Fault> {
         let message = Message::parse(&bytes).unwrap();
         let at = self.pipeline.env.clock.now();
-        self.pipeline.inbound(Received { message, bytes, source, at }).await
+        self.pipeline.inbound(&self.pipeline.settings.now(), Received { message, bytes, source, at }).await
     }
 }
 

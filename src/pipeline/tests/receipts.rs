@@ -208,7 +208,8 @@ async fn an_own_agent_cannot_submit_a_receipt() {
         "type": "event", "payload": about("amy@a.example")["payload"],
     });
     let message = Message::parse(as_postmaster.to_string().as_bytes()).unwrap();
-    let refused = a.pipeline.submit(message, &address("amy@a.example")).await.unwrap_err();
+    let refused =
+        a.pipeline.submit(a.pipeline.settings.now(), message, &address("amy@a.example")).await.unwrap_err();
     assert_eq!(refused.reason, Reason::Forbidden);
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Answer;
-use crate::proto::address::Address;
+use crate::proto::address::{Address, Domain};
 use crate::proto::time::{Moment, UnixMillis};
 use crate::spool::entry::RowId;
 use crate::spool::entry::keeping::Setting;
@@ -39,6 +39,19 @@ impl Default for MailboxLimits {
             keep_unread: Some(KEEP_UNREAD),
             quota: Some(QUOTA_BYTES),
         }
+    }
+}
+
+/// The limits of mailboxes for which the operator has set nothing. What is answered may change while the daemon runs.
+pub trait MailboxDefaults: Send + Sync {
+    /// Those of the mailboxes of a domain. `None`: it is not known of which.
+    fn of(&self, domain: Option<&Domain>) -> MailboxLimits;
+}
+
+/// The same for all, for good.
+impl MailboxDefaults for MailboxLimits {
+    fn of(&self, _: Option<&Domain>) -> MailboxLimits {
+        *self
     }
 }
 

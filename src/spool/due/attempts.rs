@@ -41,11 +41,12 @@ where
 {
     /// Starts attempts, one per destination in turn, as far as the bounds allow.
     pub(super) fn start_attempts(&mut self) {
-        let limit_of_failing = self.parts.bounds.max_attempts / 4 * 3;
+        let max_attempts = (self.parts.terms)().bounds.max_attempts;
+        let limit_of_failing = max_attempts / 4 * 3;
         // Each lane that has to stand back is looked at once.
         let ready = self.ready.len() + self.ready_again.len();
         for _ in 0..ready.saturating_mul(2).saturating_add(MAX_QUICK) {
-            if self.attempts.len() >= self.parts.bounds.max_attempts || self.quick_count >= MAX_QUICK {
+            if self.attempts.len() >= max_attempts || self.quick_count >= MAX_QUICK {
                 return;
             }
             let Some((domain, turn)) = self.next_ready() else { return };
@@ -110,7 +111,7 @@ where
         waited: bool,
         turn: Option<Turn>,
     ) -> task::AbortHandle {
-        let (store, schedule) = (Arc::clone(&self.parts.store), Arc::clone(&self.parts.schedule));
+        let (store, schedule) = (Arc::clone(&self.parts.store), (self.parts.terms)().schedule);
         let attempt = Arc::clone(&self.parts.attempt);
         // A wall clock that was set back makes nobody wait who was due before.
         let now = self.parts.env.clock.now().max(due);

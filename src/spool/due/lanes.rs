@@ -98,8 +98,10 @@ impl<A> Runner<A> {
                 return None;
             }
         }
-        let limit = self.parts.bounds.max_per_destination;
-        Some(self.lanes.entry(domain.clone()).or_insert_with(|| Lane::new(limit)))
+        let limit = (self.parts.terms)().bounds.max_per_destination;
+        let lane = self.lanes.entry(domain.clone()).or_insert_with(|| Lane::new(limit));
+        lane.window.keep_to(limit);
+        Some(lane)
     }
 
     /// Takes a row into memory, or sees to it that it waits in its destination's backlog.

@@ -120,8 +120,7 @@ impl World {
             store: self.store.clone(),
             health: self.health.clone(),
             env: self.env.clone(),
-            schedule: schedule(),
-            bounds: Bounds::default(),
+            terms: Arc::new(|| super::Terms { schedule: schedule(), bounds: Bounds::default() }),
             attempt: Arc::new(attempt),
         })
     }

@@ -21,6 +21,12 @@ impl Window {
         Window { size: FIRST.min(limit), limit, successes: 0, threshold: limit }
     }
 
+    /// Is never over `limit` from now on.
+    pub fn keep_to(&mut self, limit: u32) {
+        self.limit = limit.max(1);
+        self.size = self.size.min(self.limit);
+    }
+
     /// Attempts that may be under way at once; at least one.
     pub fn size(self) -> usize {
         usize::try_from(self.size).unwrap_or(usize::MAX)
@@ -68,5 +74,16 @@ mod tests {
             window.shrink();
         }
         assert_eq!(window.size(), 1, "never nothing");
+    }
+
+    #[test]
+    fn another_limit_holds_at_once() {
+        let mut window = Window::new(32);
+        (0..30).for_each(|_| window.grow());
+        window.keep_to(4);
+        assert_eq!(window.size(), 4);
+        window.keep_to(8);
+        (0..100).for_each(|_| window.grow());
+        assert_eq!(window.size(), 8);
     }
 }

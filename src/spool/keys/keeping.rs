@@ -1,6 +1,6 @@
 //! Keys: how long and how much a mailbox keeps.
 
-use super::{COUNTS, EXPIRING, OF_MAILBOX, RUNNING_MARKS, join};
+use super::{COUNTS, DOMAIN_OF_MAILBOX, EXPIRING, OF_MAILBOX, RUNNING_MARKS, join};
 use crate::proto::time::{RunningMillis, UnixMillis};
 
 /// The key of the number of bytes of the messages in a mailbox.
@@ -16,6 +16,11 @@ pub fn notices_over_quota(mailbox: u64) -> Vec<u8> {
 /// The key of what the operator has set for a mailbox.
 pub fn limits_of_mailbox(mailbox: u64) -> Vec<u8> {
     join(&[OF_MAILBOX, &mailbox.to_be_bytes(), b"q"])
+}
+
+/// The key of the domain a mailbox is of.
+pub fn domain_of_mailbox(mailbox: u64) -> Vec<u8> {
+    join(&[DOMAIN_OF_MAILBOX, &mailbox.to_be_bytes()])
 }
 
 /// The key by which acknowledged mail is found when it may go.

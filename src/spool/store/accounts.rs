@@ -25,6 +25,10 @@ impl Writer {
         }
         let record = AccountRecord { password_hash, created_at: now, mailbox: self.number() };
         self.put(key, entry::encode(&record)?);
+        self.put(
+            keys::keeping::domain_of_mailbox(record.mailbox),
+            entry::encode(&address.domain().to_string())?,
+        );
         self.delete(name);
         Ok(Registration::Registered)
     }

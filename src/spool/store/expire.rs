@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::sync::PoisonError;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use super::{SpoolStore, Writer};
 use crate::proto::address::Address;
 use crate::proto::time::{Moment, RunningMillis, UnixMillis};
 use crate::spool::contract::StoreError;
-use crate::spool::contract::keeping::{LONGEST_KEEP, MailboxLimits};
+use crate::spool::contract::keeping::{LONGEST_KEEP, MailboxDefaults};
 use crate::spool::entry::work::WorkState;
 use crate::spool::entry::{self, AccountRecord, MailRecord};
 use crate::spool::keys;
@@ -60,18 +61,18 @@ impl SpoolStore {
     pub(super) async fn expire_step(&self, now: Moment) -> Result<bool, StoreError> {
         // Whatever goes wrong, the next sweep begins at the front.
         let place = std::mem::take(&mut *self.expire_from.lock().unwrap_or_else(PoisonError::into_inner));
-        let defaults = self.limits;
+        let defaults = Arc::clone(&self.limits);
         let next = match place {
             Place::Acknowledged(from) => {
                 self.commit(move |writer| writer.mark_running(now)).await?;
-                let found = self.read(move |reader| reader.expiring(&from, defaults, now)).await?;
+                let found = self.read(move |reader| reader.expiring(&from, &*defaults, now)).await?;
                 if !found.due.is_empty() {
                     self.commit(move |writer| writer.expire_acknowledged(&found.due, now)).await?;
                 }
                 found.next
             }
             place => {
-                let found = self.read(move |reader| reader.overdue(place, defaults, now)).await?;
+                let found = self.read(move |reader| reader.overdue(place, &*defaults, now)).await?;
                 if !found.due.is_empty() {
                     self.commit(move |writer| writer.drop_overdue(&found.due, now)).await?;
                 }
@@ -90,7 +91,7 @@ impl Reader {
     fn expiring(
         &self,
         from: &[u8],
-        defaults: MailboxLimits,
+        defaults: &dyn MailboxDefaults,
         now: Moment,
     ) -> Result<Found<Vec<u8>>, StoreError> {
         let (mut seen, mut bound, mut next) = (Vec::new(), 0, None);
@@ -114,7 +115,7 @@ impl Reader {
                 Some(keep) => *keep,
                 None => *keeps
                     .entry(mailbox)
-                    .or_insert(self.limits_of(defaults, mailbox, false)?.keep_acknowledged),
+                    .or_insert(self.limits_of(defaults, mailbox, None)?.keep_acknowledged),
             };
             let gone = entry::decode::<Moment>(&value).map(|at| keep.map(|keep| at.plus(keep)));
             match gone {
@@ -133,7 +134,7 @@ impl Reader {
     fn overdue(
         &self,
         place: Place,
-        defaults: MailboxLimits,
+        defaults: &dyn MailboxDefaults,
         now: Moment,
     ) -> Result<Found<(u64, u64)>, StoreError> {
         let (from, mut after) = match &place {
@@ -150,7 +151,7 @@ impl Reader {
         let (mut due, mut bytes, mut looked_at) = (Vec::new(), 0, 0);
         let mut cutoffs = BTreeMap::new();
         for (owner, account) in &accounts {
-            let limits = self.limits_of(defaults, account.mailbox, owner.is_operator_mailbox())?;
+            let limits = self.limits_of(defaults, account.mailbox, Some(owner))?;
             let after = std::mem::take(&mut after);
             let Some(keep) = limits.keep_unread else { continue };
             let cutoff = match cutoffs.get(&keep) {
@@ -270,7 +271,7 @@ impl Writer {
             self.delete(key.clone());
             // It may have been deleted, and its mailbox as well.
             let Some(record) = self.get(&keys::mail(mailbox, cursor))? else { continue };
-            let keep = self.limits_of(mailbox, false)?.keep_acknowledged;
+            let keep = self.limits_of(mailbox, None)?.keep_acknowledged;
             if keep.is_none_or(|keep| !acknowledged.plus(keep).has_come(now)) {
                 self.look_again(mailbox, cursor, acknowledged, now.wall, keep)?;
                 continue;

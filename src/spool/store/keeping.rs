@@ -6,11 +6,11 @@ use bytes::Bytes;
 
 use super::reads::Reader;
 use super::{SpoolStore, Writer};
-use crate::proto::address::Address;
+use crate::proto::address::{Address, Domain};
 use crate::proto::time::{Moment, UnixMillis};
 use crate::spool::contract::keeping::{
-    Deletion, Deletions, KEEP_OPERATORS, LimitsChange, MAX_NOTICES_OVER_QUOTA, MailboxLimits, OwnDelivery,
-    Usage,
+    Deletion, Deletions, KEEP_OPERATORS, LimitsChange, MAX_NOTICES_OVER_QUOTA, MailboxDefaults,
+    MailboxLimits, OwnDelivery, Usage,
 };
 use crate::spool::contract::{Answer, KeepStore, StoreError};
 use crate::spool::entry::keeping::{LimitsRecord, Setting};
@@ -63,7 +63,7 @@ impl Writer {
         account: &AccountRecord,
         bytes: usize,
     ) -> Result<bool, StoreError> {
-        let Some(quota) = self.limits_of(account.mailbox, owner.is_operator_mailbox())?.quota else {
+        let Some(quota) = self.limits_of(account.mailbox, Some(owner))?.quota else {
             return Ok(false);
         };
         Ok(self.bytes_in(account.mailbox)?.saturating_add(bytes as u64) > quota)
@@ -121,7 +121,7 @@ impl Writer {
         cursor: u64,
         at: UnixMillis,
     ) -> Result<(), StoreError> {
-        let keep = self.limits_of(mailbox, false)?.keep_acknowledged;
+        let keep = self.limits_of(mailbox, None)?.keep_acknowledged;
         self.look_again(mailbox, cursor, self.running.moment(at), at, keep)
     }
 
@@ -140,14 +140,18 @@ impl Writer {
         Ok(())
     }
 
-    /// The limits of a mailbox.
-    pub(super) fn limits_of(&self, mailbox: u64, is_operators: bool) -> Result<MailboxLimits, StoreError> {
-        self.reader().limits_of(self.limits, mailbox, is_operators)
+    /// The limits of a mailbox, as [`Reader::limits_of`].
+    pub(super) fn limits_of(
+        &self,
+        mailbox: u64,
+        owner: Option<&Address>,
+    ) -> Result<MailboxLimits, StoreError> {
+        self.reader().limits_of(&*self.limits, mailbox, owner)
     }
 
     fn usage(&self, owner: &Address) -> Result<Option<Usage>, StoreError> {
         let Some(account) = self.reader().account(owner)? else { return Ok(None) };
-        let limits = self.limits_of(account.mailbox, owner.is_operator_mailbox())?;
+        let limits = self.limits_of(account.mailbox, Some(owner))?;
         Ok(Some(Usage { bytes: self.bytes_in(account.mailbox)?, limits }))
     }
 
@@ -175,15 +179,20 @@ impl Writer {
 }
 
 impl Reader {
-    /// The limits of a mailbox; `defaults` are the daemon's.
+    /// The limits of a mailbox; `defaults` are the daemon's. `owner`: `None` where it is not at hand, which is only so
+    /// for mail that an agent has acknowledged.
     pub(super) fn limits_of(
         &self,
-        defaults: MailboxLimits,
+        defaults: &dyn MailboxDefaults,
         mailbox: u64,
-        is_operators: bool,
+        owner: Option<&Address>,
     ) -> Result<MailboxLimits, StoreError> {
         let own = self.own_limits(mailbox)?;
-        let defaults = if is_operators {
+        let defaults = match owner {
+            Some(owner) => defaults.of(Some(owner.domain())),
+            None => defaults.of(self.domain_of(mailbox)?.as_ref()),
+        };
+        let defaults = if owner.is_some_and(Address::is_operator_mailbox) {
             MailboxLimits { keep_unread: Some(KEEP_OPERATORS), quota: None, ..defaults }
         } else {
             defaults
@@ -195,6 +204,13 @@ impl Reader {
             keep_unread: time(own.keep_unread, defaults.keep_unread),
             quota: resolve(own.quota, defaults.quota),
         })
+    }
+
+    /// `None`: it was made before that was noted.
+    fn domain_of(&self, mailbox: u64) -> Result<Option<Domain>, StoreError> {
+        let Some(bytes) = self.disk.get(&keys::keeping::domain_of_mailbox(mailbox))? else { return Ok(None) };
+        let text: String = entry::decode(&bytes)?;
+        Ok(Domain::parse(&text).ok())
     }
 
     fn own_limits(&self, mailbox: u64) -> Result<LimitsRecord, StoreError> {

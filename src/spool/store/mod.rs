@@ -17,7 +17,7 @@ use self::cut::Cuts;
 use self::fetch::Slowness;
 use self::group::GroupedDisk;
 use self::running::Running;
-use super::contract::keeping::MailboxLimits;
+use super::contract::keeping::{MailboxDefaults, MailboxLimits};
 use super::contract::{Arrivals, StoreError, UnderWay};
 use super::entry::RecordError;
 use super::identities::{Identities, Limits, manifest};
@@ -108,7 +108,7 @@ pub struct SpoolStore {
     /// Where the sweep of expired identities goes on.
     sweep_from: Arc<Mutex<Vec<u8>>>,
     /// What mailboxes keep for which nothing else has been set.
-    limits: MailboxLimits,
+    limits: Arc<dyn MailboxDefaults>,
     /// Where the sweep of messages whose time is over goes on.
     expire_from: Arc<Mutex<expire::Place>>,
 }
@@ -147,7 +147,7 @@ struct Writer {
     running_written: RunningMillis,
     under_way: UnderWay,
     /// What mailboxes keep for which nothing else has been set.
-    limits: MailboxLimits,
+    limits: Arc<dyn MailboxDefaults>,
     /// When the last mark on the running time was made. `None`: not since the start.
     marked: Option<RunningMillis>,
     slowness: Arc<Slowness>,
@@ -173,7 +173,7 @@ pub fn open(
     disk: Arc<dyn Disk>,
     files: Arc<dyn Files>,
 ) -> Result<(SpoolStore, Committer, watch::Receiver<Option<StoreError>>), StoreError> {
-    open_keeping(disk, files, MailboxLimits::default())
+    open_keeping(disk, files, Arc::new(MailboxLimits::default()))
 }
 
 /// As [`open`]; mailboxes for which the operator has set nothing have these limits.
@@ -183,7 +183,7 @@ pub fn open(
 pub fn open_keeping(
     disk: Arc<dyn Disk>,
     files: Arc<dyn Files>,
-    limits: MailboxLimits,
+    limits: Arc<dyn MailboxDefaults>,
 ) -> Result<(SpoolStore, Committer, watch::Receiver<Option<StoreError>>), StoreError> {
     open_with(disk, Identities::new(files, Limits::default()), limits)
 }
@@ -191,7 +191,7 @@ pub fn open_keeping(
 fn open_with(
     disk: Arc<dyn Disk>,
     identities: Identities,
-    limits: MailboxLimits,
+    limits: Arc<dyn MailboxDefaults>,
 ) -> Result<(SpoolStore, Committer, watch::Receiver<Option<StoreError>>), StoreError> {
     schema::prepare(&*disk, &mut |records| tracing::debug!(records, "raising the store"))?;
     let reserved = committer::reserved_numbers(&*disk)?;
@@ -216,7 +216,7 @@ fn open_with(
         running,
         running_written: running.total(),
         under_way: under_way.clone(),
-        limits,
+        limits: Arc::clone(&limits),
         marked: None,
         slowness: Arc::clone(&slowness),
         next_number: reserved,

@@ -17,8 +17,15 @@ use crate::spool::keys;
 const MAX_STEP: usize = 500;
 
 /// Kinds of records whose keys go on with the mailbox that they belong to.
-const BESIDE_MAIL: [&[u8]; 6] =
-    [keys::WORK, keys::CLAIMABLE, keys::DEAD_LETTERS, keys::PUSHES, keys::PUSHES_DUE, keys::OF_MAILBOX];
+const BESIDE_MAIL: [&[u8]; 7] = [
+    keys::WORK,
+    keys::CLAIMABLE,
+    keys::DEAD_LETTERS,
+    keys::PUSHES,
+    keys::PUSHES_DUE,
+    keys::OF_MAILBOX,
+    keys::DOMAIN_OF_MAILBOX,
+];
 
 /// A page of identities that are not packed.
 struct Identities {

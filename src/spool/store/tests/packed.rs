@@ -33,7 +33,7 @@ impl Place {
     fn open(&self) -> SpoolStore {
         let identities = Identities::new(Arc::new(self.files.clone()), LIMITS);
         let (store, committer, _) =
-            open_with(self.disk.clone(), identities, MailboxLimits::default()).unwrap();
+            open_with(self.disk.clone(), identities, Arc::new(MailboxLimits::default())).unwrap();
         tokio::spawn(committer.run());
         store
     }

@@ -1,0 +1,66 @@
+//! Whether the files that a configuration names can be used: what `atp config check` looks at, and every reload
+//! before it changes anything.
+
+use std::fs::File;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use crate::config::Config;
+use crate::config::checked::CertificateFiles;
+use crate::config::files::{Kind, Named};
+use crate::env::clock::{Clock as _, SystemClock};
+use crate::env::dns::overrides::Overrides;
+use crate::env::peers::Peers;
+use crate::env::tls::read_roots;
+use crate::server::tls;
+
+/// What is wrong with the files, by the keys that name them. Reads them all.
+pub fn check(config: &Config) -> Vec<(String, String)> {
+    let files = config.files();
+    let mut wrong = Vec::new();
+    for (index, file) in files.iter().enumerate() {
+        let outcome = match file.kind {
+            // Looked at with its key, which is behind it.
+            Kind::Chain => files.get(index + 1).map_or(Ok(()), |key| pair(file, key, config)),
+            Kind::Key => readable(&file.path),
+            Kind::Authorities => read_roots(&file.path).map(drop).map_err(|error| error.to_string()),
+            Kind::Peers => Peers::load(&file.path).map(drop).map_err(|error| error.to_string()),
+            Kind::Overrides => Overrides::load(&file.path).map(drop).map_err(|error| error.to_string()),
+            Kind::Program => executable(&file.path),
+            Kind::Text => readable(&file.path),
+        };
+        // One line, whatever a parser says.
+        wrong.extend(
+            outcome
+                .err()
+                .map(|error| (file.key.clone(), error.split_whitespace().collect::<Vec<_>>().join(" "))),
+        );
+    }
+    wrong
+}
+
+fn pair(chain: &Named, key: &Named, config: &Config) -> Result<(), String> {
+    // A key that cannot be read is told at its own line.
+    readable(&chain.path)?;
+    if readable(&key.path).is_err() {
+        return Ok(());
+    }
+    let files = CertificateFiles { chain: chain.path.clone(), key: key.path.clone() };
+    let allow_expired = config.server.allow_expired_certificate;
+    tls::check(&files, allow_expired, SystemClock.now()).map_err(|error| error.to_string())
+}
+
+fn readable(path: &Path) -> Result<(), String> {
+    let cannot = |error: std::io::Error| format!("cannot read {}: {error}", path.display());
+    let metadata = File::open(path).and_then(|file| file.metadata()).map_err(cannot)?;
+    if metadata.is_dir() { Err(format!("{} is a directory; name a file", path.display())) } else { Ok(()) }
+}
+
+fn executable(path: &Path) -> Result<(), String> {
+    readable(path)?;
+    let mode = std::fs::metadata(path).map_or(0, |metadata| metadata.permissions().mode());
+    match mode & 0o111 {
+        0 => Err(format!("{} cannot be run; chmod +x it", path.display())),
+        _ => Ok(()),
+    }
+}
