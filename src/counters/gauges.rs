@@ -24,7 +24,7 @@ pub struct KeyState {
     pub domain: String,
     /// Which.
     pub selector: String,
-    /// `active`, `published`, `pending`, `retiring` or `revoked`.
+    /// `active`, `pending`, `retiring`, `retired`, `revoked` or `idle`.
     pub state: &'static str,
     /// When it ends. `None`: it does not.
     pub expires: Option<UnixMillis>,
@@ -33,7 +33,7 @@ pub struct KeyState {
 /// How the certificate authority has been asked last.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AcmeState {
-    /// When it last gave a certificate. `None`: not since the start.
+    /// From when the certificate it last gave is valid. `None`: it has given none.
     pub renewed: Option<UnixMillis>,
     /// When it is asked next. `None`: that is not known.
     pub next: Option<UnixMillis>,

@@ -7,6 +7,7 @@ use tokio::task::JoinSet;
 use tracing::Instrument;
 
 use super::ground::Ground;
+use super::reload::news::News;
 use super::reload::{Reloader, Served};
 use super::{
     Daemon, Sockets, StartError, acme, app, certificates, chores, keys, local, outside, room, runner,
@@ -85,6 +86,7 @@ async fn build(
         has_resolver: watching::has_resolver(config, kept.has_resolver()),
     };
     watching::feed(&readiness.gauges, &certificates, config, home);
+    let shown_keys = watching::feed_keys(&readiness.gauges, &keys);
     let (webhooks, pusher) =
         webhook::Webhooks::new(Arc::clone(&store), env.clone(), pushed_to(&live), Arc::clone(&counters));
     let parts = app::Parts {
@@ -116,17 +118,19 @@ async fn build(
     let listening = listen::serve(listener, tls, public, counters, stopping);
     serving.spawn(listening.in_current_span());
     let (moves, moved) = mpsc::channel(chores::MAX_MOVES);
-    let mut chores = chores::start(&app, &env, keys, moved, &neighbours);
+    let mut chores = chores::start(&app, &env, (keys, shown_keys), moved, &neighbours);
     let followed = certificates::Followed(Arc::clone(&certificates));
     chores.spawn(certificates::watch(certificates, neighbours.clone()).in_current_span());
     chores.spawn(room::watch(guard, shortage, live.clone()).in_current_span());
     chores.spawn(service::tend(Arc::clone(&app), address, watched).in_current_span());
     acme::start(config, &node, &app, acme_http, &mut chores);
+    watching::feed_acme(&app);
     told::announce(config, home, &node, address);
     let (reloads, wishes) = Reloads::new();
     set_once(&app.reloads, reloads.clone());
     let served = Served { home: home.clone(), node, local, neighbours: neighbours.clone(), moves, app };
-    let reloader = Reloader::new(source, loaded, served, kept, vec![Box::new(followed)]);
+    let news = News::new(Arc::clone(&env.clock), &served.app.gauges);
+    let reloader = Reloader::new(source, loaded, served, kept, vec![Box::new(news), Box::new(followed)]);
     chores.spawn(reloader.run(wishes).in_current_span());
     Ok(Daemon { address, stop, serving, chores, committer, store_health, live, reloads, local: neighbours })
 }

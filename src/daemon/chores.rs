@@ -10,6 +10,7 @@ use tracing::Instrument;
 
 use super::keys::Keys;
 use super::local::Neighbours;
+use super::watching::ShownKeys;
 use crate::env::Env;
 use crate::env::clock::Clock;
 use crate::env::dial::Dial;
@@ -55,7 +56,7 @@ pub(super) const MAX_MOVES: usize = 8;
 pub(super) fn start(
     app: &Arc<App>,
     env: &Env,
-    keys: Keys,
+    keys: (Keys, Arc<ShownKeys>),
     moves: mpsc::Receiver<Moved>,
     neighbours: &Neighbours,
 ) -> JoinSet<()> {
@@ -133,8 +134,13 @@ async fn pack(pipeline: Arc<Pipeline>, clock: Arc<dyn Clock>) {
     }
 }
 
-async fn follow_keys(mut keys: Keys, mut moves: mpsc::Receiver<Moved>, neighbours: Neighbours) {
+async fn follow_keys(
+    (mut keys, shown): (Keys, Arc<ShownKeys>),
+    mut moves: mpsc::Receiver<Moved>,
+    neighbours: Neighbours,
+) {
     loop {
+        shown.store(Arc::new(keys.summaries()));
         if let Ok(Some(Moved { domains, added, witness })) = timeout(KEYS_EVERY, moves.recv()).await {
             keys.follow(added, &domains, &witness);
             continue;

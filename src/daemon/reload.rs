@@ -38,6 +38,7 @@ use crate::server::reload::{Answered, Refused, Reloaded};
 use crate::server::state::App;
 use crate::sign::publication::Witness;
 
+pub(super) mod news;
 mod restart;
 
 /// Puts in force what has been prepared. It must not fail.

@@ -51,7 +51,6 @@ pub(super) fn ready(address: SocketAddr) {
 }
 
 /// The configuration is about to be read again. [`reloaded`] must follow, whatever comes of it.
-#[allow(dead_code, reason = "called around a reload")]
 pub(super) fn reloading() {
     match NotifyState::monotonic_usec_now() {
         Ok(now) => {
@@ -62,7 +61,6 @@ pub(super) fn reloading() {
 }
 
 /// The reload is over; `outcome` is one line on what came of it.
-#[allow(dead_code, reason = "called around a reload")]
 pub(super) fn reloaded(outcome: &str) {
     notify(&[NotifyState::Ready, NotifyState::Status(outcome)]);
 }

@@ -2,19 +2,24 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::Instrument as _;
 
 use super::StartError;
+use super::keys::Keys;
+use crate::acme::State;
 use crate::config::Config;
 use crate::config::home::Home;
-use crate::counters::{CertificateState, Gauges};
+use crate::counters::{AcmeState, CertificateState, Gauges, KeyState};
 use crate::proto::address::Domain;
+use crate::proto::time::UnixMillis;
 use crate::server::state::App;
 use crate::server::tls::{CertificateSummary, Certificates};
 use crate::server::{listen, observer, routes};
+use crate::sign::KeysSummary;
 
 /// Where our own making of a certificate is kept, below a domain's directory.
 const OWN_CHAIN: &str = "cert.pem";
@@ -47,6 +52,39 @@ pub(super) fn serve(
 pub(super) fn has_resolver(config: &Config, has: bool) -> Option<bool> {
     let needs = !config.dns.servers.is_empty() || !config.domains().iter().all(Domain::is_special_use);
     needs.then_some(has)
+}
+
+/// The keys as they were when somebody last looked.
+pub(super) type ShownKeys = ArcSwap<Vec<KeysSummary>>;
+
+/// Has the gauges ask for the keys, which whoever follows them puts there.
+pub(super) fn feed_keys(gauges: &Gauges, keys: &Keys) -> Arc<ShownKeys> {
+    let shown = Arc::new(ShownKeys::from_pointee(keys.summaries()));
+    let source = Arc::clone(&shown);
+    gauges.feed_keys(move || {
+        let state = |key: &KeysSummary| KeyState {
+            domain: key.domain.to_string(),
+            selector: key.selector.clone(),
+            state: key.state.as_str(),
+            expires: key.expires.map(UnixMillis::from_seconds),
+        };
+        source.load().iter().map(state).collect()
+    });
+    shown
+}
+
+/// Has the gauges ask whoever asks an authority for certificates, if somebody does.
+pub(super) fn feed_acme(app: &App) {
+    let Some(handle) = app.acme.get().cloned() else { return };
+    app.gauges.feed_acme(move || {
+        let State { certificate, next_attempt, failures, last_error, .. } = handle.state();
+        Some(AcmeState {
+            renewed: certificate.map(|certificate| certificate.not_before),
+            next: Some(next_attempt),
+            failures: failures.into(),
+            last_error,
+        })
+    });
 }
 
 /// Has the gauges ask for the certificates that are shown.

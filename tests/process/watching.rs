@@ -24,12 +24,11 @@ const DASHBOARD: &str = include_str!("../../conf/grafana-dashboard.json");
 const METRICS: &str = include_str!("../../docs/metrics.md");
 
 /// What only certificate authorities, reloads and keys that end give a number.
-const MAY_BE_ABSENT: [&str; 6] = [
+const MAY_BE_ABSENT: [&str; 5] = [
     "atp_acme_last_success_timestamp_seconds",
     "atp_acme_failures",
     "atp_config_last_reload_timestamp_seconds",
     "atp_config_last_reload_successful",
-    "atp_signing_keys",
     "atp_signing_key_expiry_timestamp_seconds",
 ];
 

@@ -97,6 +97,9 @@ async fn reach(dial: &dyn Dial, endpoint: &Endpoint, domain: &Domain) -> (State,
     let connection = match dial.dial(endpoint).await {
         Ok(connection) => connection,
         Err(DialError::Tls(reason)) => {
+            return (State::Wrong, format!("TLS: {reason}; peers cannot reach it"));
+        }
+        Err(DialError::Certificate(reason)) => {
             let host = &endpoint.name;
             return (
                 State::Wrong,

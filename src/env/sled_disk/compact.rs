@@ -302,6 +302,16 @@ mod tests {
         fs::write(directory.join("identities").join("1.ids"), b"packed").unwrap();
     }
 
+    /// Compacts a store that was closed in this very process: sled's threads hold the lock a moment longer.
+    fn compact_in_time(store: &Path, told: &mut dyn FnMut(Progress)) -> Compacted {
+        loop {
+            match compact(store, told) {
+                Err(CompactError::Disk(DiskError::Locked)) => std::thread::yield_now(),
+                outcome => return outcome.unwrap(),
+            }
+        }
+    }
+
     #[test]
     fn what_is_alive_stays_and_the_rest_is_given_back() {
         let place = tempfile::tempdir().unwrap();
@@ -312,7 +322,7 @@ mod tests {
         fs::create_dir(place.path().join("store.compact")).unwrap();
         fs::write(place.path().join("store.compact").join("db"), b"half").unwrap();
         let mut steps = Vec::new();
-        let done = compact(&store, &mut |progress| steps.push(progress)).unwrap();
+        let done = compact_in_time(&store, &mut |progress| steps.push(progress));
         assert_eq!(done.keys, 100);
         assert!(done.after * 4 < done.before, "{done:?}");
         assert!(steps.iter().all(|step| step.all.is_none_or(|all| step.done <= all)));
@@ -326,7 +336,7 @@ mod tests {
         disk.sync().unwrap();
         disk.close().unwrap();
         // Again, with nothing to gain.
-        assert_eq!(compact(&store, &mut |_| ()).unwrap().keys, 101);
+        assert_eq!(compact_in_time(&store, &mut |_| ()).keys, 101);
     }
 
     #[test]

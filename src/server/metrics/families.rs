@@ -92,7 +92,7 @@ families! {
     CERTIFICATE Gauge "atp_certificate_expiry_timestamp_seconds" ["domain","own"] "When the certificate shown for a domain ends, in Unix seconds; own is yes if the server made it itself."
     KEYS Gauge "atp_signing_keys" ["domain","state"] "Signing keys."
     KEY_EXPIRY Gauge "atp_signing_key_expiry_timestamp_seconds" ["domain","selector"] "When a signing key ends, in Unix seconds; nothing for one that does not."
-    ACME_SUCCESS Gauge "atp_acme_last_success_timestamp_seconds" [] "When the certificate authority last gave a certificate, in Unix seconds; 0 if it has not since the start."
+    ACME_SUCCESS Gauge "atp_acme_last_success_timestamp_seconds" [] "From when the certificate that the authority last gave is valid, in Unix seconds; 0 if it has given none."
     ACME_FAILURES Gauge "atp_acme_failures" [] "Failures in a row to be given a certificate."
     RELOAD_TIME Gauge "atp_config_last_reload_timestamp_seconds" [] "When the configuration was last reloaded, in Unix seconds; nothing before the first time."
     RELOAD_SUCCESS Gauge "atp_config_last_reload_successful" [] "1 if that was carried out, else 0."
