@@ -157,6 +157,18 @@ impl Check<'_> {
         Ok(())
     }
 
+    pub(super) fn domain_of_mailbox(&mut self, key: &[u8], value: &[u8]) {
+        let Some(mailbox) = keys::number_of(&key[1..]).filter(|_| key.len() == 9) else {
+            self.wrong(key, "it belongs to no mailbox");
+            return;
+        };
+        self.owned(key, mailbox);
+        let Some(domain) = self.decoded::<String>(key, value) else { return };
+        let owner = self.mailboxes.get(&mailbox);
+        let is_so = owner.is_none_or(|owner| owner.domain().as_str() == domain);
+        self.must(is_so, key, "a mailbox that is of another domain");
+    }
+
     pub(super) fn of_mailbox(&mut self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
         let Some((mailbox, rest)) = key.get(1..9).and_then(keys::number_of).zip(key.get(9..)) else {
             self.wrong(key, "it belongs to no mailbox");

@@ -44,6 +44,7 @@ impl Check<'_> {
             keys::CLAIMABLE => self.claimable(key)?,
             keys::DEAD_LETTERS => self.dead_letter(key, value)?,
             keys::EXPIRING => self.expiring(key, value)?,
+            keys::DOMAIN_OF_MAILBOX => self.domain_of_mailbox(key, value),
             keys::OF_MAILBOX => self.of_mailbox(key, value)?,
             keys::PUSHES => self.push(key, value)?,
             keys::PUSHES_DUE => self.push_due(key)?,

@@ -83,8 +83,8 @@ async fn a_record_that_is_lost_is_found_wherever_another_tells_of_it() {
         .collect();
     println!("{found} losses found, {} cannot be: {unexpected:#?}", missed.len());
     // Submissions that have ended, what was heard of one, limits, a webhook, a mark, an account without mail, the list of
-    // packed files: nobody else tells of them.
-    assert!(unexpected.iter().all(|key| key.starts_with(['o', 'R', 'u', 'p', 'a'])), "{unexpected:#?}");
+    // packed files, the domains of mailboxes (old ones have none noted): nobody else tells of them.
+    assert!(unexpected.iter().all(|key| key.starts_with(['o', 'R', 'u', 'p', 'a', 'D'])), "{unexpected:#?}");
 }
 
 #[tokio::test]

@@ -24,13 +24,21 @@ impl Writer {
             return Ok(Registration::Reserved);
         }
         let record = AccountRecord { password_hash, created_at: now, mailbox: self.number() };
-        self.put(key, entry::encode(&record)?);
-        self.put(
-            keys::keeping::domain_of_mailbox(record.mailbox),
-            entry::encode(&address.domain().to_string())?,
-        );
+        self.put_account(address, &record)?;
         self.delete(name);
         Ok(Registration::Registered)
+    }
+
+    /// Puts an account, and notes whose domain its mailbox is of.
+    pub(super) fn put_account(
+        &mut self,
+        address: &Address,
+        record: &AccountRecord,
+    ) -> Result<(), StoreError> {
+        self.put(keys::account(address), entry::encode(record)?);
+        let domain = entry::encode(&address.domain().to_string())?;
+        self.put(keys::keeping::domain_of_mailbox(record.mailbox), domain);
+        Ok(())
     }
 
     /// Mailbox, tokens and whatever else belongs to the mailbox go with the account at once; their records are swept

@@ -80,7 +80,7 @@ impl Writer {
         }
         let created_at = agent.created_at.unwrap_or(now);
         let record = AccountRecord { password_hash: agent.password_hash, created_at, mailbox: self.number() };
-        self.put(keys::account(&agent.address), entry::encode(&record)?);
+        self.put_account(&agent.address, &record)?;
         self.delete(keys::tokens::reserved(&agent.address));
         Ok(Ok(true))
     }
