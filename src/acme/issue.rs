@@ -35,6 +35,10 @@ const LONGEST_POLL: Duration = Duration::from_secs(15);
 const SUGGESTION_AGE: (Duration, Duration) = (Duration::from_secs(3600), Duration::from_secs(24 * 3600));
 /// What authorities call too many orders (RFC 8555 §6.7).
 const RATE_LIMITED: &str = "urn:ietf:params:acme:error:rateLimited";
+/// A nonce that the authority does not know, or not any more (RFC 8555 §6.5). The library asks a few times.
+const BAD_NONCE: &str = "urn:ietf:params:acme:error:badNonce";
+/// How often an order is begun anew for that, before it counts as a failure.
+const NONCE_TRIES: u32 = 4;
 /// The account is not known there any more.
 const NO_ACCOUNT: &str = "urn:ietf:params:acme:error:accountDoesNotExist";
 
@@ -49,6 +53,8 @@ pub(super) struct Failure {
     pub limited: bool,
     /// Whether the authority does not know our account.
     pub no_account: bool,
+    /// Whether only a nonce was not good any more: the same again may go well at once.
+    pub bad_nonce: bool,
 }
 
 /// When to renew, as the authority suggests.
@@ -81,7 +87,7 @@ pub(super) struct Authority {
 impl Failure {
     /// It is on our side.
     pub fn own(text: String) -> Failure {
-        Failure { text: told(&text), told: None, limited: false, no_account: false }
+        Failure { text: told(&text), told: None, limited: false, no_account: false, bad_nonce: false }
     }
 
     /// It is what the authority said, or that it said nothing, while `doing`.
@@ -96,6 +102,7 @@ impl Failure {
             told: http.told().get(),
             limited: kind == Some(RATE_LIMITED),
             no_account: kind == Some(NO_ACCOUNT),
+            bad_nonce: kind == Some(BAD_NONCE),
         }
     }
 }
@@ -103,7 +110,16 @@ impl Failure {
 impl Issue for Authority {
     fn issue<'a>(&'a self, old: Option<&'a Certificate>) -> BoxFuture<'a, Result<Issued, Failure>> {
         Box::pin(async move {
-            match timeout(ATTEMPT_TIMEOUT, self.attempt(old)).await {
+            let attempts = async {
+                let mut tries = 1;
+                loop {
+                    match self.attempt(old).await {
+                        Err(failure) if failure.bad_nonce && tries < NONCE_TRIES => tries += 1,
+                        outcome => return outcome,
+                    }
+                }
+            };
+            match timeout(ATTEMPT_TIMEOUT, attempts).await {
                 Ok(outcome) => outcome,
                 Err(_) => Err(Failure::own(format!("not done within {ATTEMPT_TIMEOUT:?}"))),
             }

@@ -112,6 +112,8 @@ async fn tend_with(
     let mut told = status();
     let mut was_stuck = None;
     loop {
+        // First, so that the service manager has heard that we are ready.
+        sleep(every).await;
         let stuck = watched.stuck();
         if let (Some(who), false) = (stuck, stuck == was_stuck) {
             tracing::error!(who, "no progress; the service manager's watchdog is not fed until there is");
@@ -125,7 +127,6 @@ async fn tend_with(
             notify(&[NotifyState::Status(&now)]);
             told = now;
         }
-        sleep(every).await;
     }
 }
 
