@@ -2,12 +2,12 @@
 //!
 //! A [`Runner`] waits until the certificate is due, notes when the next attempt may be made, and makes one:
 //!
-//! 1. [`account`]: the account at the authority, its key made once
-//! 2. [`issue`]: an order for the names; the authority says how it wants to see that they are ours
-//! 3. [`solve`]: a TXT record ([`publish`]) or an answer over plain HTTP ([`respond`])
+//! 1. `account`: the account at the authority, its key made once
+//! 2. `issue`: an order for the names; the authority says how it wants to see that they are ours
+//! 3. `solve`: a TXT record (`publish`) or an answer over plain HTTP (`respond`)
 //! 4. [`install`]: chain and key become the pair in the state directory, both in one step
 //!
-//! [`schedule`] decides when, and what holds an attempt back; [`http`] carries what is said, within bounds.
+//! `schedule` decides when, and what holds an attempt back; `http` carries what is said, within bounds.
 
 use std::sync::Arc;
 

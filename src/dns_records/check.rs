@@ -1,7 +1,7 @@
 //! Compares what name servers and resolvers answer with what a server needs.
 //!
-//! Every question goes to each authoritative server of the name's zone and to a resolver ([`look`]). What one answer is
-//! worth is judged record by record ([`service`], [`hosts`], [`policy`], [`keys`]); the zone itself is judged in [`zone`],
+//! Every question goes to each authoritative server of the name's zone and to a resolver (`look`). What one answer is
+//! worth is judged record by record (`service`, `hosts`, `policy`, `keys`); the zone itself is judged in `zone`,
 //! the servers it names in [`reach`]. What is wrong comes with the lines to remove and to add.
 
 use std::net::IpAddr;
