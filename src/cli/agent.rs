@@ -7,19 +7,20 @@ use serde_json::{Value, json};
 use super::control;
 use super::error::CliError;
 use super::http::{Client, Request, encoded};
-use super::options::{AdminOptions, HomeOptions, ServerOptions};
+use super::options::{AdminOptions, HomeOptions, NO_SERVER, ServerOptions};
 use super::output::{self, Output};
 use super::password::Password;
 use super::prompt::Prompt;
 use super::token::Token;
+use crate::proto::address::Domain;
 use crate::secret::Secret;
 
 /// Register, list and remove agents; change their passwords and tokens.
 #[derive(Subcommand)]
 pub(super) enum Agent {
-    /// Register an agent at a server
+    /// Register an agent at a server; at that of this machine, if --server names no other
     Register(Register),
-    /// List the agents of a server
+    /// List the agents of a server, likewise
     List(List),
     /// Show or set how long and how much a mailbox keeps, at a server on this machine
     Limits(super::limits::Limits),
@@ -44,6 +45,8 @@ pub(super) struct Register {
     password: Option<Secret>,
     #[command(flatten)]
     admin: AdminOptions,
+    #[command(flatten)]
+    home: HomeOptions,
 }
 
 /// `atp agent list`
@@ -53,6 +56,8 @@ pub(super) struct List {
     server: ServerOptions,
     #[command(flatten)]
     admin: AdminOptions,
+    #[command(flatten)]
+    home: HomeOptions,
 }
 
 /// `atp agent remove`
@@ -80,10 +85,24 @@ impl Agent {
     }
 }
 
+/// The server that is named, else the one on this machine, whose operator needs no token.
+fn near_or_named(
+    server: &ServerOptions,
+    home: &HomeOptions,
+    domain: Option<&Domain>,
+    prompt: Prompt,
+) -> Result<Client, CliError> {
+    if server.is_given() {
+        return Client::new(server, prompt);
+    }
+    control::client_of(&home.home()?, domain).map_err(|_| CliError::usage(NO_SERVER))
+}
+
 impl Register {
     async fn run(self, output: &Output) -> Result<(), CliError> {
         let prompt = Prompt::new();
-        let mut client = Client::new(&self.server, prompt)?;
+        let domain = self.name.split_once('@').and_then(|(_, domain)| Domain::parse(domain).ok());
+        let mut client = near_or_named(&self.server, &self.home, domain.as_ref(), prompt)?;
         let password = prompt.new_password(self.password, &self.name)?;
         // A short name goes as it is: the server knows its domain, and its rules for names.
         let body = json!({ "agent_id": self.name, "password": password.expose() });
@@ -102,9 +121,12 @@ impl Register {
 
 impl List {
     async fn run(self, output: &Output) -> Result<(), CliError> {
-        let token = self.admin.token()?;
-        let mut client = Client::new(&self.server, Prompt::new())?;
-        let reply = client.call(Request::get("agents").bearer(token)).await?.success()?;
+        let mut client = near_or_named(&self.server, &self.home, None, Prompt::new())?;
+        let mut request = Request::get("agents");
+        if self.server.is_given() {
+            request = request.bearer(self.admin.token()?);
+        }
+        let reply = client.call(request).await?.success()?;
         if output.is_json() {
             return output::print_json(&reply);
         }

@@ -27,6 +27,11 @@ pub(super) struct ServerOptions {
 }
 
 impl ServerOptions {
+    /// Whether a server is named.
+    pub fn is_given(&self) -> bool {
+        self.server.as_ref().is_some_and(|text| !text.is_empty())
+    }
+
     /// The server's text; most commands cannot do without.
     pub fn server(&self) -> Result<&str, CliError> {
         let missing = || CliError::usage(NO_SERVER);

@@ -35,10 +35,7 @@ pub(super) fn list(site: &Site, found: &[Found]) -> Vec<String> {
     if !site.domain.is_special_use() {
         left.push(format!("See that all is well: atp dns check{} --domain {}", home(site), site.domain));
     }
-    left.push(format!(
-        "Give an agent an address: atp agent register NAME@{} --server {}:{}",
-        site.domain, site.target, site.port
-    ));
+    left.push(format!("Give an agent an address: atp agent register NAME@{}{}", site.domain, home(site)));
     left
 }
 
