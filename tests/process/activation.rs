@@ -16,10 +16,10 @@ use crate::server::Server;
 use crate::waiting::{pause, until};
 use crate::wire::{Wire, submission};
 
-/// How often the server is restarted while clients send.
-const RESTARTS: usize = 8;
-/// How long each server is left alone.
-const BETWEEN: Duration = Duration::from_millis(700);
+/// How often the server is restarted while clients send, unless ATP_TEST_RESTARTS says otherwise.
+const RESTARTS: u64 = 8;
+/// How long each server is left alone, unless ATP_TEST_RESTART_EVERY_MS says otherwise.
+const BETWEEN_MS: u64 = 700;
 const AGENTS: usize = 8;
 /// An agent's clients: half of them connect anew for each message, the others keep their connection.
 const CLIENTS: usize = 4;
@@ -27,6 +27,10 @@ const CLIENTS: usize = 4;
 const PACE: Duration = Duration::from_millis(160);
 /// How long a message may take at most, a restart included.
 const LONGEST_EXCHANGE: Duration = Duration::from_secs(20);
+
+fn number(name: &str, otherwise: u64) -> u64 {
+    std::env::var(name).map_or(otherwise, |text| text.parse().expect("a number"))
+}
 
 /// The server of alice.local, with a socket handed over under these names as a service manager does.
 fn activated(place: &Place, socket: OwnedFd, names: &str, more: &[&str]) -> Command {
@@ -144,6 +148,8 @@ fn a_restart_by_socket_activation_refuses_nobody() {
     let agents: Vec<_> =
         (0..AGENTS).map(|number| Agent::new(&place, &server, format!("agent{number}"))).collect();
 
+    let restarts = number("ATP_TEST_RESTARTS", RESTARTS);
+    let between = Duration::from_millis(number("ATP_TEST_RESTART_EVERY_MS", BETWEEN_MS));
     let stop = AtomicBool::new(false);
     let begun = Instant::now();
     let (told, slowest_stop, server) = thread::scope(|scope| {
@@ -154,14 +160,14 @@ fn a_restart_by_socket_activation_refuses_nobody() {
             })
             .collect();
         let (mut server, mut slowest) = (server, Duration::ZERO);
-        for _ in 0..RESTARTS {
-            pause(BETWEEN);
+        for _ in 0..restarts {
+            pause(between);
             let stopping = Instant::now();
             server.stop();
             slowest = slowest.max(stopping.elapsed());
             server = start();
         }
-        pause(BETWEEN);
+        pause(between);
         stop.store(true, Ordering::Relaxed);
         let told: Vec<_> = clients.into_iter().map(|client| client.join().expect("a client")).collect();
         (told, slowest, server)
@@ -181,7 +187,7 @@ fn a_restart_by_socket_activation_refuses_nobody() {
     };
     let (once, keeping) = (sum(false), sum(true));
     let count = once.accepted + keeping.accepted;
-    println!("{RESTARTS} restarts in {took:?}, {count} messages, slowest stop {slowest_stop:?}");
+    println!("{restarts} restarts in {took:?}, {count} messages, slowest stop {slowest_stop:?}");
     println!("a connection for each message: {once:?}\na connection kept: {keeping:?}");
     assert_eq!((once.refused, once.later, once.lost_new, once.repeated), (0, 0, 0, 0));
     // A connection that is closed while it is idle may cross a request: then HTTP wants it sent again.
