@@ -3,6 +3,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use super::*;
 use crate::env::rng::SystemRng;
 use crate::sign::key::Unusable;
+use crate::sign::lock;
 
 /// 2026-11-20, noon.
 const NOW: UnixMillis = UnixMillis(1_795_176_000_000);
