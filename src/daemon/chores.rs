@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::Instrument;
 
 use super::keys::Keys;
@@ -139,14 +139,18 @@ async fn follow_keys(
     mut moves: mpsc::Receiver<Moved>,
     neighbours: Neighbours,
 ) {
+    let mut look_at = Instant::now() + KEYS_EVERY;
     loop {
         shown.store(Arc::new(keys.summaries()));
-        if let Ok(Some(Moved { domains, added, witness })) = timeout(KEYS_EVERY, moves.recv()).await {
-            keys.follow(added, &domains, &witness);
-            continue;
-        }
-        if keys.refresh().await {
-            neighbours.refresh(&keys);
+        tokio::select! {
+            Some(Moved { domains, added, witness }) = moves.recv() => keys.follow(added, &domains, &witness),
+            // However often domains move.
+            () = sleep_until(look_at) => {
+                if keys.refresh().await {
+                    neighbours.refresh(&keys);
+                }
+                look_at = Instant::now() + KEYS_EVERY;
+            }
         }
     }
 }

@@ -5,19 +5,20 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::Value;
+use tokio::time::{Duration, Instant};
 
 use crate::place::{PASSWORD, PROGRAM, Place, Said, nonces};
 use crate::server::Server;
-use crate::waiting::until;
+use crate::waiting::{pause, until};
 
 /// A place with a configuration in it.
-struct Configured {
-    place: Place,
+pub struct Configured {
+    pub place: Place,
     path: String,
 }
 
 impl Configured {
-    fn new(text: &str) -> Configured {
+    pub fn new(text: &str) -> Configured {
         let place = Place::new();
         // Nobody listens there.
         place.file("peers.toml", "[\"away.test\"]\nhost = \"127.0.0.1\"\nport = 1\n");
@@ -25,21 +26,21 @@ impl Configured {
         Configured { place, path }
     }
 
-    fn start(&self) -> Server {
+    pub fn start(&self) -> Server {
         let command = self.place.command(&["server", "start", "--config", &self.path, "--port", "0"]);
         Server::start(command, self.place.log())
     }
 
-    fn write(&self, text: &str) {
+    pub fn write(&self, text: &str) {
         fs::write(&self.path, text).expect("a configuration");
     }
 
-    fn reload(&self) -> Said {
+    pub fn reload(&self) -> Said {
         self.place.run(&["reload", "--domain", "a.local"])
     }
 
     /// Writes a configuration and puts it in force; what was told.
-    fn change(&self, text: &str) -> String {
+    pub fn change(&self, text: &str) -> String {
         self.write(text);
         let said = self.reload();
         assert_eq!(said.code, 0, "{said:#?}");
@@ -47,7 +48,7 @@ impl Configured {
     }
 
     /// Has a message tried again at once; what came of its last attempt.
-    fn tried_again(&self, nonce: &str) -> String {
+    pub fn tried_again(&self, nonce: &str) -> String {
         let at = ["--domain", "a.local"];
         // The destination may be given a rest, and the message may be under way.
         self.place.run(&[&["queue", "resume", "away.test"], at.as_slice()].concat());
@@ -66,8 +67,9 @@ impl Configured {
     }
 }
 
-const ONE: &str = "domains = [\"a.local\"]\n[dns]\npeers = \"peers.toml\"\n[queue]\nschedule = [\"1s\"]\n";
-const TWO: &str =
+pub const ONE: &str =
+    "domains = [\"a.local\"]\n[dns]\npeers = \"peers.toml\"\n[queue]\nschedule = [\"1s\"]\n";
+pub const TWO: &str =
     "domains = [\"a.local\", \"b.local\"]\n[dns]\npeers = \"peers.toml\"\n[queue]\nschedule = [\"1s\"]\n";
 
 #[test]
@@ -279,4 +281,20 @@ fn mail_goes_on_while_the_configuration_is_read_again() {
     });
     until("every message", || (place.mailbox(&carol, "carol").len() == 20).then_some(()));
     assert_eq!(place.mailbox(&server, "ann@a.local").len(), 0, "no bounces");
+}
+
+#[test]
+fn a_key_changes_over_however_often_the_configuration_is_read_again() {
+    // Keys are looked at every 5 s.
+    const LONG: Duration = Duration::from_secs(20);
+    let configured = Configured::new(ONE);
+    let server = configured.start();
+    let keys = ["keys", "rotate", "--selector", "next", "--domain", "a.local"];
+    configured.place.ok(&keys);
+    let (begun, mut texts) = (Instant::now(), [TWO, ONE].iter().cycle());
+    while !server.log().contains("signing with this key from now on") {
+        assert!(begun.elapsed() < LONG, "the key never changed:\n{}", server.log());
+        configured.change(texts.next().expect("a configuration"));
+        pause(Duration::from_millis(200));
+    }
 }
