@@ -9,7 +9,7 @@ use hickory_server::Server;
 use hickory_server::proto::rr::{LowerName, Name, RData, RecordSet, RecordType};
 use hickory_server::proto::serialize::txt::Parser;
 use hickory_server::store::in_memory::InMemoryZoneHandler;
-use hickory_server::zone_handler::{AxfrPolicy, Catalog, ZoneType};
+use hickory_server::zone_handler::{AxfrPolicy, Catalog, ZoneHandler, ZoneType};
 use tokio::net::{TcpListener, UdpSocket};
 
 /// How long an idle TCP connection is kept.
@@ -50,6 +50,7 @@ pub struct ZoneSockets {
 /// A running server; it stops when this value is dropped.
 pub struct ZoneServer {
     address: SocketAddr,
+    zones: Vec<(LowerName, Arc<InMemoryZoneHandler>)>,
     /// Its tasks end with it.
     server: Server<Catalog>,
 }
@@ -79,15 +80,17 @@ impl ZoneSockets {
     /// [`ZoneError::Zone`] if one cannot be read.
     pub fn serve(self, zones: &[(&str, &str)]) -> Result<ZoneServer, ZoneError> {
         let mut catalog = Catalog::new();
+        let mut served = Vec::with_capacity(zones.len());
         for (origin, text) in zones {
-            let (name, zone) = read(origin, text)
-                .map_err(|wrong| ZoneError::Zone { origin: (*origin).to_owned(), wrong })?;
-            catalog.upsert(name, vec![Arc::new(zone)]);
+            let (name, zone) = read(origin, text).map_err(|wrong| ZoneError::zone(origin, wrong))?;
+            let zone = Arc::new(zone);
+            catalog.upsert(name.clone(), vec![Arc::clone(&zone) as Arc<dyn ZoneHandler>]);
+            served.push((name, zone));
         }
         let mut server = Server::new(catalog);
         server.register_socket(self.udp);
         server.register_listener(self.tcp, TCP_IDLE_TIMEOUT, TCP_ANSWERS_WAITING);
-        Ok(ZoneServer { address: self.address, server })
+        Ok(ZoneServer { address: self.address, zones: served, server })
     }
 }
 
@@ -100,9 +103,27 @@ impl ZoneServer {
         ZoneSockets::bind(bind).await?.serve(zones)
     }
 
+    /// Answers from other text of one of its zones from now on; no question goes unanswered meanwhile.
+    ///
+    /// # Errors
+    /// [`ZoneError::Zone`] if it cannot be read, or if there is no such zone.
+    pub async fn change(&self, origin: &str, text: &str) -> Result<(), ZoneError> {
+        let (name, mut next) = read(origin, text).map_err(|wrong| ZoneError::zone(origin, wrong))?;
+        let zone = self.zones.iter().find_map(|(served, zone)| (*served == name).then_some(zone));
+        let zone = zone.ok_or_else(|| ZoneError::zone(origin, "it is not served here".to_owned()))?;
+        *zone.records_mut().await = std::mem::take(next.records_get_mut());
+        Ok(())
+    }
+
     /// Where it answers, over UDP and TCP.
     pub fn addr(&self) -> SocketAddr {
         self.address
+    }
+}
+
+impl ZoneError {
+    fn zone(origin: &str, wrong: String) -> ZoneError {
+        ZoneError::Zone { origin: origin.to_owned(), wrong }
     }
 }
 

@@ -11,9 +11,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::place::{PASSWORD, PROGRAM, Place, nonces};
+use crate::agent::Agent;
+use crate::place::{PROGRAM, Place, nonces};
 use crate::server::Server;
-use crate::waiting::{pause, until};
+use crate::waiting::{number, pause, until};
 use crate::wire::{Wire, submission};
 
 /// How often the server is restarted while clients send, unless ATP_TEST_RESTARTS says otherwise.
@@ -27,10 +28,6 @@ const CLIENTS: usize = 4;
 const PACE: Duration = Duration::from_millis(160);
 /// How long a message may take at most, a restart included.
 const LONGEST_EXCHANGE: Duration = Duration::from_secs(20);
-
-fn number(name: &str, otherwise: u64) -> u64 {
-    std::env::var(name).map_or(otherwise, |text| text.parse().expect("a number"))
-}
 
 /// The server of alice.local, with a socket handed over under these names as a service manager does.
 fn activated(place: &Place, socket: OwnedFd, names: &str, more: &[&str]) -> Command {
@@ -107,30 +104,6 @@ fn send_all(agent: &Agent, number: usize, address: SocketAddr, stop: &AtomicBool
         pause(PACE.saturating_sub(begun.elapsed()));
     }
     (met, sent)
-}
-
-/// Who sends with a token: passwords are slow to check on purpose.
-struct Agent {
-    name: String,
-    token: String,
-}
-
-impl Agent {
-    fn new(place: &Place, server: &Server, name: String) -> Agent {
-        place.register(server, &name);
-        let server = server.name();
-        let create = ["agent", "token", "create", "test", "--agent-id", &name, "-P", PASSWORD];
-        let made = place.ok(&[&create[..], &["--server", &server, "--no-verify"]].concat());
-        Agent { name, token: made.trim().to_owned() }
-    }
-
-    fn with_token(&self, header: &str) -> String {
-        let lines = header.split("\r\n").map(|line| match line.strip_prefix("Authorization: ") {
-            Some(_) => format!("Authorization: Bearer {}", self.token),
-            None => line.to_owned(),
-        });
-        lines.collect::<Vec<_>>().join("\r\n")
-    }
 }
 
 fn is_keeping(number: usize) -> bool {

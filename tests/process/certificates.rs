@@ -17,13 +17,14 @@ use crate::server::Server;
 use crate::waiting::{pause, until};
 
 /// A certificate authority, and the files of its certificates.
-struct Authority {
+pub struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
-    file: String,
+    /// The file of its certificate.
+    pub file: String,
 }
 
 impl Authority {
-    fn new(place: &Place) -> Authority {
+    pub fn new(place: &Place) -> Authority {
         let mut params = CertificateParams::new(Vec::new()).expect("parameters");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().expect("a key");
@@ -39,9 +40,14 @@ impl Authority {
 
     /// One that ends after so many days, and an hour.
     fn issue_for(&self, directory: &Path, days: u64) -> [u8; 32] {
-        let names = ["127.0.0.1".to_owned(), "localhost".to_owned()];
-        let mut params = CertificateParams::new(names).expect("names");
         let end = SystemClock.now().plus(Duration::from_secs(days * 24 * 3600 + 3600));
+        self.issue_until(directory, &["127.0.0.1", "localhost"], end)
+    }
+
+    /// One for these names that ends then.
+    pub fn issue_until(&self, directory: &Path, names: &[&str], end: UnixMillis) -> [u8; 32] {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let mut params = CertificateParams::new(names).expect("names");
         params.not_after = date_time_ymd(1970, 1, 1) + end.since(UnixMillis(0));
         let key = KeyPair::generate().expect("a key");
         let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");

@@ -3,6 +3,7 @@
 //! Every test has a home directory of its own and drives the binary. Waits are in real time, bounded, and say
 //! what they waited for.
 
+mod agent;
 #[path = "../python/environment.rs"]
 mod environment;
 mod filled;
@@ -50,6 +51,8 @@ mod sender;
 mod signals;
 mod space;
 mod stream;
+#[cfg(feature = "demo")]
+mod swaps;
 mod synced;
 mod watching;
 mod webhooks;

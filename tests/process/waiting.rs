@@ -28,3 +28,8 @@ pub fn until<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
 pub fn pause(time: Duration) {
     std::thread::sleep(time);
 }
+
+/// A number that a variable of the environment may change.
+pub fn number(name: &str, otherwise: u64) -> u64 {
+    std::env::var(name).map_or(otherwise, |text| text.parse().expect("a number"))
+}

@@ -46,7 +46,7 @@ fn watched(place: &Place, domain: &str, more: &[&str]) -> (Server, SocketAddr) {
 }
 
 /// Asks over plain HTTP; status and body.
-fn ask(to: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)]) -> (u16, String) {
+pub fn ask(to: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)]) -> (u16, String) {
     let mut stream = TcpStream::connect(to).expect("a listener");
     stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a time-out");
     let host = if headers.iter().any(|(name, _)| *name == "Host") {
@@ -83,7 +83,7 @@ fn unchunked(mut rest: &str) -> String {
     body
 }
 
-fn metrics(of: SocketAddr) -> String {
+pub fn metrics(of: SocketAddr) -> String {
     let (status, page) = ask(of, "GET", "/metrics", &[]);
     assert_eq!(status, 200, "{page}");
     page
@@ -94,7 +94,7 @@ fn bearer(token: &str) -> String {
 }
 
 /// The value of a line of the page.
-fn value(page: &str, series: &str) -> f64 {
+pub fn value(page: &str, series: &str) -> f64 {
     let line = page.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
     line.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("no {series} in\n{page}"))
 }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use atp::env::clock::{Clock as _, SystemClock};
-use atp::env::dial::{Dial as _, Endpoint, Io, Trust};
+use atp::env::dial::{Dial as _, DialError, Endpoint, Io, Trust};
 use atp::env::tls::TlsDial;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -20,15 +20,23 @@ pub struct Wire {
     runtime: Runtime,
     io: Box<dyn Io>,
     unread: Vec<u8>,
+    /// SHA-256 of the certificate that was shown.
+    pub certificate: Option<[u8; 32]>,
 }
 
 impl Wire {
-    /// Connects; `None` if the server takes no connection.
+    /// Connects, whatever certificate is shown; `None` if the server takes no connection.
     pub fn connect(address: SocketAddr) -> Option<Wire> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let endpoint = Endpoint { address, name: "localhost".into(), trust: Trust::Unverified };
-        let connection = runtime.block_on(TlsDial::new(Vec::new()).dial(&endpoint)).ok()?;
-        Some(Wire { runtime, io: connection.io, unread: Vec::new() })
+        Wire::reach(&TlsDial::new(Vec::new()), &endpoint).ok()
+    }
+
+    /// Connects; the certificate has to be as the endpoint wants it.
+    pub fn reach(dial: &TlsDial, endpoint: &Endpoint) -> Result<Wire, DialError> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let connection = runtime.block_on(dial.dial(endpoint))?;
+        let certificate = connection.certificate_sha256;
+        Ok(Wire { runtime, io: connection.io, unread: Vec::new(), certificate })
     }
 
     /// Writes bytes. `false`: the connection is broken.
