@@ -13,8 +13,10 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair,
 use sha2::{Digest as _, Sha256};
 
 use crate::place::{PASSWORD, Place, text};
+use crate::reload::Configured;
 use crate::server::Server;
 use crate::waiting::{pause, until};
+use crate::wire::Wire;
 
 /// A certificate authority, and the files of its certificates.
 pub struct Authority {
@@ -226,4 +228,54 @@ fn the_operator_is_told_in_time_what_is_wrong_with_a_certificate() {
     let server = started(&place, "example.com", "soon", &["--host", "127.0.0.1"]);
     assert!(!server.log().contains("ends soon"), "{}", server.log());
     server.stop();
+}
+
+#[test]
+fn a_certificate_is_changed_by_a_reload() {
+    let configured = Configured::new("");
+    let authority = Authority::new(&configured.place);
+    let home = configured.place.home();
+    let [first, second, third] = ["first", "second", "third"].map(|name| directory(&home, name));
+    let [before, next, last] = [&first, &second, &third].map(|directory| authority.issue(directory));
+    let text = |name: &str| {
+        format!("domains = [\"a.local\"]\n[server]\ncert = \"{name}/tls.crt\"\nkey = \"{name}/tls.key\"\n")
+    };
+    configured.write(&text("first"));
+    let server = configured.start();
+    assert_eq!(shown(&server), before);
+    let mut open = Wire::connect(server.address()).expect("a connection");
+    let told = configured.change(&text("second"));
+    assert!(told.contains("server.cert") && told.contains("server.key"), "{told}");
+    assert_eq!(shown(&server), next);
+
+    // What cannot be shown is refused, and what was shown stays.
+    fs::copy(first.join("tls.key"), third.join("tls.key")).expect("a key file");
+    for (wrong, why) in [("third", "third/tls.key"), ("fourth", "fourth/tls.crt")] {
+        configured.write(&text(wrong));
+        let said = configured.reload();
+        assert!(said.code == 1 && said.stderr.contains(why), "{said:#?}");
+        assert_eq!(shown(&server), next);
+    }
+    // The files are watched where they are now, and no longer where they were.
+    configured.change(&text("second"));
+    authority.issue(&first);
+    let newest = authority.issue(&second);
+    until("the replaced certificate to be shown", || (shown(&server) == newest).then_some(()));
+
+    // A domain may have its own, for whoever asks for its names.
+    authority.issue_until(&third, &["atp.a.local"], SystemClock.now().plus(Duration::from_secs(3600)));
+    let own = "[domain.\"a.local\"]\ncert = \"third/tls.crt\"\nkey = \"third/tls.key\"\n";
+    configured.change(&(text("second") + own));
+    let named = |name: &str| {
+        let endpoint = Endpoint { address: server.address(), name: name.into(), trust: Trust::Unverified };
+        Wire::reach(&TlsDial::new(Vec::new()), &endpoint).expect("a connection").certificate
+    };
+    assert_eq!(named("localhost"), Some(newest));
+    assert!(![Some(newest), Some(last)].contains(&named("atp.a.local")));
+    configured.change(&text("second"));
+    assert_eq!(named("atp.a.local"), Some(newest));
+
+    // A connection from before all this goes on.
+    let health = "GET /.well-known/atp/v1/health HTTP/1.1\r\nHost: a.local\r\n\r\n";
+    assert_eq!(open.exchange(health.as_bytes()).expect("an answer").0, 200);
 }
