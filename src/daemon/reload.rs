@@ -202,6 +202,10 @@ impl Reloader {
         let config = Arc::clone(&settings.config);
         self.kept = kept;
         app.pipeline.settings.replace(settings);
+        if running.domains().iter().any(|domain| config.settings_of(domain).is_none()) {
+            // Agents of a domain that has gone wait no longer.
+            app.pipeline.store.arrivals().wake_everybody();
+        }
         commits.into_iter().for_each(|commit| commit());
         observe::change(config.log);
         let is_added = |domain: &Domain| running.settings_of(domain).is_none();

@@ -113,6 +113,9 @@ pub async fn agent(
         if !app.accounts.still_holds(&who).await? {
             return Err(Fault::new(Reason::BadCredential, "The credential has ended.").into());
         }
+        if !app.settings().is_ours(who.agent.domain()) {
+            return Err(Fault::new(Reason::BadCredential, "This server does not serve that domain.").into());
+        }
     }
 }
 

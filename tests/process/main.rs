@@ -48,6 +48,7 @@ mod quick_start;
 mod reload;
 mod rotation;
 mod sender;
+mod served;
 mod signals;
 mod space;
 mod stream;

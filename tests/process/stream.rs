@@ -30,7 +30,7 @@ use crate::wire::Wire;
 use sse::{Ask, Connection};
 
 #[path = "../it/support/sse.rs"]
-mod sse;
+pub mod sse;
 
 const DOMAIN: &str = "alice.local";
 const READER: &str = "reader@alice.local";

@@ -42,6 +42,14 @@ impl Arrivals {
             }
         }
     }
+
+    /// What may be shown to whom has changed altogether: everybody who watches looks again.
+    pub fn wake_everybody(&self) {
+        let watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        watched.values().for_each(|watchers| {
+            watchers.send_replace(());
+        });
+    }
 }
 
 impl Watch {
@@ -92,6 +100,8 @@ mod tests {
         drop(one);
         arrivals.wake(&[7]);
         assert!(ready(two.changed()));
+        arrivals.wake_everybody();
+        assert!(ready(two.changed()) && ready(other.changed()));
         drop((two, other));
         assert!(arrivals.watched.lock().unwrap().is_empty());
     }
