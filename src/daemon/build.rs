@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
+use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tracing::Instrument;
@@ -83,7 +84,7 @@ async fn build(
         counters: Arc::clone(&counters),
         gauges: Arc::default(),
         clock: Arc::clone(&env.clock),
-        has_resolver: watching::has_resolver(config, kept.has_resolver()),
+        has_resolver: ArcSwap::from_pointee(watching::has_resolver(config, kept.has_resolver())),
     };
     watching::feed(&readiness.gauges, &certificates, config, home);
     let shown_keys = watching::feed_keys(&readiness.gauges, &keys);

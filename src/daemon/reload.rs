@@ -24,7 +24,7 @@ use super::chores::Moved;
 use super::keys::Keys;
 use super::local::Neighbours;
 use super::outside::{Kept, Outside};
-use super::{files, secrets, told};
+use super::{files, secrets, told, watching};
 use crate::config::effective::Change;
 use crate::config::home::{Home, NodeDir};
 use crate::config::{Config, ConfigError, Loaded, Source};
@@ -202,6 +202,7 @@ impl Reloader {
         let config = Arc::clone(&settings.config);
         self.kept = kept;
         app.pipeline.settings.replace(settings);
+        app.readiness.has_resolver.store(Arc::new(watching::has_resolver(&config, self.kept.has_resolver())));
         if running.domains().iter().any(|domain| config.settings_of(domain).is_none()) {
             // Agents of a domain that has gone wait no longer.
             app.pipeline.store.arrivals().wake_everybody();

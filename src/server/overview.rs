@@ -268,7 +268,7 @@ fn dns(app: &App) -> Check {
     let counters = &app.counters;
     let (asked, silent) = (counters.dns.seen().count(), counters.dns_unanswered());
     let text = format!("{asked} names looked up");
-    match (app.readiness.has_resolver, silent) {
+    match (**app.readiness.has_resolver.load(), silent) {
         (None, _) => Check::new("dns", Level::Ok, "not needed for these domains"),
         (Some(true), silent) if silent < DNS_QUESTIONS => Check::new("dns", Level::Ok, text),
         (Some(true), silent) => {

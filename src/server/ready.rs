@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -39,8 +40,8 @@ pub struct Readiness {
     pub gauges: Arc<Gauges>,
     /// The time.
     pub clock: Arc<dyn Clock>,
-    /// Whether there is a resolver to ask. `None`: none is needed.
-    pub has_resolver: Option<bool>,
+    /// Whether there is a resolver to ask, as the settings in force want it. `None`: none is needed.
+    pub has_resolver: ArcSwap<Option<bool>>,
 }
 
 /// Why a server is not ready.
@@ -119,7 +120,7 @@ impl Readiness {
             Trouble::StoreFailed => self.store.borrow().is_some(),
             Trouble::Disk => shortage == Some(Shortage::Disk),
             Trouble::Memory => shortage == Some(Shortage::Memory),
-            Trouble::Dns => self.has_resolver.is_some_and(|has| !has || self.dns_is_silent()),
+            Trouble::Dns => self.has_resolver.load().is_some_and(|has| !has || self.dns_is_silent()),
             Trouble::Certificate => self.has_expired_certificate(),
         };
         Trouble::ALL.into_iter().filter(is).collect()

@@ -45,6 +45,8 @@ mod openapi;
 mod operator;
 mod queue;
 mod quick_start;
+#[cfg(feature = "demo")]
+mod readiness;
 mod reload;
 mod rotation;
 mod sender;
