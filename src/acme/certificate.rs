@@ -10,11 +10,14 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer as _;
 
+use crate::env::whole;
 use crate::proto::address::Domain;
 use crate::proto::time::UnixMillis;
 
 /// Names of a certificate that are read; authorities give no more.
 const MAX_NAMES: usize = 100;
+/// Largest file of a chain that is read, in bytes.
+pub(super) const MAX_FILE_BYTES: u64 = 1024 * 1024;
 
 /// A leaf certificate, as far as an operator wants to know it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,8 +42,8 @@ impl Certificate {
     /// # Errors
     /// One line saying what is wrong with it, without the path.
     pub fn read(path: &Path) -> Result<Certificate, String> {
-        let der = CertificateDer::from_pem_file(path).map_err(|error| error.to_string())?;
-        Certificate::parse(&der)
+        let text = whole::read_text(path, MAX_FILE_BYTES).map_err(|error| error.to_string())?;
+        Certificate::from_pem(&text)
     }
 
     /// The first certificate of a PEM text.

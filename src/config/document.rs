@@ -9,8 +9,14 @@ use toml::de::{DeTable, DeValue, Deserializer};
 
 use super::file::File;
 use super::finding::{Finding, MAX_FINDINGS};
+use crate::env::whole;
 
 mod said;
+
+/// Largest configuration file, in bytes: with a thousand domains it stays far below.
+const MAX_FILE_BYTES: u64 = 1024 * 1024;
+/// Most characters of a line that is no TOML that are repeated.
+const MAX_KEY_CHARS: usize = 80;
 
 /// Where keys stand.
 #[derive(Debug, Clone, Default)]
@@ -40,7 +46,7 @@ impl Document {
 /// Reads a file. What is wrong in it is left out of the result and told.
 pub(super) fn read(path: &Path) -> (File, Document, Vec<Finding>) {
     let document = Document { name: Some(path.display().to_string()), ..Document::default() };
-    match std::fs::read_to_string(path) {
+    match whole::read_text(path, MAX_FILE_BYTES) {
         Ok(text) => parse(&text, document),
         Err(error) => {
             let remedy = format!("cannot read the configuration file: {error}");
@@ -51,15 +57,16 @@ pub(super) fn read(path: &Path) -> (File, Document, Vec<Finding>) {
 }
 
 fn parse(text: &str, mut document: Document) -> (File, Document, Vec<Finding>) {
+    let lines = Lines::of(text);
     let mut table = match DeTable::parse(text) {
         Ok(table) => table,
         Err(error) => {
-            let line = line_of(text, error.span().map_or(0, |span| span.start));
+            let line = lines.line_of(error.span().map_or(0, |span| span.start));
             let finding = document.finding(Some(line), key_on(text, line), said::one_line(error.message()));
             return (File::default(), document, vec![finding]);
         }
     };
-    note_lines(table.get_ref(), "", text, &mut document.lines);
+    note_lines(table.get_ref(), "", &lines, &mut document.lines);
     let mut findings = Vec::new();
     while findings.len() < MAX_FINDINGS {
         let error = match File::deserialize(Deserializer::from(table.clone())) {
@@ -72,7 +79,7 @@ fn parse(text: &str, mut document: Document) -> (File, Document, Vec<Finding>) {
             break;
         };
         let key = path.join(".");
-        findings.push(document.finding(Some(line_of(text, at)), key, said::remedy(error.message())));
+        findings.push(document.finding(Some(lines.line_of(at)), key, said::remedy(error.message())));
     }
     (File::default(), document, findings)
 }
@@ -86,29 +93,41 @@ pub(super) fn segment(name: &str) -> String {
     }
 }
 
-fn line_of(text: &str, at: usize) -> usize {
-    text.get(..at).unwrap_or(text).matches('\n').count() + 1
+/// Where lines end.
+struct Lines(Vec<usize>);
+
+impl Lines {
+    fn of(text: &str) -> Lines {
+        Lines(text.match_indices('\n').map(|(at, _)| at).collect())
+    }
+
+    /// The line of a place in the text, counted from 1.
+    fn line_of(&self, at: usize) -> usize {
+        self.0.partition_point(|end| *end < at) + 1
+    }
 }
 
 /// What stands before `=` on a line that is no TOML; the rest may be a secret.
 fn key_on(text: &str, line: usize) -> String {
     let source = text.lines().nth(line - 1).unwrap_or_default();
-    source.split_once('=').map_or_else(String::new, |(key, _)| key.trim().to_owned())
+    source
+        .split_once('=')
+        .map_or_else(String::new, |(key, _)| key.trim().chars().take(MAX_KEY_CHARS).collect())
 }
 
-fn note_lines(table: &DeTable<'_>, section: &str, text: &str, lines: &mut BTreeMap<String, usize>) {
+fn note_lines(table: &DeTable<'_>, section: &str, text: &Lines, lines: &mut BTreeMap<String, usize>) {
     for (name, value) in table {
         let key = format!("{section}{}", segment(name.get_ref()));
         match value.get_ref() {
             DeValue::Table(inner) => note_lines(inner, &format!("{key}."), text, lines),
             DeValue::Array(elements) => {
                 for (index, element) in elements.iter().enumerate() {
-                    lines.insert(format!("{key}[{index}]"), line_of(text, element.span().start));
+                    lines.insert(format!("{key}[{index}]"), text.line_of(element.span().start));
                 }
             }
             _ => {}
         }
-        lines.insert(key, line_of(text, name.span().start));
+        lines.insert(key, text.line_of(name.span().start));
     }
 }
 

@@ -230,6 +230,29 @@ mod tests {
     }
 
     #[test]
+    #[test]
+    fn a_file_that_is_something_else_is_told_soon_and_briefly() {
+        let keys: String = (0..80_000).map(|number| format!("k{number} = 1\n")).collect();
+        let nested = "[".repeat(100_000);
+        let dotted = vec!["a"; 100_000].join(".");
+        for (text, wanted) in [
+            (keys.as_str(), "line 1: k0: there is no such key"),
+            (&format!("domains = {nested}"), "line 1: domains: "),
+            (&format!("{dotted} = 1"), "line 1: a.a."),
+            (&format!("[{dotted}]"), "line 1: "),
+            (&"\n".repeat(1024 * 1024 + 1), "it is over 1024 KiB"),
+            ("domains = [\"a.test\"]\0", "line 1: domains: "),
+        ] {
+            let (_directory, path) = written(text);
+            let error = load(Some(&path), Overrides::default()).unwrap_err();
+            let told: Vec<String> = error.findings().map(ToString::to_string).collect();
+            assert!(told.iter().any(|line| line.contains(wanted)), "{wanted}: {:?}", told.first());
+            assert!(told.len() <= finding::MAX_FINDINGS && told.iter().all(|line| line.len() < 1024));
+        }
+        let (_directory, path) = written("\u{feff}domains = [\"a.test\"]\r\n[server]\r\nport = 1\r\n");
+        assert_eq!(load(Some(&path), Overrides::default()).unwrap().server.port, 1);
+    }
+
     fn an_error_never_shows_a_value() {
         for (text, wanted) in [
             ("[admin]\ntoken = \"hunter2\" x\n", "line 2: token: "),

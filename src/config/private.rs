@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::owner;
+use crate::env::whole;
 
 /// Mode of private directories.
 const DIRECTORY_MODE: u32 = 0o700;
@@ -113,7 +114,7 @@ pub fn write_new(path: &Path, bytes: &[u8]) -> Result<(), PrivateError> {
 /// [`PrivateError::TooOpen`] if anyone but its owner may read or write it.
 pub fn read(path: &Path) -> Result<Vec<u8>, PrivateError> {
     let io = |what| move |cause| PrivateError::Io { what, path: path.to_owned(), cause };
-    let file = File::open(path).map_err(io("read"))?;
+    let file = whole::open(path).map_err(io("read"))?;
     // Asked of the open file, so that what is checked is what is read.
     let mode = file.metadata().map_err(io("look at"))?.permissions().mode() & 0o7777;
     if mode & OTHERS != 0 {

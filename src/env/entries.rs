@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 
+use super::whole::{self, MAX_LIST_BYTES};
+
 /// What is wrong with such a file.
 #[derive(Debug, thiserror::Error)]
 pub enum EntriesError {
@@ -48,8 +50,8 @@ pub(super) fn load<E: DeserializeOwned, K: Ord, V>(
     mut take: impl FnMut(&str, E) -> Result<(K, V), String>,
 ) -> Result<BTreeMap<K, V>, EntriesError> {
     let path_buf = || path.to_owned();
-    let text =
-        std::fs::read_to_string(path).map_err(|error| EntriesError::Read { path: path_buf(), error })?;
+    let read = whole::read_text(path, MAX_LIST_BYTES);
+    let text = read.map_err(|error| EntriesError::Read { path: path_buf(), error })?;
     let file: toml::Table =
         text.parse().map_err(|error| EntriesError::Toml { path: path_buf(), error: Box::new(error) })?;
     let mut kept = BTreeMap::new();

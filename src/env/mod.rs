@@ -22,6 +22,7 @@ pub mod program;
 pub mod rng;
 pub mod sled_disk;
 pub mod tls;
+pub mod whole;
 
 /// A boxed future, so that the traits here can be used as `dyn`.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

@@ -17,7 +17,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("error", &["proto"]),
     ("env", &["proto"]),
     ("guard", &["env", "error", "proto"]),
-    ("config", &["proto", "secret"]),
+    // Its files are read as all of the operator's are.
+    ("config", &["proto", "secret", "env::whole"]),
     ("observe", &["config"]),
     ("agents", &["config", "env", "error", "proto", "secret", "spool::contract", "spool::entry"]),
     ("acme", &["config", "env", "proto"]),

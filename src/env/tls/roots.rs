@@ -7,8 +7,10 @@ use std::sync::Arc;
 
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::pem::{self, PemObject as _};
 use sha2::{Digest as _, Sha256};
+
+use crate::env::whole::{self, MAX_LIST_BYTES};
 
 /// Why certificates to trust could not be had.
 #[derive(Debug, thiserror::Error)]
@@ -19,7 +21,7 @@ pub enum RootsError {
         /// The file.
         path: PathBuf,
         /// What the system or the parser says.
-        error: rustls::pki_types::pem::Error,
+        error: pem::Error,
     },
     /// No certificate in it, or none that can be trusted.
     #[error("{} has no certificate in it that could be trusted", .0.display())]
@@ -35,8 +37,9 @@ pub fn read_roots(path: &Path) -> Result<Vec<CertificateDer<'static>>, RootsErro
 }
 
 fn load(path: &Path) -> Result<(Vec<CertificateDer<'static>>, RootCertStore), RootsError> {
-    let certificates = CertificateDer::pem_file_iter(path)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+    let certificates = whole::read(path, MAX_LIST_BYTES)
+        .map_err(pem::Error::Io)
+        .and_then(|bytes| CertificateDer::pem_slice_iter(&bytes).collect::<Result<Vec<_>, _>>())
         .map_err(|error| RootsError::Read { path: path.to_owned(), error })?;
     let mut store = RootCertStore::empty();
     match store.add_parsable_certificates(certificates.iter().cloned()) {
