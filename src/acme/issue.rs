@@ -217,6 +217,12 @@ impl Authority {
                 status => return Err(Failure::own(format!("an authorization is {status:?} from the start"))),
             }
             let name = authorization.identifier().to_string();
+            // Or it could have a record of any name put into the operator's zones.
+            if !self.config.names.iter().any(|own| own.as_str() == name) {
+                return Err(Failure::own(format!(
+                    "the authority wants proof of {name}, for which nothing was asked"
+                )));
+            }
             let challenge = authorization.challenge(self.challenge_type()).ok_or_else(|| {
                 Failure::own(format!("the authority offers no {} for {name}", self.config.challenge.name()))
             })?;

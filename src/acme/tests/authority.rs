@@ -139,6 +139,35 @@ async fn an_account_that_the_authority_has_forgotten_is_made_again_with_its_key(
 }
 
 #[tokio::test]
+async fn no_proof_is_given_for_names_that_were_not_asked_for() {
+    for name in ["victim.example", "atp.a.example\\n--", "*.a.example", ""] {
+        let answers: Answers = Arc::new(move |path| match path {
+            "/order" => (
+                201,
+                r#"{ "status": "pending", "authorizations": ["https://192.0.2.1/authz"],
+                     "finalize": "https://192.0.2.1/finalize" }"#
+                    .into(),
+                None,
+            ),
+            "/authz" => (
+                200,
+                format!(
+                    r#"{{ "status": "pending", "identifier": {{ "type": "dns", "value": "{name}" }},
+                       "challenges": [{{ "type": "http-01", "url": "https://192.0.2.1/challenge",
+                       "status": "pending", "token": "x" }}] }}"#
+                ),
+                None,
+            ),
+            path => up_to_order((500, String::new(), None))(path),
+        });
+        let (failures, asked) = orders(answers, at_ip()).await;
+        assert!(failures[0].text.contains("for which nothing was asked"), "{failures:?}");
+        assert!(!failures[0].text.contains('\n'), "{failures:?}");
+        assert!(!asked.iter().any(|path| path == "/challenge"), "{asked:?}");
+    }
+}
+
+#[tokio::test]
 async fn nothing_is_said_in_the_clear() {
     let plain = DIRECTORY.replace("https://192.0.2.1/nonce", "http://192.0.2.1/nonce");
     let answers: Answers = Arc::new(move |_| (200, plain.clone(), None));
