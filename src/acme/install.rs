@@ -17,8 +17,10 @@ use rustls::sign::CertifiedKey;
 use zeroize::Zeroizing;
 
 use super::Certificate;
+use super::certificate::MAX_FILE_BYTES;
 use crate::config::checked::CertificateFiles;
 use crate::config::private::{self, PrivateError};
+use crate::env::whole;
 use crate::proto::address::Domain;
 use crate::proto::time::UnixMillis;
 
@@ -67,7 +69,7 @@ pub fn files(directory: &Path) -> CertificateFiles {
 /// The certificate in place, if it can be read and its key fits.
 pub fn current(directory: &Path) -> Option<Certificate> {
     let files = files(directory);
-    let chain = fs::read_to_string(&files.chain).ok()?;
+    let chain = whole::read_text(&files.chain, MAX_FILE_BYTES).ok()?;
     let key = Zeroizing::new(String::from_utf8(private::read(&files.key).ok()?).ok()?);
     check(&chain, &key).ok()
 }
@@ -106,7 +108,13 @@ fn relink(directory: &Path, issue: &str) -> io::Result<()> {
         _ => {}
     }
     symlink(issue, &temporary)?;
-    fs::rename(&temporary, directory.join(CURRENT))?;
+    let current = directory.join(CURRENT);
+    // As a backup brings it back. A link cannot take the place of a directory, and whoever looks in between keeps what
+    // was there before.
+    if fs::symlink_metadata(&current).is_ok_and(|metadata| metadata.is_dir()) {
+        fs::remove_dir_all(&current)?;
+    }
+    fs::rename(&temporary, current)?;
     fs::File::open(directory)?.sync_all()
 }
 

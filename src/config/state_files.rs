@@ -61,7 +61,8 @@ impl StateFiles {
             if left_out || name.starts_with('.') {
                 continue;
             }
-            if kind.is_dir() {
+            // What an authority issued last is a link to one of the directories beside it.
+            if kind.is_dir() || (kind.is_symlink() && leads_beside(&path)) {
                 self.gather(&path, false, found)?;
             } else if kind.is_file() || kind.is_symlink() {
                 if fs::metadata(&path).map_err(io("look at", &path))?.len() > MAX_FILE_BYTES
@@ -79,6 +80,15 @@ impl StateFiles {
         }
         Ok(())
     }
+}
+
+/// Whether a link leads to a directory of its own directory: such links make no circles.
+fn leads_beside(link: &Path) -> bool {
+    let is_name = |target: &Path| {
+        let mut parts = target.components();
+        matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None))
+    };
+    fs::read_link(link).is_ok_and(|target| is_name(&target)) && link.is_dir()
 }
 
 /// Where a file of a backup goes: a path below the state directory that belongs to a daemon of these domains. `None`: it
@@ -128,6 +138,24 @@ mod tests {
         for (path, _) in &found {
             assert!(placed(path, &["a.test".into()]).is_some(), "{path}");
         }
+    }
+
+    #[test]
+    fn an_issued_certificate_is_found_behind_its_link_and_circles_are_not_followed() {
+        use std::os::unix::fs::symlink;
+        let root = tempfile::tempdir().unwrap();
+        let home = Home::locate(Some(root.path().into())).unwrap();
+        let node = home.node(&Domain::parse("a.test").unwrap());
+        let issued = node.acme().join("issued-2");
+        private::create_dir(&issued).unwrap();
+        private::write(&issued.join("cert.pem"), b"chain").unwrap();
+        symlink("issued-2", node.issued_certificate()).unwrap();
+        let read = || StateFiles::new(&home, &node).read(&["a.test".into()]);
+        let paths: Vec<String> = read().unwrap().into_iter().map(|(path, _)| path).collect();
+        let wanted = ["node/a.test/acme/certificate/cert.pem", "node/a.test/acme/issued-2/cert.pem"];
+        assert_eq!(paths, wanted);
+        symlink("..", issued.join("up")).unwrap();
+        assert!(read().is_err(), "a link that leads elsewhere is told, not followed");
     }
 
     #[test]
