@@ -16,7 +16,7 @@ use self::shown::{Resolver, Shown};
 use self::watched::{Judgement, Source, Watched};
 use crate::config::Config;
 use crate::config::checked::CertificateFiles;
-use crate::config::private::{self, PrivateError};
+use crate::config::private::PrivateError;
 use crate::env::clock::Clock;
 use crate::proto::address::Domain;
 use crate::proto::calendar::Calendar;
@@ -171,24 +171,6 @@ impl Certificates {
         let mut kept = self.kept();
         *kept = prepared.0;
         self.shown.store(Arc::new(kept.shown()));
-    }
-
-    /// Keeps a certificate that an authority issued, and shows it from now on, unless the configuration names another.
-    /// Both are PEM, the leaf first.
-    ///
-    /// # Errors
-    /// [`TlsError`] if they do not fit together, are not valid now, or cannot be written; then all is as before.
-    pub fn install(&self, chain: &[u8], key: &[u8]) -> Result<(), TlsError> {
-        let files = own::files(&self.places.issued);
-        let pair = Pair::parse(chain, key, &files, &self.provider)?;
-        pair.check_validity(&files, self.clock.now())?;
-        private::create_dir(&self.places.issued)?;
-        // Nobody looks at half a pair meanwhile.
-        let mut kept = self.kept();
-        private::write(&files.key, key)?;
-        private::write(&files.chain, chain)?;
-        self.look_at(&mut kept);
-        Ok(())
     }
 
     /// Looks at all files, and shows what is good and new. `true`: something is. Reads files: not to be called where

@@ -1,8 +1,7 @@
 //! A certificate chain with its key, and what is written in the certificate.
 
 use std::fmt::Display;
-use std::fs::File;
-use std::io::{self, Read as _};
+use std::io;
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -17,12 +16,16 @@ use zeroize::Zeroizing;
 
 use super::TlsError;
 use crate::config::checked::CertificateFiles;
+use crate::env::whole;
 use crate::proto::time::UnixMillis;
 
 /// Largest file read, in bytes: chains and keys are far smaller.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
 /// Most names of a certificate that are looked at.
 const MAX_NAMES: usize = 1000;
+
+/// Most certificates above the leaf that are looked at.
+const MAX_ABOVE: usize = 8;
 
 /// A chain and its key, which belong together.
 pub(super) struct Pair {
@@ -33,6 +36,8 @@ pub(super) struct Pair {
     pub(super) not_before: i64,
     /// Until when it is valid, in Unix seconds.
     pub(super) not_after: i64,
+    /// When the first of the certificates above it ends, in Unix seconds. `None`: there are none.
+    pub(super) above_end: Option<i64>,
     /// For which names, lower-case; addresses as they are written.
     pub(super) names: Vec<String>,
 }
@@ -57,10 +62,17 @@ impl Pair {
             .map_err(|error| unreadable(&files.chain, &error))?;
         let leaf = chain.first().ok_or_else(|| unreadable(&files.chain, &"it holds no certificate"))?.clone();
         let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| unreadable(&files.key, &error))?;
-        let certified = CertifiedKey::from_der(chain, key, provider).map_err(|error| TlsError::Mismatch {
+        let above: Vec<_> = chain.iter().skip(1).take(MAX_ABOVE).cloned().collect();
+        let fits = |chain, key: &PrivateKeyDer<'_>| CertifiedKey::from_der(chain, key.clone_key(), provider);
+        let certified = fits(chain, &key).map_err(|error| TlsError::Mismatch {
             chain: files.chain.display().to_string(),
             key: files.key.display().to_string(),
-            cause: error.to_string(),
+            cause: match above.iter().any(|other| fits(vec![other.clone()], &key).is_ok()) {
+                true => {
+                    "the key is that of a later certificate of the chain; put the server's own first".into()
+                }
+                false => error.to_string(),
+            },
         })?;
         let (_, read) = x509_parser::parse_x509_certificate(&leaf)
             .map_err(|error| unreadable(&files.chain, &format!("it is no X.509 certificate ({error})")))?;
@@ -70,6 +82,7 @@ impl Pair {
             sha256: Sha256::digest(&leaf).into(),
             not_before: validity.not_before.timestamp(),
             not_after: validity.not_after.timestamp(),
+            above_end: above.iter().filter_map(end).min(),
             names: names(&read),
         })
     }
@@ -94,6 +107,11 @@ impl Pair {
         self.names.iter().any(|own| own == name || Some(own) == wildcard.as_ref())
     }
 
+    /// Whether a certificate above it has ended, which makes it worthless to whoever needs that one.
+    pub(super) fn has_expired_above(&self, now: UnixMillis) -> bool {
+        self.above_end.is_some_and(|end| end < now.seconds())
+    }
+
     /// Seconds until it is no longer valid; negative: since.
     pub(super) fn seconds_left(&self, now: UnixMillis) -> i64 {
         self.not_after.saturating_sub(now.seconds())
@@ -103,6 +121,11 @@ impl Pair {
 /// `*.example.com` for `atp.example.com`. `None`: there is none.
 pub(super) fn wildcard_of(name: &str) -> Option<String> {
     name.split_once('.').filter(|(_, rest)| rest.contains('.')).map(|(_, rest)| format!("*.{rest}"))
+}
+
+fn end(certificate: &CertificateDer<'static>) -> Option<i64> {
+    let (_, read) = x509_parser::parse_x509_certificate(certificate).ok()?;
+    Some(read.validity().not_after.timestamp())
 }
 
 fn names(certificate: &x509_parser::certificate::X509Certificate<'_>) -> Vec<String> {
@@ -119,12 +142,7 @@ fn names(certificate: &x509_parser::certificate::X509Certificate<'_>) -> Vec<Str
 }
 
 fn read(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
-    let mut bytes = Zeroizing::new(Vec::new());
-    File::open(path)?.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)?;
-    match bytes.len() as u64 {
-        0..=MAX_FILE_BYTES => Ok(bytes),
-        _ => Err(io::Error::other("it is over 1 MiB, which no certificate or key is")),
-    }
+    whole::read(path, MAX_FILE_BYTES).map(Zeroizing::new)
 }
 
 fn unreadable(path: &Path, cause: &dyn Display) -> TlsError {

@@ -36,6 +36,14 @@ impl Place {
         fs::write(self.path(&format!("{stem}.key")), key).unwrap();
     }
 
+    /// What an authority has issued.
+    fn issue(&self, chain: &str, key: &str) {
+        let directory = self.path("issued");
+        fs::create_dir_all(&directory).unwrap();
+        fs::write(directory.join("key.pem"), key).unwrap();
+        fs::write(directory.join("cert.pem"), chain).unwrap();
+    }
+
     fn config(&self, text: &str) -> Config {
         let file = self.path("atp.toml");
         fs::write(&file, text).unwrap();
@@ -258,24 +266,20 @@ fn an_issued_certificate_goes_before_our_own_and_behind_the_operators() {
     let certificates = place.open(OWN).unwrap();
     let (chain, key) = pem(&["atp.a.example", "issued.example"], 1, 90);
     let (_, foreign) = pem(&["atp.a.example"], 1, 90);
-    assert!(matches!(
-        certificates.install(chain.as_bytes(), foreign.as_bytes()),
-        Err(TlsError::Mismatch { .. })
-    ));
-    assert!(!place.path("issued").exists(), "nothing was written");
-    certificates.install(chain.as_bytes(), key.as_bytes()).unwrap();
+    place.issue(&chain, &foreign);
+    assert!(!certificates.look(), "that is not its key");
+    place.issue(&chain, &key);
+    assert!(certificates.look());
     assert_eq!(names(&certificates)[1], "issued.example");
     assert_eq!(names(&place.open(OWN).unwrap())[1], "issued.example", "it is found again");
 
     place.write("a", &["operator.example"], 1, 90);
     let configured = place.open(ONE).unwrap();
-    configured.install(chain.as_bytes(), key.as_bytes()).unwrap();
+    assert!(!configured.look());
     assert_eq!(names(&configured), ["operator.example"]);
 
     // An authority that could not be reached for months does not keep the server from starting.
     place.clock.advance(91 * DAY);
-    let (chain, key) = pem(&["issued.example"], 1, 90);
-    assert!(matches!(certificates.install(chain.as_bytes(), key.as_bytes()), Err(TlsError::Expired { .. })));
     let fallen_back = place.open(OWN).unwrap();
     assert_eq!(names(&fallen_back)[0], "localhost");
     certificates.look();
@@ -283,6 +287,38 @@ fn an_issued_certificate_goes_before_our_own_and_behind_the_operators() {
     place.clock.advance(250 * DAY);
     assert!(fallen_back.look(), "our own is made anew meanwhile");
     assert_eq!((names(&fallen_back)[0].as_str(), fallen_back.summary()[0].days_left), ("localhost", 365));
+}
+
+#[test]
+fn a_chain_in_the_wrong_order_is_told_as_that() {
+    let place = Place::new();
+    let ((own, key), (above, other)) = (pem(&["a.example"], 1, 90), pem(&["authority.example"], 1, 90));
+    let refused = |chain: String, key: &str| {
+        fs::write(place.path("a.crt"), chain).unwrap();
+        fs::write(place.path("a.key"), key).unwrap();
+        place.open(ONE).err().map(|error| error.to_string())
+    };
+    assert_eq!(refused(format!("{own}{above}"), &key), None);
+    let error = refused(format!("{above}{own}"), &key).unwrap();
+    assert!(error.contains("put the server's own first"), "{error}");
+    let error = refused(own.clone(), &other).unwrap();
+    assert!(error.contains("cannot be used together: ") && !error.contains("first"), "{error}");
+    assert!(refused(String::new(), &key).unwrap().contains("holds no certificate"));
+    assert!(refused(own, "").is_some());
+}
+
+#[test]
+fn a_pipe_in_place_of_a_certificate_holds_nobody_up() {
+    let place = Place::new();
+    place.write("a", &["first.example"], 1, 90);
+    let certificates = place.open(ONE).unwrap();
+    fs::remove_file(place.path("a.crt")).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(place.path("a.crt")).status().unwrap().success());
+    assert!(!certificates.look() && !certificates.look());
+    assert_eq!(names(&certificates), ["first.example"]);
+    fs::remove_file(place.path("a.crt")).unwrap();
+    place.write("a", &["second.example"], 1, 90);
+    assert!(certificates.look());
 }
 
 #[test]

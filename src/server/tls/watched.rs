@@ -158,15 +158,23 @@ impl Watched {
     pub(super) fn warn(&mut self, now: UnixMillis) {
         let seconds_left = self.pair.seconds_left(now);
         let is_near = seconds_left < WARN_DAYS * SECONDS_A_DAY;
+        let is_broken = self.pair.has_expired_above(now);
         let is_told = self.warned.is_some_and(|at| now.since(at) < WARN_EVERY);
-        if !is_near || is_told {
+        if !(is_near || is_broken) || is_told {
             return;
         }
         self.warned = Some(now);
         let (path, names) = (self.files.chain.display(), names(&self.pair));
+        if is_broken {
+            tracing::warn!(
+                %path, names,
+                "a certificate further up in the chain has expired, and servers that need it refuse the whole; \
+                 replace the file by the chain that your authority gives now"
+            );
+        }
         if seconds_left < 0 {
             tracing::error!(%path, names, "the certificate has expired and other servers refuse it; replace the file");
-        } else {
+        } else if is_near {
             let days = seconds_left / SECONDS_A_DAY;
             tracing::warn!(%path, names, days, "the certificate ends soon; replace the file in time");
         }
