@@ -92,7 +92,7 @@ pub async fn run(loaded: Loaded, source: Source, home: &Home, sockets: Sockets) 
             _ = interrupt.recv() => break None,
             error = daemon.store_failed() => break Some(error),
             // What came of it is in the log.
-            _ = hangup.recv() => { tokio::spawn(daemon.reload().in_current_span()); }
+            _ = hangup.recv() => daemon.reloads.nudge(),
         }
     };
     service::stopping(daemon.live.now().config.server.shutdown_grace);

@@ -79,6 +79,14 @@ fn text(answer: &Value) -> String {
             };
         }
     }
+    let restart = answer.get("restart").and_then(Value::as_array).into_iter().flatten();
+    let keys: Vec<&str> = restart.filter_map(|change| change.get("key").and_then(Value::as_str)).collect();
+    if !keys.is_empty() {
+        text += "what needs one: systemctl restart atp, or stop the server and start it\n";
+    }
+    if keys.iter().any(|key| matches!(*key, "server.host" | "server.port" | "admin.listen")) {
+        text += "where systemd opens the port: change ListenStream= first, systemctl edit atp.socket\n";
+    }
     if text.is_empty() { "nothing has changed".into() } else { text }
 }
 
@@ -96,7 +104,9 @@ mod tests {
             "restart": [{ "key": "server.port", "before": "1", "after": "2" }],
         });
         let wanted = "changed: queue.give_up_after: \"48h\" is now \"1h\"\nchanged: admin.token\n\
-                      needs a restart: server.port: 1 is now 2\n";
+                      needs a restart: server.port: 1 is now 2\n\
+                      what needs one: systemctl restart atp, or stop the server and start it\n\
+                      where systemd opens the port: change ListenStream= first, systemctl edit atp.socket\n";
         assert_eq!(text(&answer), wanted);
     }
 

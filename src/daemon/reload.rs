@@ -31,10 +31,11 @@ use crate::config::{Config, ConfigError, Loaded, Source};
 use crate::discover::Policies;
 use crate::env::BoxFuture;
 use crate::env::local::LocalDirectory;
+use crate::env::whole::{self, MAX_LIST_BYTES};
 use crate::observe;
 use crate::pipeline::settings::Settings;
 use crate::proto::address::Domain;
-use crate::server::reload::{Answered, Refused, Reloaded};
+use crate::server::reload::{Answered, MAX_WAITING, Refused, Reloaded};
 use crate::server::state::App;
 use crate::sign::publication::Witness;
 
@@ -69,10 +70,10 @@ pub(super) struct Served {
     pub(super) app: Arc<App>,
 }
 
-/// What stands in the files that the configuration names, by key.
+/// What stands in the files that the configuration names, by key. Those of `[acme]` are read when they are needed.
 type Contents = BTreeMap<String, (PathBuf, Option<[u8; 32]>)>;
 
-/// Reads the configuration again when it is asked to, one wish after the other.
+/// Reads the configuration again when it is asked to, never twice at once.
 pub(super) struct Reloader {
     source: Option<Source>,
     /// What was read last and is in force, but for what takes a restart.
@@ -106,13 +107,17 @@ impl Reloader {
     }
 
     pub(super) async fn run(mut self, mut wishes: mpsc::Receiver<Answered>) {
-        while let Some(answered) = wishes.recv().await {
+        let mut waiting = Vec::with_capacity(MAX_WAITING);
+        // Whoever has asked before the file is read is answered by what is in it then.
+        while wishes.recv_many(&mut waiting, MAX_WAITING).await > 0 {
             self.parts.iter_mut().for_each(|part| part.begins());
             let outcome = self.reload().await;
             tell(&outcome);
             self.parts.iter_mut().for_each(|part| part.ends(&outcome));
-            // Whoever asked may have gone.
-            let _ = answered.send(outcome);
+            for answered in waiting.drain(..) {
+                // Whoever asked may have gone.
+                let _ = answered.send(outcome.clone());
+            }
         }
     }
 
@@ -253,8 +258,10 @@ fn refused(loaded: &Loaded, findings: &[(String, String)]) -> Refused {
 }
 
 fn contents(config: &Config) -> Contents {
-    let digest = |path: &PathBuf| std::fs::read(path).ok().map(|bytes| Sha256::digest(bytes).into());
-    config.files().into_iter().map(|file| (file.key, (file.path.clone(), digest(&file.path)))).collect()
+    let digest =
+        |path: &PathBuf| whole::read(path, MAX_LIST_BYTES).ok().map(|bytes| Sha256::digest(bytes).into());
+    let followed = config.files().into_iter().filter(|file| !file.key.starts_with("acme."));
+    followed.map(|file| (file.key, (file.path.clone(), digest(&file.path)))).collect()
 }
 
 /// Files that are the same and say something else.

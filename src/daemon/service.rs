@@ -54,15 +54,15 @@ pub(super) fn ready(address: SocketAddr) {
 pub(super) fn reloading() {
     match NotifyState::monotonic_usec_now() {
         Ok(now) => {
-            notify(&[NotifyState::Reloading, now, NotifyState::Status("Reading the configuration again")])
+            notify(&[NotifyState::Reloading, now]);
         }
         Err(error) => tracing::debug!(%error, "the service manager cannot be told of a reload"),
     }
 }
 
-/// The reload is over; `outcome` is one line on what came of it.
-pub(super) fn reloaded(outcome: &str) {
-    notify(&[NotifyState::Ready, NotifyState::Status(outcome)]);
+/// The reload is over. What came of it is part of the status that [`tend`] keeps true.
+pub(super) fn reloaded() {
+    notify(&[NotifyState::Ready]);
 }
 
 /// It stops, which may take as long as the configuration lets it.
@@ -98,7 +98,8 @@ impl Watched {
 
 /// Feeds the watchdog while there is progress, and keeps the status true.
 pub(super) async fn tend(app: Arc<App>, address: SocketAddr, watched: Watched) {
-    let status = || app.readiness.trouble_for_people().unwrap_or_else(|| serving_at(address));
+    let refused = || app.gauges.reload().and_then(|reload| reload.error);
+    let status = || status(app.readiness.trouble_for_people(), address, refused());
     tend_with(watched, sd_notify::watchdog_enabled(), status, notify).await;
 }
 
@@ -128,6 +129,16 @@ async fn tend_with(
             told = now;
         }
     }
+}
+
+/// Why no messages are taken, or where they are, and whether the configuration on disk is in force; one line.
+fn status(trouble: Option<String>, address: SocketAddr, refused: Option<String>) -> String {
+    let mut line = trouble.unwrap_or_else(|| serving_at(address));
+    if let Some(reason) = refused {
+        line += "; the old configuration stays: ";
+        line += &reason;
+    }
+    line.replace(char::is_control, " ")
 }
 
 fn serving_at(address: SocketAddr) -> String {
@@ -218,6 +229,17 @@ mod tests {
         watched.committer.within(MINUTE);
         advance(MINUTE * 2).await;
         assert_eq!(fed(&tended(&watched, &told, MINUTE).await), 0);
+    }
+
+    #[test]
+    fn a_reload_does_not_hide_that_no_messages_are_taken() {
+        let address = "[::]:7443".parse().unwrap();
+        let [full, broken] =
+            ["The disk is full.", "atp.toml: no such\nkey"].map(|text| Some(text.to_owned()));
+        assert_eq!(status(full.clone(), address, None), "The disk is full.");
+        let wanted = "The disk is full.; the old configuration stays: atp.toml: no such key";
+        assert_eq!(status(full, address, broken), wanted);
+        assert_eq!(status(None, address, None), "Taking messages at [::]:7443");
     }
 
     #[tokio::test(start_paused = true)]

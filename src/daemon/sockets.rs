@@ -104,6 +104,15 @@ impl Sockets {
                 "server.port is {port}, but the service manager's socket counts; set ListenStream= in atp.socket"
             );
         }
+        if let Some(wanted) = config.server.host
+            && !wanted.is_unspecified()
+            && wanted != address.ip().to_canonical()
+        {
+            tracing::warn!(
+                %address,
+                "server.host is {wanted}, but the service manager's socket counts; set ListenStream= in atp.socket"
+            );
+        }
         tokio::net::TcpListener::from_std(socket).map_err(StartError::Signals)
     }
 

@@ -39,6 +39,12 @@ pub(super) fn serve(
         None => listen::bind(wanted.ip(), wanted.port()).map_err(failed)?,
     };
     let address = listener.local_addr().map_err(failed)?;
+    if address != wanted && wanted.port() != 0 {
+        tracing::warn!(
+            admin = %address,
+            "admin.listen is {wanted}, but the service manager's socket counts; set ListenStream= in its unit"
+        );
+    }
     tracing::info!(admin = %address, "metrics and the operator's calls are served there");
     if !address.ip().is_loopback() {
         tracing::warn!(admin = %address, "the admin listener speaks plain HTTP: tokens cross the network readable");

@@ -14,8 +14,8 @@ use crate::config::finding::Finding;
 use crate::error::Fault;
 use crate::proto::status::Reason;
 
-/// Reloads that may wait; each is done after the one before it.
-const MAX_WAITING: usize = 8;
+/// Reloads that may wait while one is under way; one answers them all.
+pub const MAX_WAITING: usize = 8;
 
 /// What came of reading the configuration again.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -47,6 +47,13 @@ impl Reloads {
     pub fn new() -> (Reloads, mpsc::Receiver<Answered>) {
         let (sender, receiver) = mpsc::channel(MAX_WAITING);
         (Reloads(sender), receiver)
+    }
+
+    /// Has the configuration read again, and does not wait for what comes of it. A wish that waits already finds what is
+    /// in the file now, so where there is no room for another none is needed.
+    pub fn nudge(&self) {
+        let (answered, _) = oneshot::channel();
+        let _ = self.0.try_send(answered);
     }
 
     /// Has the configuration read again and put in force, all of it or nothing. `None`: the daemon is stopping.

@@ -114,6 +114,39 @@ fn a_broken_configuration_changes_nothing_and_says_why() {
 }
 
 #[test]
+fn a_storm_of_signals_is_answered_by_few_reloads() {
+    let configured = Configured::new(ONE);
+    let mut server = configured.start();
+    let storm = |server: &Server| {
+        let script = format!("for i in $(seq 1000); do kill -HUP {} || exit 1; done", server.pid());
+        assert!(Command::new("sh").args(["-c", &script]).status().expect("a shell").success());
+    };
+    storm(&server);
+    assert_eq!(configured.change(TWO), "changed: domains: [\"a.local\"] is now [\"a.local\", \"b.local\"]\n");
+    let reloads = server.log().matches("the configuration was read again").count();
+    assert!((1..500).contains(&reloads), "{reloads}");
+    // Neither does it keep the server from stopping.
+    storm(&server);
+    server.signal("TERM");
+    assert!(server.ended().success());
+}
+
+#[test]
+fn a_pipe_in_the_configuration_holds_no_reload_up() {
+    let configured = Configured::new(ONE);
+    let server = configured.start();
+    let pipe = configured.place.state().join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().expect("mkfifo").success());
+    for key in ["[tls]\nextra_roots", "[server]\nkey = \"peers.toml\"\ncert"] {
+        configured.write(&format!("{ONE}{key} = \"{}\"\n", pipe.display()));
+        let said = configured.reload();
+        assert!(said.code == 1 && said.stderr.contains("it is not a regular file"), "{said:#?}");
+    }
+    assert_eq!(configured.change(ONE), "nothing has changed\n");
+    server.stop();
+}
+
+#[test]
 fn what_takes_a_restart_is_named_and_holds_nothing_up() {
     let configured = Configured::new(ONE);
     let server = configured.start();

@@ -38,14 +38,7 @@ impl Part for News {
     }
 
     fn ends(&mut self, outcome: &Result<Reloaded, Refused>) {
-        let line = match outcome {
-            Ok(Reloaded { restart, .. }) if restart.is_empty() => {
-                "The configuration was read again".to_owned()
-            }
-            Ok(_) => "The configuration was read again; some of it takes a restart".to_owned(),
-            Err(refused) => format!("The old configuration stays: {}", refused.reason),
-        };
-        service::reloaded(&line);
+        service::reloaded();
         let error = outcome.as_ref().err().map(|refused| refused.reason.clone());
         self.last.store(Some(Arc::new(ReloadState { at: self.clock.now(), error })));
     }

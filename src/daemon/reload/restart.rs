@@ -2,6 +2,7 @@
 
 use crate::config::Config;
 use crate::config::effective::Change;
+use crate::proto::address::Domain;
 
 /// Keys, or beginnings of keys that end in a dot, that a running daemon does not follow.
 /// [`Config::as_started`] keeps what the daemon was started with for the same ones.
@@ -21,6 +22,17 @@ pub(super) fn split(changes: Vec<Change>, next: &Config, running: &Config) -> (V
             after: text(after.to_string()),
         });
     }
+    let names = |config: &Config| {
+        config
+            .acme
+            .as_ref()
+            .map(|acme| format!("{:?}", acme.names.iter().map(Domain::as_str).collect::<Vec<_>>()))
+    };
+    let (before, after) = (names(running), names(next));
+    if before != after && !restart.iter().any(|change| change.key.starts_with("acme.")) {
+        // And so does for which hosts a certificate is asked for.
+        restart.push(Change { key: "acme.names".into(), before, after });
+    }
     (restart, changed)
 }
 
@@ -31,6 +43,26 @@ fn takes_restart(key: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn config(domains: &str) -> Config {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("atp.toml");
+        let acme = "[acme]\nchallenge = \"http-01\"\nagree_to_terms = true\n[server]\nhost = \"::\"\n";
+        std::fs::write(&path, format!("domains = {domains}\n{acme}")).unwrap();
+        crate::config::load(Some(&path), crate::config::Overrides::default()).unwrap()
+    }
+
+    #[test]
+    fn a_new_domain_is_in_no_certificate_before_a_restart() {
+        let (running, next) = (config("[\"a.example\"]"), config("[\"a.example\", \"b.example\"]"));
+        let (restart, changed) = split(Vec::new(), &next, &running);
+        let told: Vec<_> =
+            restart.iter().map(|change| (change.key.as_str(), change.after.as_deref())).collect();
+        assert_eq!(told, [("acme.names", Some("[\"atp.a.example\", \"atp.b.example\"]"))]);
+        assert!(changed.is_empty());
+        let same = split(Vec::new(), &running, &running);
+        assert!(same.0.is_empty() && same.1.is_empty());
+    }
 
     #[test]
     fn keys_that_take_a_restart() {
