@@ -40,13 +40,13 @@ pub(super) enum AcmeChoice {
 #[derive(Args)]
 pub(super) struct Setup {
     /// The domain whose mail server this is; a further one is added to those that are there
-    #[arg(long, env = "ATP_DOMAIN", value_name = "DOMAIN")]
+    #[arg(long, env = "ATP_DOMAIN", value_name = "DOMAIN", value_parser = questions::host_name)]
     domain: Option<Domain>,
     /// A public address of this machine, IPv4 or IPv6; may be repeated
     #[arg(long, env = "ATP_IP", value_name = "IP", num_args = 1.., value_delimiter = ',')]
     ip: Vec<IpAddr>,
     /// The server's host name [default: atp.DOMAIN]
-    #[arg(long, env = "ATP_TARGET", value_name = "HOST")]
+    #[arg(long, env = "ATP_TARGET", value_name = "HOST", value_parser = questions::host_name)]
     target: Option<Domain>,
     /// The server's port [default: 7443]
     #[arg(long, env = "ATP_PORT")]

@@ -1,6 +1,7 @@
 //! `atp setup`: a server from nothing, and again.
 
 use std::fs;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::path::Path;
 
 use serde_json::Value;
@@ -123,6 +124,55 @@ fn a_domain_is_added_to_a_file_and_the_rest_of_it_stays() {
     let after = fs::read_to_string(&config).expect("a file");
     assert!(after.contains("\ndomains = [\"alice.example\", \"bob.example\"]\n"), "{after}");
     assert!(place.state().join("domains/bob.example/keys/default.pem").exists());
+}
+
+#[test]
+fn a_second_domain_takes_nothing_from_the_first() {
+    let place = Place::new();
+    let config = place.state().join("atp.toml");
+    fs::create_dir_all(place.state()).expect("a directory");
+    let own = "domains = [\"one.example\"]\n[server]\nport = 8443\n[acme]\nchallenge = \"http-01\"\n\
+               agree_to_terms = true\n[admin]\ntoken = \"secret\"\n";
+    fs::write(&config, own).expect("a file");
+    fs::set_permissions(&config, fs::Permissions::from_mode(0o640)).expect("its mode");
+    let is_root = fs::metadata("/proc/self").expect("ourselves").uid() == 0;
+    if is_root {
+        chown(&config, None, Some(1)).expect("its group");
+    }
+    let site = ["--ip", "203.0.113.5", "--dns-server", NO_DNS];
+    let told = set_up(&place, "two.example.", &[site.as_slice(), &["--target", "mx.two.example"]].concat());
+    let after = fs::read_to_string(&config).expect("a file");
+    // Certificates were for atp.one.example, although nobody had written that.
+    assert!(after.contains("names = [\"atp.one.example\", \"mx.two.example\"]"), "{after}");
+    let zone = told["zone"].as_str().expect("a zone");
+    assert!(zone.contains("port=8443") && !zone.contains("port=7443"), "{zone}");
+    let of = fs::metadata(&config).expect("a file");
+    assert_eq!((of.mode() & 0o777, of.gid() == 1), (0o640, is_root));
+
+    set_up(&place, "three.example", &site);
+    let after = fs::read_to_string(&config).expect("a file");
+    assert!(after.contains("\"mx.two.example\", \"atp.three.example\"]"), "{after}");
+}
+
+#[test]
+fn what_cannot_work_is_said_before_anything_is_published() {
+    let place = Place::new();
+    for (domain, why) in [
+        ("b\u{fc}cher.example", "in its xn-- form"),
+        ("com", "write all of it"),
+        ("192.0.2.1", "is not a host name"),
+        ("a.example..", "is not a host name"),
+    ] {
+        let said = place.run(&["setup", "--yes", "--domain", domain]);
+        assert!(said.code == 2 && said.stderr.contains(why), "{domain}: {said:?}");
+    }
+    let wrong = place.file("wrong.pem", "no certificate");
+    let site = ["--ip", "192.168.1.5", "--dns-server", NO_DNS, "--cert", &wrong, "--key", &wrong];
+    let told = set_up(&place, "alice.example", &site);
+    let left = told["remaining"].to_string();
+    for why in ["192.168.1.5 means nothing outside", "wrong.pem: ", "Start it: atp server start"] {
+        assert!(left.contains(why), "{why}: {left}");
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 use std::fs::{self, Permissions};
 use std::io;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown};
 use std::path::Path;
 
 use toml_edit::{Array, DocumentMut, Item, Table, value};
@@ -10,6 +10,8 @@ use super::site::Site;
 use super::step::Step;
 use crate::cli::error::CliError;
 use crate::config::{self, Config, Overrides};
+use crate::env::whole;
+use crate::proto::address::Domain;
 
 /// What the file that comes with a package has where the domain belongs.
 const PLACEHOLDER: &str = "example.com";
@@ -19,13 +21,15 @@ const HEAD: &str = "\
 # `atp config show --effective` prints them all.
 domains = []
 ";
+/// Largest file that is read, in bytes: the server takes none that is larger.
+const MAX_BYTES: u64 = 1024 * 1024;
 /// Mode of a file that is not there yet: it holds no secret, and the service's user has to read it.
 const MODE: u32 = 0o644;
 
 /// Writes what the site needs into the configuration; what is right in it stays as it is.
 pub(super) fn write(site: &Site) -> Result<Vec<Step>, CliError> {
     let path = site.config.as_path();
-    let before = match fs::read_to_string(path) {
+    let before = match whole::read_text(path, MAX_BYTES) {
         Ok(text) => Some(text),
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
         Err(error) => return Err(CliError::failed(format!("cannot read {}: {error}", path.display()))),
@@ -40,6 +44,13 @@ pub(super) fn write(site: &Site) -> Result<Vec<Step>, CliError> {
     }
     replace(path, &after)?;
     Ok(vec![if before.is_some() { Step::changed(what) } else { Step::made(what) }])
+}
+
+/// The port that the file says. `None`: it says none, or cannot be read, which is told when it is written.
+pub(super) fn port(path: &Path) -> Option<u16> {
+    let file: DocumentMut = whole::read_text(path, MAX_BYTES).ok()?.parse().ok()?;
+    let port = file.get("server")?.get("port")?.as_integer()?;
+    u16::try_from(port).ok()
 }
 
 /// The configuration as it is now.
@@ -91,11 +102,8 @@ fn adapted(text: &str, site: &Site) -> Result<String, String> {
         if let Some(hook) = &acme.hook {
             set(of, "hook", hook.display().to_string());
         }
-        // Unless it is said otherwise, certificates are for atp.<domain> of each domain.
-        if acme.choice != AcmeChoice::Off && site.domain.default_target().as_ref() != Some(&site.target) {
-            name(of, site.target.as_str())?;
-        }
     }
+    name_host(&mut file, site)?;
     Ok(file.to_string())
 }
 
@@ -128,11 +136,33 @@ fn forget_absent_pair(server: &mut Table, config: &Path) {
     }
 }
 
-fn name(acme: &mut Table, target: &str) -> Result<(), String> {
+/// Has certificates asked for this host too. As long as no host is named they are for atp.<domain> of each domain, so
+/// with the first that is, those of the other domains have to be.
+fn name_host(file: &mut DocumentMut, site: &Site) -> Result<(), String> {
+    let usual = |domain: &Domain| domain.default_target().map(|target| target.to_string());
+    let others: Vec<String> = file
+        .get("domains")
+        .and_then(Item::as_array)
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| Domain::parse(entry.as_str()?).ok())
+        .filter(|domain| *domain != site.domain)
+        .filter_map(|domain| usual(&domain))
+        .collect();
+    let Some(acme) = file.get_mut("acme").and_then(Item::as_table_mut) else { return Ok(()) };
+    if acme.get("challenge").and_then(Item::as_str).is_none_or(|challenge| challenge == "off") {
+        return Ok(());
+    }
     let names = acme.entry("names").or_insert_with(|| value(Array::new()));
     let names = names.as_array_mut().ok_or("`acme.names` is no list")?;
-    if !names.iter().any(|entry| entry.as_str() == Some(target)) {
-        names.push(target);
+    if names.is_empty() {
+        if usual(&site.domain).as_deref() == Some(site.target.as_str()) {
+            return Ok(());
+        }
+        names.extend(others);
+    }
+    if !names.iter().any(|entry| entry.as_str() == Some(site.target.as_str())) {
+        names.push(site.target.as_str());
     }
     Ok(())
 }
@@ -170,17 +200,29 @@ fn set(table: &mut Table, key: &str, wanted: impl Into<toml_edit::Value>) {
 /// Puts the new text in place if it is a good configuration; else nothing changes.
 fn replace(path: &Path, text: &str) -> Result<(), CliError> {
     let refused = |error: io::Error| CliError::failed(format!("cannot write {}: {error}", path.display()));
+    // A link stays one.
+    let real = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let (named, path) = (path, real.as_path());
     let directory = path.parent().ok_or_else(|| CliError::usage("the configuration needs a file name"))?;
     fs::create_dir_all(directory).map_err(refused)?;
     let mut new = tempfile_in(directory, path)?;
     let written = (|| {
         use io::Write as _;
         new.1.write_all(text.as_bytes())?;
-        let mode = fs::metadata(path).map_or(MODE, |metadata| metadata.permissions().mode());
+        let before = fs::metadata(path).ok();
+        if let Some(before) = &before {
+            // Whoever could read it must go on reading it; where that cannot be done, they are the same already.
+            let _ = fchown(&new.1, Some(before.uid()), Some(before.gid()));
+        }
+        let mode = before.map_or(MODE, |before| before.permissions().mode());
         new.1.set_permissions(Permissions::from_mode(mode))?;
         new.1.sync_all()
     })();
-    let checked = written.map_err(refused).and_then(|()| load(&new.0).map(drop));
+    let as_named = |mut error: CliError| {
+        error.message = error.message.replace(&*new.0.to_string_lossy(), &named.to_string_lossy());
+        error
+    };
+    let checked = written.map_err(refused).and_then(|()| load(&new.0).map(drop).map_err(as_named));
     let placed = checked.and_then(|()| fs::rename(&new.0, path).map_err(refused));
     if placed.is_err() {
         let _ = fs::remove_file(&new.0);
@@ -192,7 +234,8 @@ fn tempfile_in(directory: &Path, path: &Path) -> Result<(std::path::PathBuf, fs:
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let new = directory.join(format!(".{name}.new"));
     let _ = fs::remove_file(&new);
-    let file = fs::OpenOptions::new().write(true).create_new(true).open(&new);
+    // There may be a token in it.
+    let file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new);
     let file = file.map_err(|error| CliError::failed(format!("cannot write {}: {error}", new.display())))?;
     Ok((new, file))
 }

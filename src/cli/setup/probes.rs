@@ -1,15 +1,17 @@
-use std::io::ErrorKind;
-use std::net::{SocketAddr, TcpListener};
+use std::io::{Error, ErrorKind};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::AcmeChoice;
 use super::configuration;
+use super::remaining;
 use super::site::Site;
 use crate::cli::output;
+use crate::config::Config;
+use crate::daemon;
 use crate::dns_records::check::{NeededKey, Needs, Sources, State, check};
 use crate::env::clock::{Clock as _, SystemClock};
 use crate::env::dns::hickory::{HickoryResolver, LOOKUP_TIMEOUT};
@@ -36,6 +38,8 @@ pub(super) struct Found {
 #[serde(rename_all = "lowercase")]
 pub(super) enum About {
     Port,
+    Address,
+    File,
     Clock,
     Resolver,
     Certificate,
@@ -54,18 +58,33 @@ pub(super) enum Health {
 /// Looks at everything that can be looked at from here, before the server runs or while it does.
 pub(super) async fn probe(site: &Site, ring: &Keyring) -> Vec<Found> {
     let mut found = vec![port(site, site.port)];
-    if site.acme.as_ref().is_some_and(|acme| acme.choice == AcmeChoice::Http) {
+    let config = configuration::load(&site.config);
+    // A server that runs has it already, or its socket unit has.
+    let needs_http = |config: &Config| remaining::asks_over_http(config) && !remaining::runs(site, config);
+    if config.as_ref().is_ok_and(needs_http) && site.port != HTTP {
         found.push(port(site, HTTP));
     }
+    found.extend(addresses(site));
     found.push(clock());
-    found.push(certificate(site));
+    let wrong = config.as_ref().map(daemon::files::check).unwrap_or_default();
+    found.extend(files(&wrong));
+    found.push(match config {
+        Ok(config) => certificate(site, &config, &wrong),
+        Err(error) => Found { about: About::Certificate, state: Health::Bad, detail: error.message },
+    });
     found.extend(names(site, ring).await);
     found
 }
 
 fn port(site: &Site, port: u16) -> Found {
     let of = |state, detail: String| Found { about: About::Port, state, detail };
-    match TcpListener::bind(SocketAddr::from(([0, 0, 0, 0], port))) {
+    let every = [SocketAddr::from(([0_u16; 8], port)), SocketAddr::from(([0, 0, 0, 0], port))];
+    let says = |error: &Error| matches!(error.kind(), ErrorKind::AddrInUse | ErrorKind::PermissionDenied);
+    let tried = TcpListener::bind(every[0]).or_else(|error| {
+        // A machine may have no IPv6.
+        if says(&error) { Err(error) } else { TcpListener::bind(every[1]) }
+    });
+    match tried {
         Ok(_) => of(Health::Good, format!("port {port} is free")),
         Err(error) if error.kind() == ErrorKind::AddrInUse && port == site.port => {
             of(Health::Unknown, format!("something listens on port {port}; fine if it is this server"))
@@ -99,12 +118,40 @@ fn clock() -> Found {
     }
 }
 
-fn certificate(site: &Site) -> Found {
-    let of = |state, detail: String| Found { about: About::Certificate, state, detail };
-    let config = match configuration::load(&site.config) {
-        Ok(config) => config,
-        Err(error) => return of(Health::Bad, error.message),
+/// Addresses under which nobody elsewhere reaches this machine.
+fn addresses(site: &Site) -> Vec<Found> {
+    let is_private = |ip: &IpAddr| match ip.to_canonical() {
+        IpAddr::V4(ip) => ip.is_private() || ip.is_loopback() || ip.is_link_local() || ip.is_unspecified(),
+        IpAddr::V6(ip) => {
+            ip.is_unique_local() || ip.is_unicast_link_local() || ip.is_loopback() || ip.is_unspecified()
+        }
     };
+    let told = |ip: &IpAddr| Found {
+        about: About::Address,
+        state: Health::Bad,
+        detail: format!("{ip} means nothing outside your own network; give --ip as others see this machine"),
+    };
+    let private = site.addresses.iter().filter(|ip| !site.domain.is_special_use() && is_private(ip));
+    private.map(told).collect()
+}
+
+/// Files that the configuration names, but for certificates and their keys.
+fn files(wrong: &[(String, String)]) -> Vec<Found> {
+    let others = wrong.iter().filter(|(key, _)| !is_of_pair(key));
+    let told = |(key, text): &(String, String)| Found {
+        about: About::File,
+        state: Health::Bad,
+        detail: format!("{key}: {text}"),
+    };
+    others.map(told).collect()
+}
+
+fn is_of_pair(key: &str) -> bool {
+    key.ends_with(".cert") || key.ends_with(".key")
+}
+
+fn certificate(site: &Site, config: &Config, wrong: &[(String, String)]) -> Found {
+    let of = |state, detail: String| Found { about: About::Certificate, state, detail };
     let own = config.settings_of(&site.domain).and_then(|settings| settings.certificate.as_ref());
     match own.or(config.server.certificate.as_ref()) {
         Some(files) if !files.chain.exists() || !files.key.exists() => of(
@@ -116,6 +163,11 @@ fn certificate(site: &Site) -> Found {
                 files.key.display()
             ),
         ),
+        Some(_) if wrong.iter().any(|(key, _)| is_of_pair(key)) => {
+            let told: Vec<&str> =
+                wrong.iter().filter(|(key, _)| is_of_pair(key)).map(|(_, text)| text.as_str()).collect();
+            of(Health::Bad, told.join("; "))
+        }
         Some(files) => of(Health::Good, format!("the certificate of {} is used", files.chain.display())),
         None if config.acme.is_some() => {
             of(Health::Good, format!("a certificate of {} is asked for once the server runs", site.target))

@@ -9,6 +9,21 @@ pub(super) struct Questions {
     prompt: Option<Prompt>,
 }
 
+/// A domain as people write it.
+pub(super) fn host_name(text: &str) -> Result<Domain, String> {
+    if !text.is_ascii() {
+        return Err(
+            "write it as DNS has it, each part with other letters than a to z in its xn-- form".into()
+        );
+    }
+    // How zone files end a whole name.
+    let domain = Domain::parse(text.strip_suffix('.').unwrap_or(text)).map_err(|error| error.to_string())?;
+    if !domain.as_str().contains('.') && !domain.is_special_use() {
+        return Err("it is only the last part of a name; write all of it, such as example.com".into());
+    }
+    Ok(domain)
+}
+
 impl Questions {
     pub(super) fn new(yes: bool) -> Questions {
         Questions { prompt: Some(Prompt::new()).filter(|prompt| !yes && prompt.is_interactive()) }
@@ -18,13 +33,13 @@ impl Questions {
         let missing = || CliError::usage("which domain? give --domain or set ATP_DOMAIN");
         let prompt = self.prompt.ok_or_else(missing)?;
         let text = prompt.line("The domain whose mail server this is (such as example.com)", "")?;
-        Domain::parse(&text).map_err(|error| CliError::usage(format!("{text:?}: {error}")))
+        host_name(&text).map_err(|error| CliError::usage(format!("{text:?}: {error}")))
     }
 
     pub(super) fn target(&self, usual: Domain) -> Result<Domain, CliError> {
         let Some(prompt) = self.prompt else { return Ok(usual) };
         let text = prompt.line("The server's host name", usual.as_str())?;
-        Domain::parse(&text).map_err(|error| CliError::usage(format!("{text:?}: {error}")))
+        host_name(&text).map_err(|error| CliError::usage(format!("{text:?}: {error}")))
     }
 
     pub(super) fn addresses(&self, own: &[IpAddr]) -> Result<Vec<IpAddr>, CliError> {

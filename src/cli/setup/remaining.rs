@@ -1,7 +1,10 @@
-use super::AcmeChoice;
+use super::configuration;
 use super::probes::{About, Found, Health};
+use super::service;
 use super::site::Site;
 use crate::cli::output;
+use crate::config::Config;
+use crate::config::checked::Challenge;
 
 /// What is left to do, in order.
 pub(super) fn list(site: &Site, found: &[Found]) -> Vec<String> {
@@ -17,13 +20,16 @@ pub(super) fn list(site: &Site, found: &[Found]) -> Vec<String> {
     left.extend(details(About::Clock).cloned());
     left.extend(details(About::Resolver).cloned());
     left.extend(details(About::Port).cloned());
+    left.extend(details(About::Address).cloned());
+    left.extend(details(About::File).cloned());
     if bad(About::Dns) || bad(About::Resolver) {
         left.push(format!("Publish the records above in the zone of {}.", site.domain));
     }
     if bad(About::Certificate) {
         left.extend(details(About::Certificate).cloned());
     }
-    let http = site.acme.as_ref().is_some_and(|acme| acme.choice == AcmeChoice::Http);
+    let config = configuration::load(&site.config).ok();
+    let http = config.as_ref().is_some_and(asks_over_http);
     if !site.domain.is_special_use() {
         let also = if http { " and port 80" } else { "" };
         left.push(format!(
@@ -31,7 +37,11 @@ pub(super) fn list(site: &Site, found: &[Found]) -> Vec<String> {
             site.port
         ));
     }
-    left.push(start(site, http));
+    left.push(if config.is_some_and(|config| runs(site, &config)) {
+        take_up(site)
+    } else {
+        start(site, http)
+    });
     if !site.domain.is_special_use() {
         left.push(format!("See that all is well: atp dns check{} --domain {}", home(site), site.domain));
     }
@@ -39,8 +49,27 @@ pub(super) fn list(site: &Site, found: &[Found]) -> Vec<String> {
     left
 }
 
+/// Whether the server that is set up runs at the moment, as far as can be seen.
+pub(super) fn runs(site: &Site, config: &Config) -> bool {
+    site.home.node(config.first_domain()).control_socket().exists()
+}
+
+pub(super) fn asks_over_http(config: &Config) -> bool {
+    config.acme.as_ref().is_some_and(|acme| matches!(acme.challenge, Challenge::Http(_)))
+}
+
+/// For a server that runs already.
+fn take_up(site: &Site) -> String {
+    let how = if service::is_there(site) {
+        "systemctl reload atp".into()
+    } else {
+        format!("atp reload{}", home(site))
+    };
+    format!("Have the running server read its configuration again: {how}")
+}
+
 fn start(site: &Site, http: bool) -> String {
-    if site.units.is_some() {
+    if service::is_there(site) {
         let also = if http { "atp-acme.socket " } else { "" };
         format!("Start it, now and at each boot: systemctl enable --now atp.socket {also}atp.service")
     } else {

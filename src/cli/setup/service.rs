@@ -41,6 +41,12 @@ pub(super) fn write(site: &Site) -> Result<Vec<Step>, CliError> {
     UNITS.iter().map(|(name, text)| unit(&directory.join(name), &fitting(text, &program, site))).collect()
 }
 
+/// Whether there are units, of this site's or a package's.
+pub(super) fn is_there(site: &Site) -> bool {
+    let directories = OF_PACKAGES.iter().map(Path::new).chain(site.units.as_deref());
+    site.units.is_some() && directories.into_iter().any(|directory| directory.join(UNITS[0].0).exists())
+}
+
 /// The unit's text for this site.
 fn fitting(text: &str, program: &Path, site: &Site) -> String {
     let user = site.owner.as_ref().map_or("atp", |owner| owner.name());

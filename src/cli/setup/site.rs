@@ -1,6 +1,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use super::configuration;
 use super::owner::Owner;
 use super::questions::Questions;
 use super::{AcmeChoice, Setup};
@@ -29,7 +30,7 @@ pub(super) struct Site {
     pub(super) target: Domain,
     pub(super) addresses: Vec<IpAddr>,
     pub(super) port: u16,
-    /// Whether the port was asked for, rather than taken from the default.
+    /// Whether the port was asked for, rather than taken from the configuration or the default.
     pub(super) port_given: bool,
     pub(super) certificate: Option<CertificateFiles>,
     /// `None`: nothing was said about it.
@@ -86,7 +87,7 @@ impl Site {
                     Ok::<_, CliError>(CertificateFiles { chain: absolute(chain)?, key: absolute(key)? })
                 })
                 .transpose()?,
-            port: given.port.unwrap_or(DEFAULT_PORT),
+            port: given.port.or_else(|| configuration::port(&config)).unwrap_or(DEFAULT_PORT),
             port_given: given.port.is_some(),
             owner: is_root.then(|| Owner::named(&given.user)).transpose()?,
             units: units(&given, is_root),
