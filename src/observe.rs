@@ -73,9 +73,10 @@ pub fn start(log: Log) {
     let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let colours = std::io::stderr().is_terminal() && !no_color;
     let is_journal = is_the_journal();
-    let form = || format().with_target(false);
+    // Set here, for what is written to first knows of no colours.
+    let form = || format().with_target(false).with_ansi(colours);
     let text = Line { timed: form(), timeless: form().without_time(), colours, is_journal };
-    let form = || format().json().flatten_event(true).with_target(false);
+    let form = || format().with_ansi(false).json().flatten_event(true).with_target(false);
     let json = Line { timed: form(), timeless: form().without_time(), colours: false, is_journal };
     let layer = || tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let text = layer().with_ansi(colours).event_format(text);
@@ -132,9 +133,6 @@ where
         mut writer: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
-        if self.colours {
-            return self.timed.format_event(context, writer, event);
-        }
         let mut line = String::new();
         if self.is_journal {
             self.timeless.format_event(context, Writer::new(&mut line), event)?;
@@ -146,6 +144,8 @@ where
             match character {
                 '\n' => writer.write_str("\\n")?,
                 '\r' => writer.write_str("\\r")?,
+                // Only the form has any: in values they are spelled out already.
+                '\u{1b}' if self.colours => writer.write_char(character)?,
                 character if character.is_control() => write!(writer, "{}", character.escape_default())?,
                 character => writer.write_char(character)?,
             }
@@ -166,8 +166,48 @@ fn priority(level: Level) -> u8 {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
     const SOURCE: &str = include_str!("observe.rs");
     const DOCUMENT: &str = include_str!("../docs/operating.md");
+
+    /// What an event looks like.
+    fn written(colours: bool, event: impl Fn()) -> String {
+        #[derive(Clone, Default)]
+        struct Kept(Arc<Mutex<Vec<u8>>>);
+        impl io::Write for Kept {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                self.0.lock().unwrap().extend_from_slice(bytes);
+                Ok(bytes.len())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let kept = Kept::default();
+        let form = || format().with_target(false).with_ansi(colours);
+        let line = Line { timed: form(), timeless: form().without_time(), colours, is_journal: false };
+        let writer = kept.clone();
+        let layer = tracing_subscriber::fmt::layer().with_writer(move || writer.clone());
+        let layer = layer.with_ansi(colours).event_format(line);
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), event);
+        String::from_utf8(kept.0.lock().unwrap().clone()).unwrap()
+    }
+
+    #[test]
+    fn what_others_wrote_stays_on_its_line_and_steers_no_terminal() {
+        for colours in [false, true] {
+            let text = "a\nINFO forged\r\u{1b}[2J\u{9b}2J\u{8}b";
+            let line = written(colours, || tracing::info!(plain = text, shown = %text, "{text}"));
+            assert_eq!(line.matches('\n').count(), 1, "{line:?}");
+            assert!(line.ends_with('\n') && !line.contains(['\r', '\u{9b}', '\u{8}']), "{line:?}");
+            assert!(!line.contains("\u{1b}[2J"), "{line:?}");
+            assert_eq!(line.contains('\u{1b}'), colours, "{line:?}");
+        }
+    }
 
     #[test]
     fn operators_read_the_same_table() {
