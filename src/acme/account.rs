@@ -2,12 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use instant_acme::{Account, Error, Key};
+use instant_acme::{Account, Error, ExternalAccountKey, Key, NewAccount};
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use zeroize::{Zeroize, Zeroizing};
 
+use super::binding;
 use super::http::Http;
 use super::issue::Failure;
 use crate::config::checked;
@@ -50,7 +51,7 @@ pub(super) async fn open(config: &checked::Acme, directory: &Path, http: &Http) 
             .map_err(|error| Failure::of(&error, "the authority's directory", http))?;
         return update(account, kept, config, &path, http).await;
     }
-    let account = register(&kept, config, http).await?;
+    let account = register(&mut kept, config, http).await?;
     kept.id = Some(account.id().to_owned());
     kept.email = None;
     store(&path, &kept).await?;
@@ -88,8 +89,22 @@ async fn update(
     Ok(account)
 }
 
-/// An account with this key: a new one, or the one that has it (RFC 8555 §7.3.1).
-async fn register(kept: &Kept, config: &checked::Acme, http: &Http) -> Result<Account, Failure> {
+/// An account with this key: a new one, or the one that has it (RFC 8555 §7.3.1). One that is bound to a customer's
+/// (§7.3.4) comes with a key of its own, which takes the place of the one that is kept.
+async fn register(kept: &mut Kept, config: &checked::Acme, http: &Http) -> Result<Account, Failure> {
+    if let Some(binding) = &config.binding {
+        let path = binding.key.clone();
+        let secret = on_disk(move || binding::read(&path)).await?.map_err(Failure::own)?;
+        let external = ExternalAccountKey::new(binding.id.clone(), &secret);
+        let wanted = NewAccount { contact: &[], terms_of_service_agreed: true, only_return_existing: false };
+        let made = Account::builder_with_http(Box::new(http.clone()))
+            .create(&wanted, config.directory.clone(), Some(&external))
+            .await;
+        let (account, credentials) = made.map_err(|error| Failure::of(&error, "making an account", http))?;
+        kept.key.zeroize();
+        kept.key = BASE64_STANDARD.encode(credentials.private_key().secret_pkcs8_der());
+        return Ok(account);
+    }
     let pair = (signing_key(kept)?, PrivateKeyDer::Pkcs8(key(kept)?));
     let made = Account::builder_with_http(Box::new(http.clone()))
         .create_from_key(pair, config.directory.clone())

@@ -9,6 +9,7 @@
 //!
 //! `schedule` decides when, and what holds an attempt back; `http` carries what is said, within bounds.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -17,6 +18,7 @@ use crate::config::checked::CertificateFiles;
 use crate::proto::time::UnixMillis;
 
 mod account;
+mod binding;
 pub mod certificate;
 mod http;
 pub mod install;
@@ -118,6 +120,22 @@ impl Handle {
             Err(_) => Err(NotRenewed::Stopping),
         }
     }
+}
+
+/// Whether a file holds a key for dynamic updates.
+///
+/// # Errors
+/// One line naming the file and what to do.
+pub fn check_update_key(path: &Path) -> Result<(), String> {
+    tsig::read(path).map(drop)
+}
+
+/// Whether a file holds a key that binds an account at an authority.
+///
+/// # Errors
+/// As [`check_update_key`].
+pub fn check_binding_key(path: &Path) -> Result<(), String> {
+    binding::read(path).map(drop)
 }
 
 /// Text of others on one line: cut, and without what could steer a terminal.

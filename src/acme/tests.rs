@@ -95,6 +95,7 @@ fn issued(name: &str, from: UnixMillis, life: Duration) -> Issued {
 
 fn config() -> Acme {
     Acme {
+        binding: None,
         directory: "https://ca.example/dir".into(),
         ca: None,
         email: None,

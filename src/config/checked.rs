@@ -15,7 +15,7 @@ mod acme;
 mod domain;
 mod tls;
 
-pub use acme::{Acme, Challenge, Publisher};
+pub use acme::{Acme, Binding, Challenge, Publisher};
 pub use domain::DomainSettings;
 pub use tls::{DestinationPolicy, DestinationTls};
 

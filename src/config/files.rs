@@ -21,8 +21,10 @@ pub enum Kind {
     Overrides,
     /// A program.
     Program,
-    /// Something that must be readable.
-    Text,
+    /// The key of dynamic updates.
+    UpdateKey,
+    /// The key that binds an account at an authority to its customer.
+    BindingKey,
 }
 
 /// A file and the key that names it.
@@ -50,12 +52,14 @@ impl Config {
         }
         if let Some(acme) = &self.acme {
             files.one("acme.ca", acme.ca.as_deref(), Kind::Authorities);
+            let binding = acme.binding.as_ref().map(|binding| binding.key.as_path());
+            files.one("acme.eab_key_file", binding, Kind::BindingKey);
             match &acme.challenge {
                 Challenge::Dns(Publisher::Hook(hook)) => {
                     files.one("acme.hook", Some(hook.as_path()), Kind::Program);
                 }
                 Challenge::Dns(Publisher::Update { key, .. }) => {
-                    files.one("acme.nsupdate_key", key.as_deref(), Kind::Text);
+                    files.one("acme.nsupdate_key", key.as_deref(), Kind::UpdateKey);
                 }
                 Challenge::Http(_) => {}
             }

@@ -154,6 +154,7 @@ fn resolve_paths(file: &mut file::File, directory: &Path) {
         &mut file.tls.extra_roots,
         &mut file.acme.hook,
         &mut file.acme.nsupdate_key,
+        &mut file.acme.eab_key_file,
         &mut file.acme.ca,
     ];
     let of_destinations = file.tls.destination.values_mut().map(|destination| &mut destination.ca);
@@ -230,7 +231,6 @@ mod tests {
     }
 
     #[test]
-    #[test]
     fn a_file_that_is_something_else_is_told_soon_and_briefly() {
         let keys: String = (0..80_000).map(|number| format!("k{number} = 1\n")).collect();
         let nested = "[".repeat(100_000);
@@ -253,6 +253,7 @@ mod tests {
         assert_eq!(load(Some(&path), Overrides::default()).unwrap().server.port, 1);
     }
 
+    #[test]
     fn an_error_never_shows_a_value() {
         for (text, wanted) in [
             ("[admin]\ntoken = \"hunter2\" x\n", "line 2: token: "),

@@ -1,10 +1,10 @@
 //! Whether the files that a configuration names can be used: what `atp config check` looks at, and every reload
 //! before it changes anything.
 
-use std::fs::File;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
+use crate::acme;
 use crate::config::Config;
 use crate::config::checked::CertificateFiles;
 use crate::config::files::{Kind, Named};
@@ -12,6 +12,7 @@ use crate::env::clock::{Clock as _, SystemClock};
 use crate::env::dns::overrides::Overrides;
 use crate::env::peers::Peers;
 use crate::env::tls::read_roots;
+use crate::env::whole;
 use crate::server::tls;
 
 /// What is wrong with the files, by the keys that name them. Reads them all.
@@ -27,7 +28,8 @@ pub fn check(config: &Config) -> Vec<(String, String)> {
             Kind::Peers => Peers::load(&file.path).map(drop).map_err(|error| error.to_string()),
             Kind::Overrides => Overrides::load(&file.path).map(drop).map_err(|error| error.to_string()),
             Kind::Program => executable(&file.path),
-            Kind::Text => readable(&file.path),
+            Kind::UpdateKey => acme::check_update_key(&file.path),
+            Kind::BindingKey => acme::check_binding_key(&file.path),
         };
         // One line, whatever a parser says.
         wrong.extend(
@@ -52,8 +54,7 @@ fn pair(chain: &Named, key: &Named, config: &Config) -> Result<(), String> {
 
 fn readable(path: &Path) -> Result<(), String> {
     let cannot = |error: std::io::Error| format!("cannot read {}: {error}", path.display());
-    let metadata = File::open(path).and_then(|file| file.metadata()).map_err(cannot)?;
-    if metadata.is_dir() { Err(format!("{} is a directory; name a file", path.display())) } else { Ok(()) }
+    whole::open(path).map(drop).map_err(cannot)
 }
 
 fn executable(path: &Path) -> Result<(), String> {

@@ -102,6 +102,39 @@ fn sha256(acme: &Value) -> String {
 }
 
 #[test]
+fn an_authority_that_wants_to_know_its_customer_is_told() {
+    let (place, Some(zones)) = (Place::new(), Zones::start()) else { return };
+    let keys = [(
+        "externalAccountMACKeys",
+        "{ \"kid-1\": \"zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W\" }",
+    )];
+    let Some(authority) = Authority::start(&place, zones.address(), Reuse::All, &keys) else { return };
+    let key = place.file("eab.key", "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W\n");
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).expect("its mode");
+    let challenge =
+        format!("challenge = \"http-01\"\nhttp_listen = \"127.0.0.1:{}\"\n", authority.http_port());
+    let asking = Asking::new(place, "alice.example", &authority, &challenge);
+    let server = asking.start();
+    asking.until("a refusal", |acme| {
+        acme["last_error"].as_str().is_some_and(|error| error.contains("external account binding"))
+    });
+    server.stop();
+
+    let text =
+        format!("{}eab_key_id = \"kid-1\"\neab_key_file = \"{key}\"\n", text(Path::new(&asking.config)));
+    fs::write(&asking.config, text).expect("a configuration");
+    let server = asking.start();
+    assert_eq!(asking.renew().code, 0);
+    let (first, account) = (asking.issued(), asking.account());
+    assert!(!server.log().contains("zWNDZM6e"));
+    // The account is there now, and serves without the key.
+    fs::remove_file(&key).expect("a file");
+    assert_eq!(asking.renew().code, 0);
+    assert_ne!(asking.issued(), first);
+    assert_eq!(asking.account(), account);
+}
+
+#[test]
 fn a_certificate_comes_by_http_01_and_is_renewed_on_demand() {
     let (place, Some(zones)) = (Place::new(), Zones::start()) else { return };
     let Some(mut authority) = Authority::start(&place, zones.address(), Reuse::All, &[]) else { return };

@@ -82,6 +82,13 @@ fn wrong_values_are_named_with_their_key() {
         ("[admin]\ntoken = \"\"", "admin.token"),
         ("[admin]\ntoken = \"a b\"", "admin.token"),
         ("[admin]\ntoken = \"atpa_x\"", "admin.token"),
+        ("[acme]\nemail = \"a b@c\"\nagree_to_terms = true\nchallenge = \"http-01\"", "acme.email"),
+        (
+            "[acme]\ndirectory = \"https:///x\"\nagree_to_terms = true\nchallenge = \"http-01\"",
+            "acme.directory",
+        ),
+        ("[acme]\neab_key_id = \"k\"\nagree_to_terms = true\nchallenge = \"http-01\"", "acme.eab_key_id"),
+        ("[acme]\neab_key_file = \"k\"\nagree_to_terms = true\nchallenge = \"http-01\"", "acme.eab_key_file"),
         ("[log]\nlevel = \"loud\"", "log.level"),
         ("[log]\nformat = \"xml\"", "log.format"),
     ] {

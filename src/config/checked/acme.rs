@@ -13,12 +13,23 @@ pub struct Acme {
     pub ca: Option<PathBuf>,
     /// Where the authority may write to.
     pub email: Option<String>,
+    /// What binds our account there to the operator's (RFC 8555 §7.3.4). `None`: the authority asks for nothing.
+    pub binding: Option<Binding>,
     /// Host names in the certificate; at least one.
     pub names: Vec<Domain>,
     /// How the authority sees that the names are ours.
     pub challenge: Challenge,
     /// How long before its end a certificate is renewed.
     pub renew_before: Duration,
+}
+
+/// The key by which an authority knows its customer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Binding {
+    /// What the authority calls it.
+    pub id: String,
+    /// File with the key, base64url.
+    pub key: PathBuf,
 }
 
 /// How an authority sees that names are ours.

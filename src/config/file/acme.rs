@@ -26,6 +26,10 @@ pub struct Acme {
     pub nsupdate_key: Option<PathBuf>,
     /// IP:PORT where `http-01` challenges are answered, unless the service manager hands over a socket for that.
     pub http_listen: Option<String>,
+    /// Name of the key by which the authority knows its customer (external account binding, RFC 8555 §7.3.4).
+    pub eab_key_id: Option<String>,
+    /// File with that key, as the authority writes it: base64url.
+    pub eab_key_file: Option<PathBuf>,
     /// PEM file of the only authorities trusted at `directory`.
     pub ca: Option<PathBuf>,
 }
@@ -43,6 +47,8 @@ impl Default for Acme {
             nsupdate_server: None,
             nsupdate_key: None,
             http_listen: None,
+            eab_key_id: None,
+            eab_key_file: None,
             ca: None,
         }
     }

@@ -51,8 +51,9 @@ impl Authority {
                 "{{ \"pebble\": {{ \"listenAddress\": \"127.0.0.1:{port}\", \
                  \"managementListenAddress\": \"127.0.0.1:{management}\", \"certificate\": \"{chain}\", \
                  \"privateKey\": \"{key}\", \"httpPort\": {http_port}, \"tlsPort\": {}, \
-                 \"externalAccountBindingRequired\": false{more} }} }}",
-                free_port()
+                 \"externalAccountBindingRequired\": {}{more} }} }}",
+                free_port(),
+                more.contains("externalAccountMACKeys"),
             ),
         );
         let log = PathBuf::from(place.file("authority.log", ""));
