@@ -140,18 +140,27 @@ where
         } else {
             self.timed.format_event(context, Writer::new(&mut line), event)?;
         }
-        for character in line.trim_end_matches('\n').chars() {
+        let line = line.trim_end_matches('\n');
+        for (at, character) in line.char_indices() {
             match character {
                 '\n' => writer.write_str("\\n")?,
                 '\r' => writer.write_str("\\r")?,
-                // Only the form has any: in values they are spelled out already.
-                '\u{1b}' if self.colours => writer.write_char(character)?,
+                '\u{1b}' if self.colours && line.get(at..).is_some_and(is_colour) => {
+                    writer.write_char(character)?;
+                }
                 character if character.is_control() => write!(writer, "{}", character.escape_default())?,
                 character => writer.write_char(character)?,
             }
         }
         writer.write_char('\n')
     }
+}
+
+/// Whether a text begins with a colour of the form's own; all else that steers terminals may be somebody else's.
+fn is_colour(text: &str) -> bool {
+    let codes = ["0", "1", "2", "3", "31", "32", "33", "34", "35"];
+    let code = text.strip_prefix("\u{1b}[").and_then(|rest| rest.split_once('m')).map(|(code, _)| code);
+    code.is_some_and(|code| codes.contains(&code))
 }
 
 /// As syslog numbers them.

@@ -116,7 +116,7 @@ fn an_authority_that_wants_to_know_its_customer_is_told() {
     let asking = Asking::new(place, "alice.example", &authority, &challenge);
     let server = asking.start();
     asking.until("a refusal", |acme| {
-        acme["last_error"].as_str().is_some_and(|error| error.contains("external account binding"))
+        acme["last_error"].as_str().is_some_and(|error| error.contains("externalAccount"))
     });
     server.stop();
 
