@@ -19,6 +19,7 @@ pub mod local_files;
 pub mod machine;
 pub mod peers;
 pub mod program;
+pub mod read_only;
 pub mod rng;
 pub mod sled_disk;
 pub mod tls;

@@ -9,8 +9,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::frame::{Frame, Kind, Parser, parse_file, take_record};
 use super::{BackupError, Figures, Head};
-use crate::env::disk::{Disk, DiskError, Visit, Write};
-use crate::env::files::{Files, NewFile, ReadAt};
+use crate::env::disk::{DiskError, Visit};
+use crate::env::files::ReadAt;
+use crate::env::read_only::{ReadOnlyDisk, ReadOnlyFiles, Search};
 use crate::spool::contract::Snapshot;
 
 /// Bytes of the file read at a time.
@@ -73,10 +74,14 @@ pub fn open(path: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<Stored, B
     let head = seen.head.ok_or_else(|| damaged("it has no head"))?;
     let file = Arc::new(file);
     let segments = seen.segments.keys().cloned().collect();
-    let files =
-        StoredFiles { file: Arc::clone(&file), files: seen.segments, path: path.display().to_string() };
-    let disk = StoredDisk { file, pages: seen.pages, latest: Mutex::default() };
-    let snapshot = Snapshot::of(Arc::new(disk), Arc::new(files));
+    let open = seen.segments.into_iter().map(|(name, spans)| {
+        let pieces: Arc<dyn ReadAt> = Arc::new(Pieces { file: Arc::clone(&file), spans });
+        (name, pieces)
+    });
+    let path = path.display().to_string();
+    let files = ReadOnlyFiles::new(open.collect(), move |name| format!("{path}:{name}"));
+    let disk = StoredDisk { file: Arc::clone(&file), pages: seen.pages, latest: Mutex::default() };
+    let snapshot = Snapshot::of(Arc::new(ReadOnlyDisk(Arc::new(disk))), Arc::new(files));
     Ok(Stored { head, figures, files: seen.files, snapshot, segments })
 }
 
@@ -163,7 +168,7 @@ impl StoredDisk {
     }
 }
 
-impl Disk for StoredDisk {
+impl Search for StoredDisk {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, DiskError> {
         let Some(page) = self.page(self.page_of(key))? else { return Ok(None) };
         let mut rest = page.as_slice();
@@ -192,54 +197,9 @@ impl Disk for StoredDisk {
         }
         Ok(())
     }
-
-    fn apply(&self, _: Vec<Write>) -> Result<(), DiskError> {
-        Err(read_only())
-    }
-
-    fn sync(&self) -> Result<(), DiskError> {
-        Err(read_only())
-    }
-
-    fn reopen(&self) -> Result<(), DiskError> {
-        Err(read_only())
-    }
 }
 
-fn read_only() -> DiskError {
-    DiskError::Io("a backup is only read".into())
-}
-
-/// The files of packed identities in a backup.
-struct StoredFiles {
-    file: Arc<File>,
-    files: BTreeMap<String, Vec<Span>>,
-    path: String,
-}
-
-impl Files for StoredFiles {
-    fn create(&self, _: &str) -> io::Result<Box<dyn NewFile>> {
-        Err(io::Error::other("a backup is only read"))
-    }
-
-    fn open(&self, name: &str) -> io::Result<Box<dyn ReadAt>> {
-        let spans = self.files.get(name).ok_or(io::ErrorKind::NotFound)?;
-        Ok(Box::new(Pieces { file: Arc::clone(&self.file), spans: spans.clone() }))
-    }
-
-    fn remove(&self, _: &str) -> io::Result<()> {
-        Err(io::Error::other("a backup is only read"))
-    }
-
-    fn list(&self) -> io::Result<Vec<String>> {
-        Ok(self.files.keys().cloned().collect())
-    }
-
-    fn locate(&self, name: &str) -> String {
-        format!("{}:{name}", self.path)
-    }
-}
-
+/// A file of packed identities in a backup.
 struct Pieces {
     file: Arc<File>,
     spans: Vec<Span>,

@@ -12,7 +12,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use super::{SpoolStore, Writer};
 use crate::env::disk::{Disk, DiskError, Visit, Write};
-use crate::env::files::{Files, NewFile, ReadAt};
+use crate::env::files::ReadAt;
+use crate::env::read_only::{ReadOnlyDisk, ReadOnlyFiles, Search};
 use crate::spool::contract::StoreError;
 use crate::spool::contract::snapshot::Snapshot;
 use crate::spool::identities::{file_name, manifest};
@@ -159,7 +160,7 @@ impl Cut {
 
 type Entries = BTreeMap<Vec<u8>, Vec<u8>>;
 
-impl Disk for Cut {
+impl Search for Cut {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, DiskError> {
         let state = self.usable()?;
         match state.saved.get(key) {
@@ -180,65 +181,6 @@ impl Disk for Cut {
             next = rest;
         }
         Ok(())
-    }
-
-    fn apply(&self, _: Vec<Write>) -> Result<(), DiskError> {
-        Err(read_only())
-    }
-
-    fn sync(&self) -> Result<(), DiskError> {
-        Err(read_only())
-    }
-
-    fn reopen(&self) -> Result<(), DiskError> {
-        Err(read_only())
-    }
-}
-
-fn read_only() -> DiskError {
-    DiskError::Io("a cut is only read".into())
-}
-
-/// The files that a cut names, open: what is removed meanwhile stays readable.
-struct CutFiles {
-    open: BTreeMap<String, Arc<dyn ReadAt>>,
-    all: Arc<dyn Files>,
-}
-
-impl Files for CutFiles {
-    fn create(&self, _: &str) -> std::io::Result<Box<dyn NewFile>> {
-        Err(std::io::Error::other("a cut is only read"))
-    }
-
-    fn open(&self, name: &str) -> std::io::Result<Box<dyn ReadAt>> {
-        match self.open.get(name) {
-            Some(file) => Ok(Box::new(Shared(Arc::clone(file)))),
-            None => Err(std::io::ErrorKind::NotFound.into()),
-        }
-    }
-
-    fn remove(&self, _: &str) -> std::io::Result<()> {
-        Err(std::io::Error::other("a cut is only read"))
-    }
-
-    fn list(&self) -> std::io::Result<Vec<String>> {
-        Ok(self.open.keys().cloned().collect())
-    }
-
-    fn locate(&self, name: &str) -> String {
-        self.all.locate(name)
-    }
-}
-
-struct Shared(Arc<dyn ReadAt>);
-
-impl ReadAt for Shared {
-    fn length(&self) -> std::io::Result<u64> {
-        self.0.length()
-    }
-
-    fn read_at(&self, buffer: &mut [u8], offset: u64) -> std::io::Result<()> {
-        self.0.read_at(buffer, offset)
     }
 }
 
@@ -263,114 +205,16 @@ impl Writer {
             let name = file_name(segment.number);
             let file = self.identities.files.open(&name);
             let file = file.map_err(|error| self.identities.failed(&name, error))?;
-            open.insert(name, Arc::from(file));
+            open.insert(name, Arc::<dyn ReadAt>::from(file));
         }
-        let files = CutFiles { open, all: Arc::clone(&self.identities.files) };
+        let all = Arc::clone(&self.identities.files);
+        // Open: what is removed meanwhile stays readable.
+        let files = ReadOnlyFiles::new(open, move |name| all.locate(name));
         let passing = Arc::clone(&cut);
-        Ok(Some(Snapshot::new(cut, Arc::new(files), move |from| passing.pass(from))))
+        let disk = Arc::new(ReadOnlyDisk(cut));
+        Ok(Some(Snapshot::new(disk, Arc::new(files), move |from| passing.pass(from))))
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::testing::disk::MemoryDisk;
-
-    fn put(key: &[u8], value: &[u8]) -> Write {
-        Write::Put(key.to_vec(), value.to_vec())
-    }
-
-    fn begun(disk: &Arc<MemoryDisk>) -> (Cuts, Arc<Cut>) {
-        let cuts = Cuts::default();
-        let cut = cuts.begin(disk.clone()).unwrap();
-        (cuts, cut)
-    }
-
-    fn all(disk: &dyn Disk) -> Result<Entries, DiskError> {
-        let mut found = Entries::new();
-        disk.scan(b"", b"", &mut |key, value| {
-            assert!(found.last_key_value().is_none_or(|(last, _)| last.as_slice() < key), "in order");
-            found.insert(key.to_vec(), value.to_vec());
-            ControlFlow::Continue(())
-        })?;
-        Ok(found)
-    }
-
-    type Changes = Vec<(u16, Option<u8>)>;
-
-    fn batch(changes: &Changes) -> Vec<Write> {
-        let write = |(key, value): &(u16, Option<u8>)| match value {
-            Some(value) => put(&key.to_be_bytes(), &[*value]),
-            None => Write::Delete(key.to_be_bytes().to_vec()),
-        };
-        changes.iter().map(write).collect()
-    }
-
-    proptest! {
-        #[test]
-        fn a_cut_shows_what_was_there_whatever_happens_meanwhile(
-            before in prop::collection::vec((0..1500u16, any::<Option<u8>>()), 0..900),
-            meanwhile in prop::collection::vec(prop::collection::vec((0..1500u16, any::<Option<u8>>()), 0..60), 0..12),
-        ) {
-            let disk = Arc::new(MemoryDisk::default());
-            disk.apply(batch(&before)).unwrap();
-            let then = all(&*disk).unwrap();
-            let (cuts, cut) = begun(&disk);
-            // Read a page at a time, with changes between the pages.
-            let (mut seen, mut next, mut changes) = (Entries::new(), Some(Vec::new()), meanwhile.iter());
-            while let Some(from) = next {
-                let (page, rest) = cut.page(b"", &from).unwrap();
-                seen.extend(page);
-                if let Some(changes) = changes.next() {
-                    cuts.apply(&*disk, batch(changes)).unwrap();
-                }
-                if let Some(rest) = &rest { cut.pass(rest); }
-                next = rest;
-            }
-            prop_assert_eq!(&seen, &then);
-        }
-
-        #[test]
-        fn a_cut_is_looked_up_as_it_was(
-            before in prop::collection::vec((0..40u16, any::<Option<u8>>()), 0..60),
-            meanwhile in prop::collection::vec((0..40u16, any::<Option<u8>>()), 0..60),
-        ) {
-            let disk = Arc::new(MemoryDisk::default());
-            disk.apply(batch(&before)).unwrap();
-            let then = all(&*disk).unwrap();
-            let (cuts, cut) = begun(&disk);
-            cuts.apply(&*disk, batch(&meanwhile)).unwrap();
-            prop_assert_eq!(&all(&*cut).unwrap(), &then);
-            for key in 0..40u16 {
-                let key = key.to_be_bytes();
-                prop_assert_eq!(cut.get(&key).unwrap(), then.get(&key[..]).cloned());
-            }
-        }
-    }
-
-    #[test]
-    fn there_is_one_cut_at_a_time_and_one_that_was_dropped_costs_nothing() {
-        let disk = Arc::new(MemoryDisk::default());
-        let (cuts, cut) = begun(&disk);
-        assert!(cuts.begin(disk.clone()).is_none());
-        drop(cut);
-        assert!(cuts.current().is_none() && !cuts.is_read.load(Ordering::Relaxed));
-        assert!(cuts.begin(disk).is_some());
-    }
-
-    #[test]
-    fn one_that_is_read_too_slowly_ends_in_an_error_and_holds_nobody_up() {
-        let disk = Arc::new(MemoryDisk::default());
-        let large = vec![1; 1024 * 1024];
-        let write = |value: &[u8]| (0..70u8).map(|key| put(&[key], value)).collect::<Vec<_>>();
-        disk.apply(write(&large)).unwrap();
-        let (cuts, cut) = begun(&disk);
-        cuts.apply(&*disk, write(b"new")).unwrap();
-        let lost = all(&*cut).unwrap_err().to_string();
-        assert!(lost.contains("changed faster"), "{lost}");
-        assert_eq!(disk.get(&[3]).unwrap().unwrap(), b"new");
-        assert!(cut.state().saved.is_empty());
-    }
-}
+mod tests;
