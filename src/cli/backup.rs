@@ -47,14 +47,11 @@ impl Backup {
                 "a backup is no text for a terminal; name a file, or redirect the output",
             ));
         }
-        if !is_stdout && !self.overwrite && self.file.exists() {
-            let path = self.file.display();
-            return Err(CliError::usage(format!(
-                "{path} is there already; name another file, or give --overwrite"
-            )));
-        }
         let found = self.at.find().await?;
-        let target = if is_stdout { Target::Stdout } else { Target::File(Unfinished::create(&self.file)?) };
+        let target = match is_stdout {
+            true => Target::Stdout,
+            false => Target::File(Unfinished::create(&self.file, self.overwrite)?),
+        };
         let mut sink =
             Sink { target, parser: Parser::default(), bytes: 0, progress: Progress::new("backup") };
         match found {
@@ -146,7 +143,7 @@ impl Sink {
             self.parser.finish().map_err(|error| CliError::failed(format!("no backup was made: {error}")))?;
         match self.target {
             Target::Stdout => io::stdout().flush(),
-            Target::File(file) => file.keep(path),
+            Target::File(file) => file.keep(),
         }
         .map_err(|error| CliError::failed(format!("{}: {error}; no backup was made", path.display())))?;
         Ok((figures, self.bytes, self.progress.end()))

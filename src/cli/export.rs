@@ -46,14 +46,8 @@ impl Export {
     pub async fn run(self) -> Result<(), CliError> {
         let wanted = self.wanted()?;
         let file = self.file.as_ref().filter(|file| file.as_os_str() != "-");
-        if let Some(path) = file.filter(|path| !self.overwrite && path.exists()) {
-            let path = path.display();
-            return Err(CliError::usage(format!(
-                "{path} is there already; name another file, or give --overwrite"
-            )));
-        }
         let found = self.at.find().await?;
-        let mut unfinished = file.map(|file| Unfinished::create(file)).transpose()?;
+        let mut unfinished = file.map(|file| Unfinished::create(file, self.overwrite)).transpose()?;
         let mut sink: Box<dyn Write> = match &mut unfinished {
             Some(file) => Box::new(BufWriter::new(&mut file.file)),
             None => Box::new(BufWriter::new(io::stdout())),
@@ -115,8 +109,8 @@ impl Export {
         }
         sink.flush().map_err(unwritable)?;
         drop(sink);
-        if let Some((unfinished, file)) = unfinished.zip(file) {
-            unfinished.keep(file).map_err(unwritable)?;
+        if let Some(unfinished) = unfinished {
+            unfinished.keep().map_err(unwritable)?;
         }
         Ok(())
     }
