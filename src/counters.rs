@@ -7,59 +7,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::proto::status::Reason;
 
+mod counter;
 mod gauges;
 mod histogram;
 
+pub use counter::{Counter, Level, Raised};
 pub use gauges::{AcmeState, CertificateState, Gauges, KeyState, ReloadState};
 pub use histogram::{BOUNDS_MICROS, Histogram, Seen};
-
-/// One number that only grows.
-#[derive(Debug, Default)]
-pub struct Counter(AtomicU64);
-
-impl Counter {
-    /// One more.
-    pub fn add(&self) {
-        self.add_many(1);
-    }
-
-    /// That many more.
-    pub fn add_many(&self, count: u64) {
-        self.0.fetch_add(count, Ordering::Relaxed);
-    }
-
-    /// The number.
-    pub fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
-/// One number that goes up and down.
-#[derive(Debug, Default)]
-pub struct Level(AtomicU64);
-
-/// Counts in a [`Level`] as long as it lives.
-#[derive(Debug)]
-pub struct Raised<'a>(&'a Level);
-
-impl Level {
-    /// One more, until what this returns is dropped.
-    pub fn raise(&self) -> Raised<'_> {
-        self.0.fetch_add(1, Ordering::Relaxed);
-        Raised(self)
-    }
-
-    /// The number.
-    pub fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
-impl Drop for Raised<'_> {
-    fn drop(&mut self) {
-        self.0.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
 
 /// Kinds of DNS records that are asked for, as labels; the order of [`Counters::dns_answers`].
 pub const DNS_KINDS: [&str; 6] = ["SVCB", "SRV", "TXT", "A", "AAAA", "CNAME"];
