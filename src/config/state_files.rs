@@ -10,6 +10,8 @@ use super::private::PrivateError;
 const MAX_FILES: usize = 10_000;
 /// Largest of them, in bytes; keys, certificates and tokens are far smaller.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
+/// Bytes of all of them.
+pub const MAX_BYTES: u64 = 64 * 1024 * 1024;
 
 /// Where these files are.
 #[derive(Debug, Clone)]
@@ -71,6 +73,10 @@ impl StateFiles {
                     return Err(PrivateError::TooLarge { path });
                 }
                 let bytes = fs::read(&path).map_err(io("read", &path))?;
+                let all: u64 = found.iter().map(|(_, bytes)| bytes.len() as u64).sum();
+                if all + bytes.len() as u64 > MAX_BYTES {
+                    return Err(PrivateError::TooLarge { path });
+                }
                 if let Ok(below) = path.strip_prefix(self.home.root())
                     && let Some(below) = below.to_str()
                 {

@@ -7,17 +7,15 @@
 use std::fs::{self, File};
 use std::io;
 use std::ops::ControlFlow;
-use std::os::unix::fs::{MetadataExt as _, lchown};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{CWD, RenameFlags, renameat_with};
-
-use crate::config::home::Home;
+use crate::config::home::{Home, HomeError};
 use crate::config::private::{self, PrivateError};
 use crate::config::state_files::placed;
 use crate::env::disk::DiskError;
 use crate::env::local_files::LocalFiles;
+use crate::env::owner;
 use crate::env::sled_disk::SledDisk;
 use crate::proto::address::Domain;
 use crate::proto::time::UnixMillis;
@@ -25,6 +23,11 @@ use crate::spool::backup::load::load;
 use crate::spool::backup::stored::Stored;
 use crate::spool::check::{Report, check};
 use crate::spool::contract::{Snapshot, StoreError};
+use crate::spool::store::can_be_opened;
+
+mod place;
+
+use place::{Before, place, remove, same, sync_tree};
 
 /// Where it is made, in the state directory.
 const STAGING: &str = "restoring";
@@ -40,12 +43,18 @@ pub enum RestoreError {
     /// A server has the store that is to be replaced.
     #[error("a server uses the state directory")]
     InUse,
+    /// Another one is under way there.
+    #[error("another restore into this state directory is under way")]
+    Busy,
     /// There is something already.
     #[error("{} is there already", .0.display())]
     Occupied(PathBuf),
     /// What was written does not agree with itself.
     #[error("what was restored is not whole: {0}")]
     NotWhole(String),
+    /// The state directory cannot be made.
+    #[error(transparent)]
+    Home(#[from] HomeError),
     /// The store cannot be written.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -112,42 +121,84 @@ impl Restoring<'_> {
         let domains = self.domains()?;
         let first = domains.first().ok_or_else(|| RestoreError::Foreign(String::new()))?;
         let node = self.home.node(first);
-        self.home.create().map_err(|error| RestoreError::Foreign(error.to_string()))?;
-        let _lock = lock(&node.store().join("db"))?;
+        can_be_opened(&*self.stored.snapshot.disk)?;
+        self.home.create()?;
+        let _alone = lock(self.home.root()).map_err(|error| match error {
+            RestoreError::InUse => RestoreError::Busy,
+            error => error,
+        })?;
+        let held = lock(&node.store().join("db"))?;
         self.vacant(&domains)?;
         let staging = self.home.root().join(STAGING);
         remove(&staging)?;
-        let mut before = |what| step(what).map_err(at(&staging));
+        let done = self.make_and_place(&domains, &staging, held.is_some(), progress, step);
+        if done.is_err() {
+            // Only a copy of the backup is in it, which would fill the disk. The error is what matters.
+            let _ = remove(&staging);
+        }
+        done
+    }
+
+    /// Makes everything in `staging`, then puts it in its place. `is_held`: the store that is there is locked.
+    fn make_and_place(
+        &self,
+        domains: &[Domain],
+        staging: &Path,
+        is_held: bool,
+        progress: &mut dyn FnMut(u64),
+        step: &mut Step<'_>,
+    ) -> Result<Restored, RestoreError> {
+        let first = domains.first().ok_or_else(|| RestoreError::Foreign(String::new()))?;
+        let node = self.home.node(first);
+        let mut before = |what| step(what).map_err(at(staging));
         before("making the directory")?;
-        private::create_dir(&staging)?;
+        private::create_dir(staging)?;
         before("writing files")?;
-        self.write_files(&staging)?;
+        self.write_files(staging)?;
         before("writing the store")?;
         let staged = staging.join("node").join(first.as_str());
         let report = self.write_store(&staged, progress)?;
         if report.wrong > 0 && !self.damaged {
-            remove(&staging)?;
             return Err(RestoreError::NotWhole(report.findings.first().cloned().unwrap_or_default()));
         }
+        // Nobody is kept from starting a server where there is no store yet to lock.
+        if !is_held && node.store().join("db").exists() {
+            return Err(RestoreError::InUse);
+        }
         before("syncing")?;
-        own_as(&staging, self.home.root())?;
-        sync_tree(&staging)?;
+        // The store's database is closed: everything of it is there.
+        owner::give(staging, self.home.root()).map_err(at(staging))?;
+        sync_tree(staging)?;
+        let aside = self.place_all(domains, staging, &mut before)?;
+        before("clearing up")?;
+        remove(staging)?;
+        Ok(Restored { aside: aside.exists().then_some(aside), report })
+    }
+
+    /// Puts what is staged into its place, the store last. Says where what was there lies, if there was something.
+    fn place_all(
+        &self,
+        domains: &[Domain],
+        staging: &Path,
+        before: &mut Before<'_>,
+    ) -> Result<PathBuf, RestoreError> {
         let aside = self.free_aside();
-        for domain in &domains {
+        for domain in domains {
             let (from, to) = (
                 staging.join("domains").join(domain.as_str()),
                 self.home.root().join("domains").join(domain.as_str()),
             );
             if from.exists() && !same(&from, &to) {
                 before("placing a domain")?;
-                place(&from, &to, &aside.join("domains"))?;
+                place(&from, &to, &aside.join("domains"), before)?;
             }
         }
-        before("placing the node")?;
-        place(&staged, node.root(), &aside.join("node"))?;
-        before("clearing up")?;
-        remove(&staging)?;
-        Ok(Restored { aside: aside.exists().then_some(aside), report })
+        if let Some(first) = domains.first() {
+            before("placing the node")?;
+            let staged = staging.join("node").join(first.as_str());
+            place(&staged, self.home.node(first).root(), &aside.join("node"), before)?;
+        }
+        Ok(aside)
     }
 
     fn domains(&self) -> Result<Vec<Domain>, RestoreError> {
@@ -216,79 +267,6 @@ fn lock(log: &Path) -> Result<Option<File>, RestoreError> {
         Err(fs::TryLockError::WouldBlock) => Err(RestoreError::InUse),
         Err(fs::TryLockError::Error(error)) => Err(at(log)(error)),
     }
-}
-
-/// Puts `from` in the place of `to`; what is there changes places with it in one step and goes into `aside`.
-fn place(from: &Path, to: &Path, aside: &Path) -> Result<(), RestoreError> {
-    if let Some(parent) = to.parent() {
-        private::create_dir(parent)?;
-    }
-    if to.exists() {
-        renameat_with(CWD, from, CWD, to, RenameFlags::EXCHANGE).map_err(|error| at(to)(error.into()))?;
-        private::create_dir(aside)?;
-        fs::rename(from, aside.join(to.file_name().unwrap_or_default())).map_err(at(aside))?;
-        sync_directory(aside)?;
-    } else {
-        fs::rename(from, to).map_err(at(to))?;
-    }
-    to.parent().map_or(Ok(()), sync_directory)
-}
-
-/// Whether two directories hold the same.
-fn same(one: &Path, other: &Path) -> bool {
-    let list = |path: &Path| {
-        let names = fs::read_dir(path).ok()?.map(|entry| Some(entry.ok()?.file_name()));
-        names.collect::<Option<std::collections::BTreeSet<_>>>()
-    };
-    if one.is_dir() && other.is_dir() {
-        let names = list(one);
-        return names.is_some()
-            && names == list(other)
-            && names.into_iter().flatten().all(|name| same(&one.join(&name), &other.join(&name)));
-    }
-    one.is_file() && other.is_file() && fs::read(one).ok() == fs::read(other).ok()
-}
-
-fn remove(directory: &Path) -> Result<(), RestoreError> {
-    match fs::remove_dir_all(directory) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        done => done.map_err(at(directory)),
-    }
-}
-
-/// Gives everything to whom the state directory belongs, so that root can restore for the service's user.
-fn own_as(directory: &Path, home: &Path) -> Result<(), RestoreError> {
-    let (ours, theirs) =
-        (fs::metadata(directory).map_err(at(directory))?, fs::metadata(home).map_err(at(home))?);
-    if (ours.uid(), ours.gid()) == (theirs.uid(), theirs.gid()) || ours.uid() != 0 {
-        return Ok(());
-    }
-    let mut waiting = vec![directory.to_owned()];
-    while let Some(path) = waiting.pop() {
-        lchown(&path, Some(theirs.uid()), Some(theirs.gid())).map_err(at(&path))?;
-        if path.is_dir() {
-            for entry in fs::read_dir(&path).map_err(at(&path))? {
-                waiting.push(entry.map_err(at(&path))?.path());
-            }
-        }
-    }
-    Ok(())
-}
-
-fn sync_tree(directory: &Path) -> Result<(), RestoreError> {
-    for entry in fs::read_dir(directory).map_err(at(directory))? {
-        let path = entry.map_err(at(directory))?.path();
-        if path.is_dir() {
-            sync_tree(&path)?;
-        } else {
-            File::open(&path).and_then(|file| file.sync_all()).map_err(at(&path))?;
-        }
-    }
-    sync_directory(directory)
-}
-
-fn sync_directory(directory: &Path) -> Result<(), RestoreError> {
-    File::open(directory).and_then(|file| file.sync_all()).map_err(at(directory))
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ pub mod files;
 pub mod local;
 pub mod local_files;
 pub mod machine;
+pub mod owner;
 pub mod peers;
 pub mod program;
 pub mod read_only;

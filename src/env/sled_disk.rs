@@ -17,6 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use super::disk::{Disk, DiskError, Visit, Write};
+use super::owner;
 
 pub mod compact;
 #[cfg(test)]
@@ -69,7 +70,18 @@ struct Handle {
     blobs: Blobs,
     /// Bytes applied since it was opened; the log grows by about twice as much.
     written: AtomicU64,
+    _given: Given,
     _in_use: Sender<()>,
+}
+
+/// Gives what root has made to the store's owner, once the database is closed.
+struct Given(PathBuf);
+
+impl Drop for Given {
+    fn drop(&mut self) {
+        // Best effort: it was given when it was opened, and nearly everything is made then.
+        let _ = owner::give(&self.0, &self.0);
+    }
 }
 
 impl SledDisk {
@@ -160,6 +172,7 @@ impl Handle {
             .open()
             .map_err(|error| if is_lock(&error) { DiskError::Locked } else { from_sled(error) })?;
         files::make_private(directory).map_err(from_io)?;
+        owner::give(directory, directory).map_err(from_io)?;
         let syncs = db.open_tree(SYNCS.0).map_err(from_sled)?;
         let synced = latest_sync(&syncs)?;
         let mark = Mark::open(directory, synced)?;
@@ -172,6 +185,7 @@ impl Handle {
             log,
             blobs,
             written: AtomicU64::new(0),
+            _given: Given(directory.to_owned()),
             _in_use: in_use,
         };
         handle.sync()?;

@@ -16,6 +16,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::{SledDisk, files, from_io};
 use crate::env::disk::{Disk, DiskError, Write};
+use crate::env::owner;
 
 /// What is appended to the store's name while the new one is made, and after that to the old one's.
 const SUFFIX: &str = ".compact";
@@ -110,7 +111,8 @@ pub fn compact(directory: &Path, progress: &mut dyn FnMut(Progress)) -> Result<C
     let made = make(&old, &beside, &content, &mut |done| {
         progress(Progress { done: content.keys.saturating_add(done), all });
     });
-    let swapped = made.and_then(|()| take_over(directory, &beside)).and_then(|()| {
+    let taken = made.and_then(|()| take_over(directory, &beside));
+    let swapped = taken.and_then(|()| Ok(owner::give(&beside, directory)?)).and_then(|()| {
         // What is mostly alive may take more where it is written anew.
         if size_of(&beside)? < before { swap(directory, old, &beside) } else { Ok(()) }
     });

@@ -16,6 +16,7 @@ use crate::spool::entry::work::{WorkRecord, WorkState};
 use crate::spool::entry::{self, Row};
 use crate::spool::keys::{self, Place};
 use crate::spool::state::State;
+use crate::spool::store;
 
 /// Bytes of keys and values written between two syncs.
 const BATCH_BYTES: usize = 256 * 1024;
@@ -61,6 +62,8 @@ pub fn load(
     })?;
     failure.map_or(Ok(()), Err)?;
     writer.write()?;
+    // What an older program has written is read from here on.
+    store::prepare(disk, &mut |_| ())?;
     go_on(disk, now)
 }
 

@@ -9,13 +9,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::frame::{Frame, Kind, Parser, parse_file, take_record};
 use super::{BackupError, Figures, Head};
+use crate::config::state_files::MAX_BYTES;
 use crate::env::disk::{DiskError, Visit};
 use crate::env::files::ReadAt;
 use crate::env::read_only::{ReadOnlyDisk, ReadOnlyFiles, Search};
 use crate::spool::contract::Snapshot;
+use crate::spool::identities::is_file_name;
 
 /// Bytes of the file read at a time.
 const READ_BYTES: usize = 256 * 1024;
+/// Bytes of the files beside the store, which are held in memory: more than any server has.
+const MAX_FILES_BYTES: usize = MAX_BYTES as usize + 1024 * 1024;
 
 /// A backup that is whole.
 pub struct Stored {
@@ -47,6 +51,8 @@ struct Seen {
     pages: Vec<(Vec<u8>, Span)>,
     last_key: Option<Vec<u8>>,
     figures: Figures,
+    /// Bytes of the files that are held in memory.
+    file_bytes: usize,
 }
 
 /// Reads a backup and checks every byte; `progress` is told how many have been read, and how many there are.
@@ -99,10 +105,15 @@ impl Seen {
                 let (path, bytes) = parse_file(content).ok_or_else(|| damaged("a file cannot be read"))?;
                 self.figures.files += 1;
                 self.figures.bytes += bytes.len() as u64;
+                self.file_bytes += content.len();
+                if self.file_bytes > MAX_FILES_BYTES {
+                    return Err(damaged("its files are too large"));
+                }
                 self.files.push((path.to_owned(), bytes.to_vec()));
             }
             Kind::Segment => {
-                let name = std::str::from_utf8(content).map_err(|_| damaged("a name cannot be read"))?;
+                let name = std::str::from_utf8(content).ok().filter(|name| is_file_name(name));
+                let name = name.ok_or_else(|| damaged("a name that no file of a store has"))?;
                 self.figures.segments += 1;
                 self.segments.insert(name.to_owned(), Vec::new());
                 self.latest = Some(name.to_owned());

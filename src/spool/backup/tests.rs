@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use super::frame::Parser;
+use super::frame::{Framer, Kind, Parser, append_record, file_content};
 use super::load::{first_number, load};
 use super::stored::{self, Stored};
 use super::write::write;
-use super::{BackupError, Head};
+use super::{BackupError, Figures, Head};
 use crate::env::disk::Disk;
 use crate::proto::time::UnixMillis;
 use crate::spool::check::check;
@@ -57,7 +57,7 @@ async fn sample() -> (Vec<u8>, Arc<MemoryDisk>) {
     (bytes, disk)
 }
 
-fn parsed(bytes: &[u8]) -> Result<super::Figures, BackupError> {
+fn parsed(bytes: &[u8]) -> Result<Figures, BackupError> {
     let mut parser = Parser::default();
     // In odd pieces, as they come over a socket.
     for piece in bytes.chunks(977) {
@@ -112,8 +112,8 @@ async fn every_byte_that_is_changed_or_missing_is_noticed() {
         damaged[at] ^= 1 << (at % 8);
         assert!(parsed(&damaged).is_err(), "byte {at} of {}", bytes.len());
     }
-    for cut in (0..bytes.len()).rev().step_by(997).chain([bytes.len() - 1]) {
-        assert!(parsed(&bytes[..cut]).is_err(), "cut to {cut}");
+    for cut in (0..64).map(|part| bytes.len() * part / 64).chain([bytes.len() - 1]) {
+        assert!(parsed(&bytes[..cut]).is_err() && open(&bytes[..cut]).is_err(), "cut to {cut}");
     }
     let more = [&bytes[..], b"x"].concat();
     assert!(matches!(parsed(&more), Err(BackupError::Damaged { what: "something follows its end", .. })));
@@ -182,4 +182,36 @@ fn numbers_go_on_above_what_was_handed_out_whatever_the_clock_says() {
     let restored = first_number(8193, seconds(1_750_000_000));
     assert!(first_number(restored + 5000, seconds(1_750_000_000)) > restored + 5000);
     assert!(first_number(restored + 5000, seconds(1_750_000_060)) > restored + 5000 + (50 << 20));
+}
+
+/// Whoever can make one can make its checksums as well.
+#[test]
+fn a_backup_made_to_harm_is_refused() {
+    let made = |frames: &[(Kind, &[u8])], figures: Figures| {
+        let (mut framer, mut bytes) = Framer::begin();
+        bytes.extend(framer.frame(Kind::Head, &serde_json::to_vec(&head()).unwrap()));
+        for (kind, content) in frames {
+            bytes.extend(framer.frame(*kind, content));
+        }
+        bytes.extend(framer.end(&figures));
+        open(&bytes).err().map(|error| error.to_string()).unwrap_or_default()
+    };
+    assert_eq!(made(&[], Figures::default()), "");
+    for name in ["../../x", "/etc/x", "0000000000000001.identities/../x", "+000000000000001.identities", ""] {
+        let told = made(&[(Kind::Segment, name.as_bytes())], Figures { segments: 1, ..Figures::default() });
+        assert!(told.contains("no file of a store has"), "{name}: {told}");
+    }
+    let large = file_content("node/a.test/x", &vec![0; 4_000_000]);
+    let told = made(&vec![(Kind::File, &large[..]); 20], Figures { files: 20, ..Figures::default() });
+    assert!(told.contains("too large"), "{told}");
+    let mut record = Vec::new();
+    append_record(&mut record, b"k", b"v");
+    let told = made(&[(Kind::Records, &record), (Kind::Records, &record)], Figures::default());
+    assert!(told.contains("out of order"), "{told}");
+    let told = made(&[(Kind::Records, &[0xff; 12])], Figures::default());
+    assert!(told.contains("out of order"), "{told}");
+    let told = made(&[(Kind::Piece, b"x")], Figures::default());
+    assert!(told.contains("a piece of nothing"), "{told}");
+    let told = made(&[], Figures { records: 1, ..Figures::default() });
+    assert!(told.contains("figures"), "{told}");
 }

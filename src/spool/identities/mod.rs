@@ -98,6 +98,13 @@ pub fn file_name(number: u64) -> String {
     format!("{number:016x}{SUFFIX}")
 }
 
+/// Whether that is the name of a segment's file, and no way out of their directory.
+pub fn is_file_name(name: &str) -> bool {
+    name.strip_suffix(SUFFIX)
+        .and_then(|number| u64::from_str_radix(number, 16).ok())
+        .is_some_and(|number| file_name(number) == name)
+}
+
 impl Identities {
     /// Nothing remembered yet; [`Identities::follow`] opens what the manifest lists.
     pub fn new(files: Arc<dyn Files>, limits: Limits) -> Identities {

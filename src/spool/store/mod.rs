@@ -59,8 +59,8 @@ mod verbs;
 mod webhooks;
 mod work;
 
-pub(super) use schema::SCHEMA_VERSION;
-pub use schema::known_schema;
+pub(super) use schema::{SCHEMA_VERSION, prepare};
+pub use schema::{can_be_opened, known_schema};
 
 /// Jobs that may wait for the committer; more wait outside.
 const MAX_WAITING_JOBS: usize = 4096;

@@ -33,7 +33,7 @@ type Step = fn(&dyn Disk, &mut dyn FnMut(u64)) -> Result<(), StoreError>;
 ///
 /// # Errors
 /// [`StoreError::Schema`] for a store of a newer program, [`StoreError`] if it cannot be read or written.
-pub(super) fn prepare(disk: &dyn Disk, progress: &mut dyn FnMut(u64)) -> Result<(), StoreError> {
+pub(in crate::spool) fn prepare(disk: &dyn Disk, progress: &mut dyn FnMut(u64)) -> Result<(), StoreError> {
     if disk.get(keys::SCHEMA)?.is_none() {
         disk.apply(vec![Write::Put(keys::SCHEMA.to_vec(), vec![SCHEMA_VERSION])])?;
         disk.sync()?;
@@ -50,6 +50,17 @@ pub fn known_schema(disk: &dyn Disk) -> Result<(), StoreError> {
         (SCHEMA_VERSION, _) => Ok(()),
         (found, needs) => Err(StoreError::Schema { found, needs }),
     }
+}
+
+/// Whether this program can read a store, or raise it to what it reads.
+///
+/// # Errors
+/// [`StoreError::Schema`] if another version must open it.
+pub fn can_be_opened(disk: &dyn Disk) -> Result<(), StoreError> {
+    let (found, needs) = schema(disk)?;
+    let has_step = |to: u8| MIGRATIONS.iter().any(|step| step.to == to);
+    let is_known = found <= SCHEMA_VERSION && (found..SCHEMA_VERSION).all(|below| has_step(below + 1));
+    if is_known { Ok(()) } else { Err(StoreError::Schema { found, needs }) }
 }
 
 fn schema(disk: &dyn Disk) -> Result<(u8, Option<String>), StoreError> {
