@@ -20,7 +20,9 @@ use crate::spool::exchange::export::{Wanted, export};
 
 const NOTES: &str = "\
 Each line is an object; docs/operating.md says what is in it. Passwords and tokens are hashed, secrets of webhooks are not.
-What is about agents comes first: agents, tokens, limits, webhooks, mail, queue. `atp import` reads it.";
+What is about agents comes first: agents, tokens, limits, webhooks, remembered, mail, queue. `atp import` reads it.
+`remembered` is what keeps messages from being delivered or sent twice after a move: leave it out only for agents alone.
+Not exported: keys, receipts on their way, suspended destinations, claims. To move a whole server: `atp backup`.";
 
 /// `atp export`
 #[derive(Args)]
@@ -29,7 +31,7 @@ pub(super) struct Export {
     /// The file to write [default: standard output]
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
-    /// Only these: agents, tokens, limits, webhooks, mail, queue
+    /// Only these: agents, tokens, limits, webhooks, remembered, mail, queue
     #[arg(long, env = "ATP_WHAT", value_name = "WHAT", value_delimiter = ',')]
     what: Vec<String>,
     /// Only what is this agent's
@@ -119,7 +121,7 @@ impl Export {
         let parse = |text: &String| {
             What::parse(text).ok_or_else(|| {
                 CliError::usage(format!(
-                    "{text:?} cannot be exported; there are agents, tokens, limits, webhooks, mail, queue"
+                    "{text:?} cannot be exported; there are agents, tokens, limits, webhooks, remembered, mail, queue"
                 ))
             })
         };

@@ -46,6 +46,8 @@ struct Tally {
     new: u64,
     unchanged: u64,
     wrong: u64,
+    /// Those that are told one by one: numbers and reasons.
+    refused: Vec<Value>,
 }
 
 /// Who takes lines.
@@ -65,7 +67,7 @@ impl Import {
             }
         };
         let (mut lines, progress, mut tally) =
-            (Lines { file, read: 0 }, Progress::new("import"), Tally::default());
+            (Lines { file, read: 0, too_long: Vec::new() }, Progress::new("import"), Tally::default());
         loop {
             let batch = lines.batch()?;
             if batch.is_empty() {
@@ -73,7 +75,7 @@ impl Import {
             }
             let count = batch.len() as u64;
             let answer = taker.take(batch, self.strict).await?;
-            self.note(&answer, &mut tally, output)?;
+            self.note(&answer, &lines.too_long, &mut tally, output)?;
             tally.lines += count;
             progress.at(lines.read, length, size(lines.read));
             if self.strict && tally.wrong > 0 {
@@ -84,10 +86,11 @@ impl Import {
             opened.close().await;
         }
         let seconds = progress.end();
-        let Tally { lines, new, unchanged, wrong } = tally;
+        let Tally { lines, new, unchanged, wrong, refused } = tally;
         if output.is_json() {
             output::print_json(&json!({
-                "lines": lines, "new": new, "unchanged": unchanged, "wrong": wrong, "seconds": seconds,
+                "lines": lines, "new": new, "unchanged": unchanged, "wrong": wrong, "refused": refused,
+                "seconds": seconds,
             }))?;
         } else {
             output::print(&format!(
@@ -113,15 +116,31 @@ impl Import {
         Ok((Box::new(BufReader::new(file)), Some(length)))
     }
 
-    fn note(&self, answer: &Value, tally: &mut Tally, output: &Output) -> Result<(), CliError> {
+    /// `too_long`: places of lines that were not sent as they are.
+    fn note(
+        &self,
+        answer: &Value,
+        too_long: &[u64],
+        tally: &mut Tally,
+        output: &Output,
+    ) -> Result<(), CliError> {
         let number = |name: &str| answer[name].as_u64().unwrap_or(0);
         tally.new += number("new");
         tally.unchanged += number("unchanged");
         for wrong in answer["wrong"].as_array().into_iter().flatten() {
             tally.wrong += 1;
-            if tally.wrong <= MAX_TOLD as u64 && !output.is_json() {
-                let line = tally.lines + wrong["line"].as_u64().unwrap_or(0) + 1;
-                let error = output::one_line(wrong["error"].as_str().unwrap_or_default());
+            if tally.wrong > MAX_TOLD as u64 {
+                continue;
+            }
+            let place = wrong["line"].as_u64().unwrap_or(0);
+            let line = tally.lines + place + 1;
+            let error = match too_long.contains(&place) {
+                true => format!("the line is longer than {MAX_LINE_BYTES} bytes"),
+                false => output::one_line(wrong["error"].as_str().unwrap_or_default()),
+            };
+            if output.is_json() {
+                tally.refused.push(json!({ "line": line, "error": error }));
+            } else {
                 output::print(&format!("{}:{line}: {error}", self.file.display()))?;
             }
         }
@@ -173,12 +192,15 @@ impl Taker {
 struct Lines {
     file: Box<dyn BufRead>,
     read: u64,
+    /// Places in the last batch of lines that are too long.
+    too_long: Vec<u64>,
 }
 
 impl Lines {
     /// The next lines. An empty one counts; none: that was all.
     fn batch(&mut self) -> Result<Vec<Vec<u8>>, CliError> {
         let (mut batch, mut bytes) = (Vec::new(), 0);
+        self.too_long.clear();
         while batch.len() < BATCH.0 && bytes < BATCH.1 {
             let mut line = Vec::new();
             let limit = MAX_LINE_BYTES as u64 + 1;
@@ -190,7 +212,9 @@ impl Lines {
             if line.last() == Some(&b'\n') {
                 line.pop();
             } else if count > MAX_LINE_BYTES {
-                return Err(CliError::failed(format!("a line is longer than {MAX_LINE_BYTES} bytes")));
+                self.too_long.push(batch.len() as u64);
+                self.skip_rest().map_err(|error| CliError::failed(format!("cannot read: {error}")))?;
+                line.clear();
             }
             self.read += count as u64;
             bytes += count;
@@ -198,5 +222,21 @@ impl Lines {
             batch.push(if line.is_empty() { b"null".to_vec() } else { line });
         }
         Ok(batch)
+    }
+
+    /// Reads to the end of the line.
+    fn skip_rest(&mut self) -> io::Result<()> {
+        loop {
+            let bytes = self.file.fill_buf()?;
+            let (count, is_end) = match bytes.iter().position(|byte| *byte == b'\n') {
+                Some(end) => (end + 1, true),
+                None => (bytes.len(), bytes.is_empty()),
+            };
+            self.file.consume(count);
+            self.read += count as u64;
+            if is_end {
+                return Ok(());
+            }
+        }
     }
 }

@@ -68,6 +68,21 @@ pub async fn fill(store: &dyn Store) -> Result<(), Failed> {
     filling.rest().await
 }
 
+/// Delivers and submits once more what is in a store that has been filled, and registers who was removed: what came of
+/// each, in a word.
+///
+/// # Errors
+/// [`Failed`].
+pub async fn again(store: &dyn Store, now: UnixMillis) -> Result<Vec<String>, Failed> {
+    let filling = Filling { store, at: store.moment(now) };
+    let delivered = store.deliver(filling.delivery(3)?).await?;
+    let fate = [("x@b.test", Fate::Remote)];
+    let accepted = store.accept(filling.submission("delivered", 300, &fate)?).await?;
+    let registered = store.register(address("gone@a.test")?, Some(String::new()), now).await?;
+    let word = |text: String| text.split([' ', '(', '{']).next().unwrap_or_default().to_owned();
+    Ok(vec![word(format!("{delivered:?}")), word(format!("{accepted:?}")), word(format!("{registered:?}"))])
+}
+
 impl Filling<'_> {
     async fn accounts(&self) -> Result<(), Failed> {
         self.store.register(address("postmaster@a.test")?, None, T0).await?;
@@ -75,14 +90,14 @@ impl Filling<'_> {
             self.store
                 .register(
                     address(agent)?,
-                    Some("$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$aGFzaGhhc2g".into()),
+                    Some("$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNoaGFzaA".into()),
                     T0,
                 )
                 .await?;
         }
         let mailbox = self.mailbox("bob@a.test").await?;
         let agent = address("bob@a.test")?;
-        let proof = Proof::Password("$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$aGFzaGhhc2g".into());
+        let proof = Proof::Password("$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNoaGFzaA".into());
         let by = Holder { agent: agent.clone(), mailbox, proof };
         for (name, scope, expires_at) in
             [("laptop", Scope::Both, None), ("reader", Scope::Receive, Some(T0.plus(DAY)))]
@@ -144,8 +159,8 @@ impl Filling<'_> {
         Ok(rows.into_iter().next().ok_or("no row")?)
     }
 
-    /// Has a message come from elsewhere.
-    async fn deliver(&self, number: u8) -> Result<(), Failed> {
+    /// A message from elsewhere.
+    fn delivery(&self, number: u8) -> Result<NewDelivery, Failed> {
         let identity = ReceivedIdentity {
             from: address("you@b.test")?,
             nonce: Nonce::parse(&format!("in-{number}"))?,
@@ -163,8 +178,12 @@ impl Filling<'_> {
         };
         let bytes = if number == 3 { LARGE_BYTES } else { 400 };
         let message = message(&format!("in-{number}"), bytes);
-        let delivery = NewDelivery { identity, arrival, restore: number == 1, message, receipt: None };
-        self.store.deliver(delivery).await?;
+        Ok(NewDelivery { identity, arrival, restore: number == 1, message, receipt: None })
+    }
+
+    /// Has a message come from elsewhere.
+    async fn deliver(&self, number: u8) -> Result<(), Failed> {
+        self.store.deliver(self.delivery(number)?).await?;
         Ok(())
     }
 
@@ -284,6 +303,7 @@ impl Filling<'_> {
         self.store.lease_push(mailbox, T0, lease).await?;
         // Those that have ended and those that wait are packed; what comes after stays as it is.
         while self.store.pack(self.at).await? {}
+        while self.store.expire(self.at).await? {}
         self.deliver(14).await?;
         self.accept("unpacked", 300, &[("me@a.test", Fate::Own)]).await?;
         Ok(())

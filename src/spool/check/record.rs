@@ -20,7 +20,10 @@ impl Check<'_> {
             keys::NUMBERS | keys::RUNNING => {
                 self.must(key.len() == 1 && value.len() == 8, key, "a counter is damaged");
             }
-            keys::RUNNING_MARKS => self.must(key.len() == 9, key, "a mark on the running time is damaged"),
+            keys::RUNNING_MARKS => {
+                self.must(key.len() == 9, key, "a mark on the running time is damaged");
+                self.decoded::<u64>(key, value);
+            }
             keys::ACCOUNTS => self.account(key, value),
             keys::TOKENS => self.token(key, value)?,
             keys::RESERVED => self.reserved(key, value),

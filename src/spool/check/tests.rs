@@ -49,19 +49,9 @@ async fn a_whole_store_is_found_whole_with_its_figures() {
     assert!(messages > 15 && packed > 5 && identities > 0, "{:?}", report.figures);
 }
 
-#[tokio::test]
-async fn there_is_something_of_every_kind() {
-    let (disk, _) = sample().await;
-    let kinds: BTreeSet<u8> = all(&disk).iter().map(|(key, _)| key[0]).collect();
-    // Marks on the running time are made hourly, and what is tried out goes at once.
-    let missing: Vec<char> =
-        "RVWabcdefghijklmnopqrstuvwxz".bytes().filter(|kind| !kinds.contains(kind)).map(char::from).collect();
-    assert_eq!(missing, [] as [char; 0]);
-}
-
 /// Kinds of which one may go without a trace: what is only asked for by whoever knows of it.
 const MAY_BE_MISSED: &[&[u8]] =
-    &[keys::RECEIVED, keys::DERIVED, keys::DESTINATIONS, keys::RESERVED, keys::RUNNING];
+    &[keys::RECEIVED, keys::DERIVED, keys::DESTINATIONS, keys::RESERVED, keys::RUNNING, keys::RUNNING_MARKS];
 
 #[tokio::test]
 async fn a_record_that_is_lost_is_found_wherever_another_tells_of_it() {

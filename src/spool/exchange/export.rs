@@ -4,21 +4,23 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use super::line::{
-    Agent, Export, Hex, Limits, Message, Received, Recipient, Submission, Token, Webhook, Work, to_hex,
-};
+use super::line::Export;
+use super::line::agent::{Agent, Limits, Reserved, Token, Webhook};
+use super::line::hex::{Hex, to_hex};
 use super::{Line, VERSION, What};
 use crate::env::disk::Disk;
 use crate::proto::address::Address;
 use crate::spool::contract::{Snapshot, StoreError};
 use crate::spool::entry::keeping::LimitsRecord;
-use crate::spool::entry::tokens::TokenRecord;
+use crate::spool::entry::tokens::{ReservedName, TokenRecord};
 use crate::spool::entry::webhooks::{WebhookRecord, WebhookState};
-use crate::spool::entry::work::{DeadRecord, Why, WorkRecord, WorkState};
-use crate::spool::entry::{self, AccountRecord, Body, MailRecord, Row, SentRecord, Unanswered};
+use crate::spool::entry::{self, AccountRecord};
 use crate::spool::identities::{self, Identities, manifest};
 use crate::spool::keys;
-use crate::spool::state::State;
+
+mod mail;
+mod queue;
+mod remembered;
 
 /// Records read at a time.
 const PAGE: usize = 100;
@@ -40,7 +42,7 @@ pub type Out<'a> = dyn FnMut(&Line) -> ControlFlow<()> + 'a;
 /// [`StoreError`] if something cannot be read, [`StoreError::Closed`] if no more is wanted.
 pub fn export(snapshot: &Snapshot, wanted: &Wanted, out: &mut Out<'_>) -> Result<(), StoreError> {
     let packed = Identities::new(Arc::clone(&snapshot.files), identities::Limits::default());
-    if wanted.what.contains(&What::Queue) && wanted.agent.is_none() {
+    if wanted.what.contains(&What::Queue) || wanted.what.contains(&What::Remembered) {
         packed.follow(&manifest::read(&*snapshot.disk)?)?;
     }
     let mut exporter = Exporter { disk: &*snapshot.disk, packed, out };
@@ -49,11 +51,14 @@ pub fn export(snapshot: &Snapshot, wanted: &Wanted, out: &mut Out<'_>) -> Result
     let accounts = exporter.accounts(wanted)?;
     for what in What::ALL.into_iter().filter(|what| wanted.what.contains(what)) {
         match what {
-            What::Queue if wanted.agent.is_none() => exporter.queue()?,
-            What::Queue => {}
+            What::Remembered => exporter.remembered(wanted.agent.as_ref())?,
+            What::Queue => exporter.queue(wanted.agent.as_ref())?,
             _ => {
                 for account in accounts.values() {
                     exporter.of_account(what, account)?;
+                }
+                if what == What::Agents {
+                    exporter.reserved(wanted.agent.as_ref())?;
                 }
             }
         }
@@ -99,15 +104,25 @@ impl Exporter<'_, '_> {
     ) -> Result<BTreeMap<String, (Address, AccountRecord)>, StoreError> {
         let mut found = BTreeMap::new();
         self.each(keys::ACCOUNTS, &mut |_, key, value| {
-            let text = std::str::from_utf8(key.get(1..).unwrap_or_default()).unwrap_or_default();
-            let address = Address::parse(text)
-                .map_err(|error| StoreError::Unreadable(format!("an account's key: {error}")))?;
+            let address = address_in(key)?;
             if wanted.agent.as_ref().is_none_or(|agent| *agent == address) {
-                found.insert(text.to_owned(), (address, entry::decode(value)?));
+                found.insert(address.to_string(), (address, entry::decode(value)?));
             }
             Ok(())
         })?;
         Ok(found)
+    }
+
+    /// Names of agents that were removed.
+    fn reserved(&mut self, agent: Option<&Address>) -> Result<(), StoreError> {
+        self.each(keys::RESERVED, &mut |this, key, value| {
+            let address = address_in(key)?;
+            if agent.is_some_and(|agent| *agent != address) {
+                return Ok(());
+            }
+            let ReservedName { until } = entry::decode(value)?;
+            this.tell(Line::Reserved(Reserved { address, until: until.wall }))
+        })
     }
 
     fn of_account(
@@ -130,7 +145,7 @@ impl Exporter<'_, '_> {
             What::Mail => self.each(&keys::mailbox(mailbox), &mut |this, key, value| {
                 this.message(agent, mailbox, key, value)
             }),
-            What::Queue => Ok(()),
+            What::Remembered | What::Queue => Ok(()),
         }
     }
 
@@ -176,153 +191,15 @@ impl Exporter<'_, '_> {
         self.tell(Line::Webhook(Webhook { agent: agent.clone(), url, secret, created, pushed_up_to }))
     }
 
-    fn message(&mut self, agent: &Address, mailbox: u64, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
-        let record: MailRecord = entry::decode(value)?;
-        let cursor = keys::number_of(key).ok_or_else(|| damaged("a mailbox entry's key"))?;
-        let work = self.lookup::<WorkRecord>(&keys::work::work(mailbox, cursor))?;
-        let work = match work {
-            Some(work) => self.work(mailbox, cursor, work)?,
-            None => None,
-        };
-        let arrival = record.arrival;
-        let received = Received {
-            at: arrival.at,
-            from_ip: arrival.from_ip,
-            ats: arrival.ats,
-            atk: arrival.atk,
-            tls: arrival.tls,
-        };
-        let (message, restore) = (self.text(&record.body)?, record.restore);
-        self.tell(Line::Message(Box::new(Message {
-            agent: agent.clone(),
-            cursor,
-            received,
-            restore,
-            message,
-            work,
-        })))
-    }
-
-    fn work(&self, mailbox: u64, cursor: u64, work: WorkRecord) -> Result<Option<Work>, StoreError> {
-        let returns = work.returns;
-        Ok(match (work.state, work.ack) {
-            (WorkState::Done, Some(ack)) => {
-                Some(Work::Done { outcome: ack.outcome, payload: ack.payload, at: ack.at, returns })
-            }
-            (WorkState::Done, None) => None,
-            (WorkState::Leased { until: due } | WorkState::Delayed { due }, _) => {
-                Some(Work::Waiting { due, returns })
-            }
-            (WorkState::Dead, _) => {
-                let dead = self.lookup::<DeadRecord>(&keys::work::dead_letter(mailbox, cursor))?;
-                dead.map(|dead| {
-                    let (given_back, reason) = match dead.why {
-                        Why::Expired => (false, None),
-                        Why::GivenBack { reason } => (true, reason),
-                    };
-                    Work::Dead { at: dead.at, returns: dead.returns, given_back, reason }
-                })
-            }
-        })
-    }
-
-    fn queue(&mut self) -> Result<(), StoreError> {
-        for kind in [keys::FRESH, keys::QUEUED] {
-            self.each(kind, &mut |this, _, value| this.submission(&entry::decode(value)?))?;
-        }
-        Ok(())
-    }
-
-    /// The submission of a row, if this is the first of its rows that are open.
-    fn submission(&mut self, row: &Row) -> Result<(), StoreError> {
-        let key = keys::sent(&row.sender, &row.nonce);
-        let sent = match self.disk.get(&key)? {
-            Some(sent) => Some(sent),
-            None => self.packed.get(&key)?,
-        };
-        // Receipts are nobody's submission, and are not exported.
-        let Some(sent) = sent else { return Ok(()) };
-        let sent: SentRecord = entry::decode(&sent)?;
-        if sent.recipients.iter().find_map(|recipient| recipient.row) != Some(row.id) {
-            return Ok(());
-        }
-        let mut recipients = Vec::with_capacity(sent.recipients.len());
-        for known in sent.recipients {
-            let open = match known.row {
-                Some(id) => match self.lookup::<Row>(&keys::queued(id))? {
-                    Some(open) => Some(open),
-                    None => self.lookup::<Row>(&keys::fresh(id))?,
-                },
-                None => None,
-            };
-            let row = open.map(shown);
-            let (address, ending, attempts) = (known.address, known.ending, known.attempts);
-            recipients.push(Recipient {
-                address,
-                ending,
-                attempts,
-                last: known.last,
-                story: known.story,
-                row,
-            });
-        }
-        let message = self.text(&row.body)?;
-        self.tell(Line::Submission(Box::new(Submission {
-            from: sent.from,
-            nonce: sent.nonce,
-            digest: Hex(sent.digest),
-            at: sent.at,
-            updated: sent.updated,
-            expires: sent.expires.wall,
-            message,
-            recipients,
-        })))
-    }
-
     fn lookup<T: serde::de::DeserializeOwned>(&self, key: &[u8]) -> Result<Option<T>, StoreError> {
         Ok(self.disk.get(key)?.map(|value| entry::decode(&value)).transpose()?)
     }
-
-    fn text(&self, body: &Body) -> Result<String, StoreError> {
-        let bytes = match body {
-            Body::Inline(bytes) => bytes.clone(),
-            Body::Chunks { number, length } => {
-                let mut bytes = Vec::with_capacity(*length as usize);
-                let prefix = keys::chunks(*number);
-                self.disk.scan(&prefix, &prefix, &mut |_, chunk| {
-                    bytes.extend_from_slice(chunk);
-                    ControlFlow::Continue(())
-                })?;
-                bytes
-            }
-        };
-        String::from_utf8(bytes).map_err(|_| damaged("a message"))
-    }
 }
 
-/// A row as a line has it: an attempt under way is taken to have vanished.
-fn shown(row: Row) -> super::line::Row {
-    let (due, held_since, unanswered) = match row.state {
-        State::Held { since } => (None, Some(since), row.unanswered),
-        State::Leased { until } => {
-            let vanished = || row.last_attempt.map(Unanswered::vanished);
-            (Some(until), None, row.unanswered.clone().or_else(vanished))
-        }
-        state => (state.due(), None, row.unanswered),
-    };
-    super::line::Row {
-        due,
-        held_since,
-        attempts: row.attempts,
-        first_attempt: row.first_attempt,
-        last_attempt: row.last_attempt,
-        restamp: row.restamp,
-        renamed: row.renamed,
-        held_millis: row.held_millis,
-        noticed: row.noticed,
-        unanswered,
-        trail: row.trail,
-    }
+/// The address that a key ends in.
+fn address_in(key: &[u8]) -> Result<Address, StoreError> {
+    let text = std::str::from_utf8(key.get(1..).unwrap_or_default()).unwrap_or_default();
+    Address::parse(text).map_err(|error| StoreError::Unreadable(format!("a key's address: {error}")))
 }
 
 fn damaged(what: &str) -> StoreError {

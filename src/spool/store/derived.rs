@@ -15,9 +15,13 @@ impl Writer {
     /// Makes the row's submission known under the nonce with which a copy is about to travel.
     pub(super) fn put_derived(&mut self, row: &Row, nonce: CopyNonce) {
         if nonce != CopyNonce::Author {
-            let key = key_of(&row.sender, &row.nonce, &row.recipient);
-            self.put(key, keys::sent(&row.sender, &row.nonce));
+            self.put_derived_of(&row.sender, &row.nonce, &row.recipient);
         }
+    }
+
+    /// Makes a submission known under the nonces derived for one of its recipients.
+    pub(super) fn put_derived_of(&mut self, from: &Address, nonce: &Nonce, recipient: &Address) {
+        self.put(key_of(from, nonce, recipient), keys::sent(from, nonce));
     }
 
     /// Forgets derived nonces whose submission has been forgotten, of a page behind `from`. Says where the next

@@ -1,5 +1,6 @@
 //! Stores of released versions, opened by this one.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -40,6 +41,40 @@ fn opened(directory: &Path) -> (Arc<SledDisk>, Arc<LocalFiles>) {
     (Arc::new(disk.unwrap()), Arc::new(LocalFiles::open(&directory.join("identities")).unwrap()))
 }
 
+/// The first bytes of what every store of 0.1.0 must hold: each kind of record that it knew.
+const KINDS_0_1_0: &str = "DRTVWabcdefghijklmnopqrstuvwxz";
+
+/// The kinds of records that the program knows, as `keys.rs` has them.
+fn kinds() -> BTreeSet<char> {
+    let lines = include_str!("../../keys.rs").lines();
+    let kind = |line: &str| line.strip_prefix("pub const ")?.split_once(": &[u8] = b\"")?.1.chars().next();
+    lines.filter_map(kind).collect()
+}
+
+fn kinds_in(disk: &dyn Disk) -> BTreeSet<char> {
+    let mut found = BTreeSet::new();
+    disk.scan(b"", b"", &mut |key, _| {
+        found.extend(key.first().map(|byte| char::from(*byte)));
+        ControlFlow::Continue(())
+    })
+    .unwrap();
+    found
+}
+
+/// What is written only to see whether a disk takes anything.
+const MAY_BE_ABSENT: &str = "y";
+
+#[tokio::test]
+async fn a_store_that_is_kept_has_every_kind_of_record() {
+    let disk = Arc::new(MemoryDisk::default());
+    let (store, committer, _) = open(disk.clone(), Arc::new(MemoryFiles::default())).unwrap();
+    tokio::spawn(committer.run());
+    filled::fill(&store).await.unwrap();
+    drop(store.snapshot().await.unwrap());
+    let missing: String = kinds().difference(&kinds_in(&*disk)).collect();
+    assert_eq!(missing, MAY_BE_ABSENT, "have testing/filled.rs make these, so that they are kept as well");
+}
+
 #[tokio::test]
 async fn a_store_of_this_version_is_made() {
     if std::env::var_os(MAKE).is_none() {
@@ -70,6 +105,9 @@ async fn stores_of_released_versions_are_read_whole() {
         let place = tempfile::tempdir().unwrap();
         copy(&entry.path(), place.path());
         let (disk, files) = opened(place.path());
+        if version == "0.1.0" {
+            assert_eq!(kinds_in(&*disk).into_iter().collect::<String>(), KINDS_0_1_0);
+        }
         let (store, committer, _) = open(disk.clone(), files.clone()).unwrap();
         let committer = tokio::spawn(committer.run());
         let report = check(&Snapshot::of(disk, files), &mut |_| ControlFlow::Continue(())).unwrap();
