@@ -282,9 +282,13 @@ impl<'a> Side<'a> {
     fn publish(&self) {
         let (host, port) = (format!("m{}", self.certificates), self.server.address().port());
         let mut records = format!(
-            "{host} 1 IN A 127.0.0.1\nats._atp 1 IN TXT \"v=atp1 allow=ip:127.0.0.1 deny=all\"\n\
+            "ats._atp 1 IN TXT \"v=atp1 allow=ip:127.0.0.1 deny=all\"\n\
              _atp 1 IN SVCB 1 {host} port={port} alpn=\"atp/1,h2,http/1.1\" key65280=\"message\"\n"
         );
+        // Who has just read the record before asks for the host that it named.
+        for number in 0..=self.certificates {
+            records += &format!("m{number} 1 IN A 127.0.0.1\n");
+        }
         for selector in &self.selectors {
             let key = self.key(selector);
             let (name, record) = (key["record_name"].as_str(), key["record"].as_str());
