@@ -68,10 +68,9 @@ fn may(caller: &Caller, domain: &Domain, mode: Option<RegistrationMode>) -> bool
 
 /// Whether any of these header names says that a proxy passed the request on.
 pub fn is_proxied<'a>(header_names: impl IntoIterator<Item = &'a str>) -> bool {
-    header_names
-        .into_iter()
-        .map(str::to_ascii_lowercase)
-        .any(|name| matches!(name.as_str(), "forwarded" | "via") || name.starts_with("x-forwarded-"))
+    header_names.into_iter().map(str::to_ascii_lowercase).any(|name| {
+        matches!(name.as_str(), "forwarded" | "via" | "x-real-ip") || name.starts_with("x-forwarded-")
+    })
 }
 
 fn malformed(error: AddressError) -> Fault {
@@ -164,7 +163,9 @@ mod tests {
 
     #[test]
     fn proxies_give_themselves_away() {
-        for name in ["Forwarded", "via", "X-Forwarded-For", "x-forwarded-proto", "X-FORWARDED-HOST"] {
+        for name in
+            ["Forwarded", "via", "X-Real-IP", "X-Forwarded-For", "x-forwarded-proto", "X-FORWARDED-HOST"]
+        {
             assert!(is_proxied(["host", name]), "{name}");
         }
         assert!(!is_proxied(["host", "content-type", "x-forward", "viable"]));

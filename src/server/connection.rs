@@ -1,27 +1,25 @@
 //! One connection of the public listener: its TLS handshake, its requests, its end.
 
 use std::net::SocketAddr;
-use std::pin::{Pin, pin};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
+use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{HeaderValue, header};
-use bytes::Bytes;
-use hyper::body::{Frame, Incoming, SizeHint};
+use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
 use tower::Service;
 use tracing::{Instrument, Span};
 
+use super::life::Life;
 use super::state::{Cut, Ends};
 use crate::counters::Counters;
 use crate::env::clock::micros_since;
@@ -90,21 +88,15 @@ where
 {
     let server = Span::current();
     let (life, cut) = (Arc::new(Life::default()), Cut::default());
-    let idle = life.clone().idle();
+    let idle = Arc::clone(&life).idle(IDLE_TIMEOUT, IDLE_TIMEOUT);
     let cut_off = cut.clone();
     let sign = Arc::clone(&life);
     let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(ends);
         request.extensions_mut().insert(cut.clone());
         name_host(&mut request);
-        let answer = router.clone().call(request);
-        let (under_way, life) = (UnderWay::one_more(&life), Arc::clone(&life));
-        let answer = async move {
-            let _until_answered = under_way;
-            answer.await.map(|answer| answer.map(|body| Living { body, life }))
-        };
         // hyper runs each HTTP/2 request as a task of its own.
-        answer.instrument(server.clone())
+        life.answering(router.clone().call(request)).instrument(server.clone())
     });
     let builder = http();
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
@@ -113,7 +105,7 @@ where
     let stopped = async {
         let _ = stop.wait_for(|stop| *stop).await;
         // An error is its time.
-        let _ = timeout_at(first_by, sign.asked.notified()).await;
+        let _ = timeout_at(first_by, sign.asked()).await;
     };
     let is_idle = tokio::select! {
         ended = connection.as_mut() => return ended.map_err(said),
@@ -130,100 +122,6 @@ where
             ended = connection => ended.map_err(said),
             () = cut_off => Err("cut off".into()),
         }
-    }
-}
-
-/// What shows that a connection is still of use.
-struct Life {
-    signs: Mutex<Signs>,
-    /// Told of the first request.
-    asked: Notify,
-}
-
-struct Signs {
-    /// Requests whose answer has not begun.
-    under_way: usize,
-    /// When one was made, an answer began, or a piece of one was taken.
-    last: Instant,
-}
-
-impl Default for Life {
-    fn default() -> Life {
-        let signs = Mutex::new(Signs { under_way: 0, last: Instant::now() });
-        Life { signs, asked: Notify::new() }
-    }
-}
-
-impl Life {
-    /// One more sign; `change` to the requests under way.
-    fn sign(&self, change: isize) {
-        let mut signs = self.signs.lock().unwrap_or_else(PoisonError::into_inner);
-        signs.under_way = signs.under_way.saturating_add_signed(change);
-        signs.last = Instant::now();
-    }
-
-    /// Returns when there has been no request and no sign of life for a while. hyper itself waits without end for a
-    /// client's first bytes, for the next request of an HTTP/2 connection, and for an answer to be read.
-    async fn idle(self: Arc<Life>) {
-        loop {
-            let until = {
-                let signs = self.signs.lock().unwrap_or_else(PoisonError::into_inner);
-                let since = if signs.under_way > 0 { Instant::now() } else { signs.last };
-                since + IDLE_TIMEOUT
-            };
-            if until <= Instant::now() {
-                return;
-            }
-            sleep_until(until).await;
-        }
-    }
-}
-
-/// A request that counts as under way as long as this lives.
-struct UnderWay(Arc<Life>);
-
-impl UnderWay {
-    fn one_more(life: &Arc<Life>) -> UnderWay {
-        life.sign(1);
-        life.asked.notify_one();
-        UnderWay(Arc::clone(life))
-    }
-}
-
-impl Drop for UnderWay {
-    fn drop(&mut self) {
-        self.0.sign(-1);
-    }
-}
-
-/// An answer's body; each piece of it that the connection takes is a sign of life. So a stream that its client reads
-/// lasts as long as it wants, and an answer that nobody reads does not.
-struct Living {
-    body: Body,
-    life: Arc<Life>,
-}
-
-impl hyper::body::Body for Living {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        let polled = Pin::new(&mut self.body).poll_frame(context);
-        if polled.is_ready() {
-            self.life.sign(0);
-        }
-        polled
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }
 
@@ -250,9 +148,15 @@ fn http() -> auto::Builder<TokioExecutor> {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
     use axum::Extension;
+    use axum::body::Body;
     use axum::routing::get;
+    use bytes::Bytes;
     use http_body_util::{BodyExt as _, Empty};
+    use hyper::body::Frame;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
     use tokio::task::JoinHandle;
     use tokio::time::sleep;

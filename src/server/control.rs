@@ -6,12 +6,15 @@
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::Request;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -19,9 +22,18 @@ use tower::Service;
 use tracing::Instrument;
 
 use super::caller;
+use super::life::Life;
+use super::state::Operator;
 
-/// Calls under way at once; more wait in the kernel.
-const MAX_CALLS: usize = 16;
+/// Connections open at once; more wait in the kernel.
+const MAX_CALLS: usize = 64;
+/// How long after it was accepted a connection may bring its first request: one that asks nothing takes the place of
+/// another member of the group.
+const FIRST_REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a connection is kept on which nothing is asked, or whose answer nobody reads.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
+/// Requests under way on one HTTP/2 connection.
+const MAX_STREAMS: u32 = 16;
 
 /// A socket that listens, before anything is served on it; its file is removed when this is dropped.
 pub struct ControlSocket {
@@ -100,12 +112,65 @@ impl Drop for ControlSocket {
 
 async fn call(stream: UnixStream, owner: u32, group: Option<u32>, router: Router) {
     let Some(operator) = caller::identify(&stream, owner, group).await else { return };
+    requests(stream, operator, router).await;
+}
+
+async fn requests<I>(stream: I, operator: Operator, router: Router)
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let life = Arc::new(Life::default());
+    let idle = Arc::clone(&life).idle(FIRST_REQUEST_TIMEOUT, IDLE_TIMEOUT);
     let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(operator.clone());
-        router.clone().call(request)
+        life.answering(router.clone().call(request))
     });
-    let builder = auto::Builder::new(TokioExecutor::new());
-    if let Err(error) = builder.serve_connection(TokioIo::new(stream), service).await {
-        tracing::debug!(error, "a call on the control socket broke off");
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http2().max_concurrent_streams(MAX_STREAMS);
+    tokio::select! {
+        ended = builder.serve_connection(TokioIo::new(stream), service) => {
+            if let Err(error) = ended {
+                tracing::debug!(error, "a call on the control socket broke off");
+            }
+        }
+        () = idle => tracing::debug!("a connection to the control socket was of no use any more"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::routing::get;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::time::{Instant, sleep, timeout};
+
+    use super::*;
+
+    /// Sixteen of them once kept everybody else out for good.
+    #[tokio::test(start_paused = true)]
+    async fn a_caller_that_asks_nothing_or_reads_nothing_does_not_keep_its_place() {
+        let long = IDLE_TIMEOUT * 4;
+        for (case, request, patience) in [
+            ("asks nothing", "", FIRST_REQUEST_TIMEOUT),
+            ("breaks off", "GET /quick HTTP/1.1\r\nhost: a", FIRST_REQUEST_TIMEOUT),
+            ("asks no more", "GET /quick HTTP/1.1\r\nhost: a\r\n\r\n", IDLE_TIMEOUT),
+            ("reads nothing", "GET /large HTTP/1.1\r\nhost: a\r\n\r\n", IDLE_TIMEOUT),
+            ("waits", "GET /slow HTTP/1.1\r\nhost: a\r\n\r\n", long + IDLE_TIMEOUT),
+        ] {
+            let router = Router::new()
+                .route("/quick", get(|| async { "done" }))
+                .route("/large", get(|| async { vec![b'x'; 64 * 1024 * 1024] }))
+                .route("/slow", get(move || async move { sleep(long).await }));
+            let (mut client, server) = tokio::io::duplex(1024);
+            let serving = tokio::spawn(requests(server, Operator::User { uid: 0, name: None }, router));
+            client.write_all(request.as_bytes()).await.unwrap();
+            let started = Instant::now();
+            timeout(long * 2, serving).await.expect(case).unwrap();
+            assert_eq!(started.elapsed().as_secs(), patience.as_secs(), "{case}");
+            let mut answer = vec![0; 12];
+            if case == "waits" {
+                client.read_exact(&mut answer).await.unwrap();
+                assert_eq!(answer, *b"HTTP/1.1 200");
+            }
+        }
     }
 }

@@ -28,6 +28,7 @@ pub mod inbox;
 pub mod inspect;
 pub mod keep;
 pub mod keeping;
+mod life;
 pub mod listen;
 pub mod me;
 mod members;

@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwapOption;
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, HeaderValue, header};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -104,6 +104,8 @@ pub enum Operator {
     Token {
         /// Where the call came from.
         peer: IpAddr,
+        /// Whether the token is good for looking only.
+        is_read_only: bool,
     },
 }
 
@@ -113,7 +115,7 @@ impl fmt::Display for Operator {
         match self {
             Operator::User { uid, name: Some(name) } => write!(f, "uid {uid}, {name}"),
             Operator::User { uid, name: None } => write!(f, "uid {uid}"),
-            Operator::Token { peer } => write!(f, "token, from {peer}"),
+            Operator::Token { peer, .. } => write!(f, "token, from {peer}"),
         }
     }
 }
@@ -165,9 +167,10 @@ impl App {
     ) -> Result<Authenticated, Fault> {
         let started = Instant::now();
         let settings = self.settings();
-        let result = match headers.get(header::AUTHORIZATION) {
-            None => Err(Fault::new(Reason::BadCredential, "This call needs an agent's credential.")),
-            Some(value) => match Credential::parse(value.as_bytes(), short_names_in) {
+        let result = match only_credential(headers) {
+            Err(fault) => Err(fault),
+            Ok(None) => Err(Fault::new(Reason::BadCredential, "This call needs an agent's credential.")),
+            Ok(Some(value)) => match Credential::parse(value.as_bytes(), short_names_in) {
                 Ok(credential) => self.accounts.authenticate(&credential).await,
                 Err(fault) => Err(fault),
             }
@@ -203,7 +206,7 @@ impl App {
     }
 
     fn shown_token(&self, headers: &HeaderMap) -> Option<Secret> {
-        let value = headers.get(header::AUTHORIZATION)?.as_bytes();
+        let value = only_credential(headers).ok()??.as_bytes();
         match Credential::parse(value, self.settings().config.first_domain()) {
             Ok(Credential::Token { token, agent: None }) => Some(token),
             _ => None,
@@ -226,5 +229,14 @@ impl App {
             self.counters.operator_refused.add();
             Err(Fault::new(Reason::BadCredential, "This call needs the operator's token."))
         }
+    }
+}
+
+/// The credential of a request. Of two, somebody on the way may have looked at the other one (RFC 9110 §5.3).
+fn only_credential(headers: &HeaderMap) -> Result<Option<&HeaderValue>, Fault> {
+    let mut all = headers.get_all(header::AUTHORIZATION).iter();
+    match (all.next(), all.next()) {
+        (first, None) => Ok(first),
+        (_, Some(_)) => Err(Fault::new(Reason::BadCredential, "A request has one Authorization header.")),
     }
 }
