@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use super::document::{Document, segment};
 use super::file::File;
@@ -14,7 +15,7 @@ use crate::secret::Secret;
 const SECRETS: [&str; 2] = ["admin.token", "admin.read_token"];
 
 /// Where a value is from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Origin {
     /// A line of the file.
@@ -26,7 +27,8 @@ pub enum Origin {
 }
 
 /// A key and its value.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(as = ConfigSetting)]
 pub struct Setting {
     /// With its section.
     pub key: String,
@@ -51,7 +53,7 @@ pub struct Setting {
 pub struct Settings(Vec<Setting>);
 
 /// A key that has another value than before.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Change {
     /// With its section.
     pub key: String,

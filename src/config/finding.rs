@@ -3,6 +3,7 @@
 use std::fmt;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 /// Most mistakes that are looked for at once: whoever has more has given the wrong file.
 pub const MAX_FINDINGS: usize = 100;
@@ -10,7 +11,7 @@ pub const MAX_FINDINGS: usize = 100;
 pub(super) const COMMAND_LINE: &str = "command line";
 
 /// One thing that is wrong, on one line.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Finding {
     /// The file, or "command line", which stands for the environment as well.
     pub origin: String,

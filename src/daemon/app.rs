@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use arc_swap::ArcSwapOption;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::time::Instant;
 
 use crate::agents::Accounts;
@@ -60,6 +60,7 @@ pub(super) fn app(parts: Parts) -> App {
         state_files: OnceLock::new(),
         certificates,
         acme: OnceLock::new(),
+        in_force: ArcSwap::default(),
         reloads: OnceLock::new(),
     }
 }

@@ -103,6 +103,7 @@ impl Reloader {
         parts: Vec<Box<dyn Part>>,
     ) -> Reloader {
         let contents = contents(&loaded.config);
+        served.app.in_force.store(Arc::new(loaded.settings.clone()));
         Reloader { source, loaded, contents, served, kept, parts }
     }
 
@@ -146,6 +147,7 @@ impl Reloader {
             self.loaded.settings = loaded.settings.without(&restart, &self.loaded.settings);
             self.contents = contents;
         }
+        self.served.app.in_force.store(Arc::new(self.loaded.settings.clone()));
         Ok(Reloaded { changed, restart })
     }
 

@@ -7,10 +7,11 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use serde::Serialize;
-use serde_json::json;
 use utoipa::ToSchema;
 
 use super::answer::{Answer, json_answer};
+use super::custody::Done;
+use super::openapi::Refusal;
 use super::state::{App, Operator, Parameters};
 use super::stats::Stats;
 use crate::error::Fault;
@@ -28,7 +29,7 @@ pub struct Agents {
 ///
 /// # Errors
 /// [`Reason::BadCredential`] for anyone but the operator.
-#[utoipa::path(get, path = "/stats", tag = "operator", security(("operator" = [])),
+#[utoipa::path(get, path = "/stats", tag = "operator", security(("operator" = []), ("read" = [])),
     responses((status = 200, body = Stats)))]
 pub async fn stats(
     State(app): State<Arc<App>>,
@@ -45,7 +46,7 @@ pub async fn stats(
 ///
 /// # Errors
 /// [`Reason::BadCredential`] for anyone but the operator.
-#[utoipa::path(get, path = "/agents", tag = "operator", security(("operator" = [])),
+#[utoipa::path(get, path = "/agents", tag = "operator", security(("operator" = []), ("read" = [])),
     responses((status = 200, body = Agents)))]
 pub async fn agents(
     State(app): State<Arc<App>>,
@@ -62,10 +63,16 @@ fn texts(agents: &[Address]) -> Vec<String> {
 }
 
 /// Removes an agent and everything that belongs to it. Its name is kept from others for 30 days, unless `release=true`,
-/// which also lets go of a name that is kept so. Only on the control socket.
+/// which also lets go of a name that is kept so.
 ///
 /// # Errors
 /// [`Reason::UnknownAgent`] if there is none.
+#[utoipa::path(delete, path = "/agents/{address}", tag = "agents",
+    params(("address" = String, Path, description = "An agent's."),
+        ("release" = Option<bool>, Query, description = "`true`: lets go of its name, too.")),
+    responses((status = 200, body = Done),
+        (status = 400, description = "That is no address.", body = Refusal),
+        (status = 404, description = "There is no such agent.", body = Refusal)))]
 pub async fn remove_agent(
     State(app): State<Arc<App>>,
     Query(parameters): Query<Parameters>,
@@ -78,7 +85,7 @@ pub async fn remove_agent(
         Removal::Removed | Removal::Unknown => "removed",
     };
     tracing::info!(agent = %address, release, status, "removed");
-    json_answer(StatusCode::OK, json!({ "status": status, "agent_id": address.to_string() }))
+    json_answer(StatusCode::OK, Done { status, agent_id: address.to_string() })
 }
 
 /// The agent that a path names.

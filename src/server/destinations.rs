@@ -1,4 +1,4 @@
-//! The operator's calls about destinations, on the control socket only.
+//! The operator's calls about destinations.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -6,10 +6,12 @@ use std::sync::Arc;
 use axum::Extension;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
-use serde_json::{Value, json};
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::answer::{Answer, json_answer};
-use super::queue::{step, wanted};
+use super::openapi::Refusal;
+use super::queue::{StoryStep, wanted};
 use super::state::{App, Operator, Parameters};
 use crate::error::Fault;
 use crate::proto::address::Domain;
@@ -23,10 +25,57 @@ use crate::spool::entry::Step;
 /// Destinations on a page; those that are being sent to and have nothing waiting come on top.
 const PAGE: usize = 500;
 
+/// Destinations, in order.
+#[derive(Serialize, ToSchema)]
+pub struct Destinations {
+    destinations: Vec<ShownDestination>,
+    /// Where the next page begins, as `after`. Null: this was the last.
+    #[schema(required)]
+    next: Option<String>,
+}
+
+/// A domain that mail is sent to.
+#[derive(Serialize, ToSchema)]
+struct ShownDestination {
+    domain: String,
+    /// Rows that have been put back.
+    rows: u64,
+    /// `open`, `suspended` after failures, `probed`, or `stopped` by the operator.
+    state: &'static str,
+    /// When it is probed next, in Unix seconds. Null: it is not suspended.
+    #[schema(required)]
+    until: Option<i64>,
+    /// Failures in a row.
+    failures: u32,
+    /// When the first of them was, in Unix seconds. Null: there are none.
+    #[schema(required)]
+    since: Option<i64>,
+    /// What came of the last attempt. Null: that is not known.
+    #[schema(required, inline = false)]
+    last: Option<StoryStep>,
+    /// Attempts it may have at once. Null: nothing is being sent there.
+    #[schema(required)]
+    window: Option<usize>,
+    /// Attempts under way.
+    under_way: usize,
+}
+
+/// Whether a domain is sent to now.
+#[derive(Serialize, ToSchema)]
+pub struct DestinationState {
+    domain: String,
+    /// `open`, `suspended` after failures, `probed`, or `stopped` by the operator.
+    state: &'static str,
+}
+
 /// A page of the destinations with mail in the queue, in trouble, or being sent to, in order.
 ///
 /// # Errors
 /// [`Reason::Malformed`] for parameters that make no sense.
+#[utoipa::path(get, path = "/queue/destinations", tag = "queue",
+    params(("after" = Option<String>, Query, description = "Behind this domain: `next` of an earlier page.")),
+    responses((status = 200, body = Destinations),
+        (status = 400, description = "That is no domain.", body = Refusal)))]
 pub async fn list(State(app): State<Arc<App>>, Query(parameters): Query<Parameters>) -> Answer {
     let after = wanted(&parameters, "after", "a domain", |text| Domain::parse(text).ok())?;
     let stored = app.pipeline.store.destinations(after.clone(), PAGE).await?;
@@ -49,9 +98,8 @@ pub async fn list(State(app): State<Arc<App>>, Query(parameters): Query<Paramete
             shown.insert(domain.as_str().to_owned(), view(&destination, Some(lane), now));
         }
     }
-    let shown: Vec<Value> = shown.into_values().collect();
-    let next = next.as_ref().map(Domain::as_str);
-    json_answer(StatusCode::OK, json!({ "destinations": shown, "next": next }))
+    let next = next.as_ref().map(Domain::to_string);
+    json_answer(StatusCode::OK, Destinations { destinations: shown.into_values().collect(), next })
 }
 
 /// Sends nothing more to a domain until it is resumed.
@@ -59,6 +107,10 @@ pub async fn list(State(app): State<Arc<App>>, Query(parameters): Query<Paramete
 /// # Errors
 /// [`Reason::Malformed`] without a remote domain, [`Reason::ShuttingDown`] while nothing runs, [`Reason::NoSpace`]
 /// where memory has room for no further destination.
+#[utoipa::path(post, path = "/queue/suspend", tag = "queue",
+    params(("domain" = String, Query, description = "Another server's.")),
+    responses((status = 200, body = DestinationState),
+        (status = 400, description = "That is no domain, or one of this server's own.", body = Refusal)))]
 pub async fn suspend(
     State(app): State<Arc<App>>,
     Extension(operator): Extension<Operator>,
@@ -80,6 +132,10 @@ pub async fn suspend(
 ///
 /// # Errors
 /// As [`suspend`].
+#[utoipa::path(post, path = "/queue/resume", tag = "queue",
+    params(("domain" = String, Query, description = "Another server's.")),
+    responses((status = 200, body = DestinationState),
+        (status = 400, description = "That is no domain, or one of this server's own.", body = Refusal)))]
 pub async fn resume(
     State(app): State<Arc<App>>,
     Extension(operator): Extension<Operator>,
@@ -94,7 +150,7 @@ pub async fn resume(
 
 async fn answer(app: &App, domain: &Domain) -> Answer {
     let state = lanes(app).await.get(domain).map_or("open", |lane| word(lane.standing));
-    json_answer(StatusCode::OK, json!({ "domain": domain.as_str(), "state": state }))
+    json_answer(StatusCode::OK, DestinationState { domain: domain.to_string(), state })
 }
 
 async fn lanes(app: &App) -> BTreeMap<Domain, LaneView> {
@@ -121,7 +177,7 @@ fn not_running() -> Fault {
 }
 
 /// What memory knows counts; a destination that memory has forgotten has what was stored.
-fn view(destination: &Destination, lane: Option<&LaneView>, now: UnixMillis) -> Value {
+fn view(destination: &Destination, lane: Option<&LaneView>, now: UnixMillis) -> ShownDestination {
     let record = destination.record.as_ref();
     let trouble = record.map(Trouble::restored).unwrap_or_default();
     let standing = lane.map_or_else(|| trouble.standing(now), |lane| lane.standing);
@@ -131,17 +187,17 @@ fn view(destination: &Destination, lane: Option<&LaneView>, now: UnixMillis) -> 
         Standing::Open | Standing::Probed | Standing::Stopped => None,
     };
     let since = lane.map_or_else(|| trouble.since(), |lane| lane.since);
-    json!({
-        "domain": destination.domain.as_str(),
-        "rows": destination.rows,
-        "state": word(standing),
-        "until": until,
-        "failures": lane.map_or_else(|| trouble.failures(), |lane| lane.failures),
-        "since": since.map(UnixMillis::seconds),
-        "last": last.map(step),
-        "window": lane.map(|lane| lane.window),
-        "under_way": lane.map_or(0, |lane| lane.under_way),
-    })
+    ShownDestination {
+        domain: destination.domain.to_string(),
+        rows: destination.rows,
+        state: word(standing),
+        until,
+        failures: lane.map_or_else(|| trouble.failures(), |lane| lane.failures),
+        since: since.map(UnixMillis::seconds),
+        last: last.map(StoryStep::from),
+        window: lane.map(|lane| lane.window),
+        under_way: lane.map_or(0, |lane| lane.under_way),
+    }
 }
 
 fn word(standing: Standing) -> &'static str {

@@ -1,4 +1,4 @@
-//! The operator's calls that move agents: everything as lines of JSON, and back. On the control socket only.
+//! The operator's calls that move agents: everything as lines of JSON, and back.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -8,11 +8,14 @@ use axum::body::Body;
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::IntoResponse as _;
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::json;
+use utoipa::ToSchema;
 
 use super::answer::{Answer, json_answer};
 use super::body;
 use super::keep::{pair, snapshot, trusted};
+use super::openapi::Refusal;
 use super::state::{App, Operator, Parameters};
 use crate::error::Fault;
 use crate::proto::address::Address;
@@ -23,12 +26,43 @@ use crate::spool::exchange::{Line, MAX_LINE_BYTES, What};
 /// Lines of one call.
 const MAX_LINES: usize = 1000;
 
+/// A line of what moves: an object whose members are told in docs/operating.md, "Moving agents". The last line of an
+/// export has the member `end`, or `error`.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "described here, written by export()")]
+struct Moving(serde_json::Map<String, serde_json::Value>);
+
+/// What came of lines that were to be taken in.
+#[derive(Serialize, ToSchema)]
+pub struct Imported {
+    new: u64,
+    /// They were there.
+    unchanged: u64,
+    wrong: Vec<WrongLine>,
+}
+
+/// A line that is not taken, and why.
+#[derive(Serialize, ToSchema)]
+struct WrongLine {
+    /// Counted from 0; empty ones do not count.
+    line: usize,
+    error: String,
+}
+
 /// Everything, or what `what` names (commas between), of one `agent` if that is given. The last line is `end` or `error`.
 ///
 /// # Errors
 /// [`Reason::Forbidden`] for members of the group, [`Reason::Malformed`] for parameters that make no sense,
 /// [`Reason::RateLimited`] while the store is being read for
 /// another.
+#[utoipa::path(get, path = "/export", tag = "keeping",
+    params(("what" = Option<String>, Query, description = "Kinds of lines, with commas between. Without: all."),
+        ("agent" = Option<String>, Query, description = "Only of this agent.")),
+    responses(
+        (status = 200, description = "A JSON object a line.", content_type = "application/x-ndjson", body = Moving),
+        (status = 400, description = "There is no such kind, or that is no address.", body = Refusal),
+        (status = 403, description = "The caller is only a member of the group.", body = Refusal),
+        (status = 429, description = "The store is being backed up, exported or checked already.", body = Refusal)))]
 pub async fn export(
     State(app): State<Arc<App>>,
     Extension(operator): Extension<Operator>,
@@ -72,6 +106,11 @@ pub async fn export(
 ///
 /// # Errors
 /// [`Reason::Forbidden`] for members of the group, [`Reason::TooLarge`], [`Reason::Malformed`] for too many lines.
+#[utoipa::path(post, path = "/import", tag = "keeping",
+    params(("strict" = Option<bool>, Query, description = "`true`: takes no line after the first wrong one.")),
+    request_body(description = "At most 1000 lines.", content_type = "application/x-ndjson", content = Moving),
+    responses((status = 200, body = Imported),
+        (status = 403, description = "The caller is only a member of the group.", body = Refusal)))]
 pub async fn import(
     State(app): State<Arc<App>>,
     Extension(operator): Extension<Operator>,
@@ -115,7 +154,6 @@ pub async fn import(
     if let Some(handover) = app.pipeline.handover.get() {
         handover.look();
     }
-    let wrong: Vec<Value> =
-        wrong.into_iter().map(|(line, why)| json!({ "line": line, "error": why })).collect();
-    json_answer(StatusCode::OK, json!({ "new": new, "unchanged": unchanged, "wrong": wrong }))
+    let wrong = wrong.into_iter().map(|(line, error)| WrongLine { line, error }).collect();
+    json_answer(StatusCode::OK, Imported { new, unchanged, wrong })
 }

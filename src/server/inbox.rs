@@ -62,6 +62,13 @@ pub async fn agent(
 ///
 /// # Errors
 /// [`Reason::UnknownAgent`] for any other mailbox; otherwise as [`agent`].
+#[utoipa::path(get, path = "/messages", tag = "server",
+    params(Paging, Conditions,
+        ("agent" = String, Query, description = "`postmaster`, `abuse` or `security` of a domain of this server.")),
+    responses((status = 200, body = Page),
+        (status = 400, description = "A parameter makes no sense.", body = Refusal),
+        (status = 404, description = "That is no mailbox of the operator.", body = Refusal),
+        (status = 429, description = "Too many wait already. Retry-After says when to come back.", body = Refusal)))]
 pub async fn operator(State(app): State<Arc<App>>, Query(parameters): Query<Parameters>) -> Answer {
     let named = parameters.get("agent").and_then(|text| Address::parse(text).ok());
     match named.filter(Address::is_operator_mailbox) {

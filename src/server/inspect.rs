@@ -33,7 +33,7 @@ const VERSION_BYTES: usize = 8;
 /// # Errors
 /// [`Reason::BadCredential`] for anyone but the operator, [`Reason::Malformed`] for what is no nonce,
 /// [`Reason::NoSuchPath`] if nothing is known under it.
-#[utoipa::path(get, path = "/inspect", tag = "operator", security(("operator" = [])),
+#[utoipa::path(get, path = "/inspect", tag = "operator", security(("operator" = []), ("read" = [])),
     params(("nonce" = String, Query)),
     responses(
         (status = 200, body = Inspected),

@@ -1,4 +1,4 @@
-//! The operator's calls that keep a server's state: a backup, and a check of the whole store. On the control socket only.
+//! The operator's calls that keep a server's state: a backup, and a check of the whole store.
 
 use std::convert::Infallible;
 use std::ops::ControlFlow;
@@ -14,19 +14,22 @@ use axum::http::header;
 use axum::response::IntoResponse as _;
 use bytes::Bytes;
 use hyper::body::Frame;
-use serde_json::{Value, json};
+use serde::Serialize;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::time::{Instant, timeout};
+use utoipa::ToSchema;
 
 use super::answer::Answer;
+use super::openapi::Refusal;
 use super::state::{App, Operator, Parameters};
 use crate::error::Fault;
 use crate::proto::address::Domain;
 use crate::proto::status::Reason;
 use crate::spool::backup::Head;
 use crate::spool::backup::write::write;
-use crate::spool::check::check;
+use crate::spool::check::{Report, check};
 use crate::spool::contract::Snapshot;
 
 /// Pieces that wait for the connection.
@@ -38,10 +41,34 @@ const TELL_EVERY: Duration = Duration::from_millis(500);
 /// A check rests after so many records, so that others get at the disk.
 const REST: (u64, Duration) = (2048, Duration::from_millis(2));
 
+/// A file as `atp restore` and `atp verify` read it.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "described here, written by backup()")]
+#[schema(value_type = String, format = Binary)]
+struct Backup(Vec<u8>);
+
+/// A line of a check: how far it is; the last is the report, or why there is none.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum Checked {
+    /// Records looked at so far.
+    Records(u64),
+    Report(Report),
+    /// Why the store cannot be read.
+    Error(String),
+}
+
 /// A backup of everything accepted so far, as it is at one commit. `keys=false`: without keys, tokens and certificates.
 ///
 /// # Errors
 /// [`Reason::Forbidden`] for members of the group, [`Reason::RateLimited`] while another one is made.
+#[utoipa::path(get, path = "/backup", tag = "keeping",
+    params(("keys" = Option<bool>, Query, description = "`false`: without keys, tokens and certificates.")),
+    responses(
+        (status = 200, description = "The file. One that breaks off has no end, and is not taken for whole.",
+            content_type = "application/octet-stream", body = Backup),
+        (status = 403, description = "The caller is only a member of the group.", body = Refusal),
+        (status = 429, description = "The store is being backed up, exported or checked already.", body = Refusal)))]
 pub async fn backup(
     State(app): State<Arc<App>>,
     Extension(operator): Extension<Operator>,
@@ -76,8 +103,18 @@ pub async fn backup(
 /// Checks the whole store as it is at one commit: JSON a line, the last the report.
 ///
 /// # Errors
-/// [`Reason::RateLimited`] as for [`backup`].
-pub async fn verify(State(app): State<Arc<App>>) -> Answer {
+/// [`Reason::Forbidden`] for whoever may only look: no backup is made meanwhile. [`Reason::RateLimited`] as for [`backup`].
+#[utoipa::path(get, path = "/verify", tag = "keeping", security(("operator" = [])),
+    responses(
+        (status = 200, description = "A JSON value a line.", content_type = "application/x-ndjson", body = Checked),
+        (status = 403, description = "The read-only token is not good for this: no backup is made meanwhile.",
+            body = Refusal),
+        (status = 429, description = "The store is being backed up, exported or checked already.", body = Refusal)))]
+pub async fn verify(State(app): State<Arc<App>>, Extension(operator): Extension<Operator>) -> Answer {
+    if matches!(operator, Operator::Token { is_read_only: true, .. }) {
+        let text = "This token may look, but not keep the store from being backed up; use the operator's.";
+        return Err(Fault::new(Reason::Forbidden, text).into());
+    }
     let snapshot = snapshot(&app).await?;
     let (pen, body) = pair();
     tokio::task::spawn_blocking(move || {
@@ -91,14 +128,16 @@ pub async fn verify(State(app): State<Arc<App>>) -> Answer {
                 return ControlFlow::Continue(());
             }
             told = Instant::now();
-            match pen.line(&json!({ "records": records })) {
-                Ok(()) => ControlFlow::Continue(()),
-                Err(_) => ControlFlow::Break(()),
+            match pen.is_read(&Checked::Records(records)) {
+                true => ControlFlow::Continue(()),
+                false => ControlFlow::Break(()),
             }
         });
+        // While it is held nobody else gets one: whoever reads slowly must not make a backup wait.
+        drop(snapshot);
         let last = match outcome {
-            Ok(report) => json!({ "report": report }),
-            Err(error) => json!({ "error": error.to_string() }),
+            Ok(report) => Checked::Report(report),
+            Err(error) => Checked::Error(error.to_string()),
         };
         // Whoever asked may have gone.
         let _ = pen.line(&last);
@@ -148,9 +187,21 @@ impl Pen {
         }
     }
 
-    pub(super) fn line(&self, value: &Value) -> std::io::Result<()> {
-        self.write(format!("{value}\n").into_bytes())
+    pub(super) fn line(&self, value: &impl Serialize) -> std::io::Result<()> {
+        self.write(line(value)?)
     }
+
+    /// Writes a line unless too many wait already. Whether there is still somebody to read it.
+    fn is_read(&self, value: &impl Serialize) -> bool {
+        let Ok(line) = line(value) else { return false };
+        !matches!(self.pieces.try_send(line.into()), Err(TrySendError::Closed(_)))
+    }
+}
+
+fn line(value: &impl Serialize) -> std::io::Result<Vec<u8>> {
+    let mut line = serde_json::to_vec(value)?;
+    line.push(b'\n');
+    Ok(line)
 }
 
 /// The body: what the connection takes.

@@ -50,11 +50,24 @@ impl From<Usage> for Kept {
 }
 
 /// Whose mailbox, and what it keeps.
-#[derive(Serialize)]
-struct Limits {
+#[derive(Serialize, ToSchema)]
+struct MailboxLimits {
     agent_id: String,
     #[serde(flatten)]
     kept: Kept,
+}
+
+/// The limits that change.
+#[derive(utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[allow(dead_code, reason = "described here, read by set_limits()")]
+struct NewLimits {
+    /// How long a message is kept after it was acknowledged: a time such as `30d`, `never`, or `default`.
+    keep_acknowledged: Option<String>,
+    /// How long one is kept that nobody acknowledges, likewise.
+    keep_unread: Option<String>,
+    /// How much the mailbox takes: a size such as `1GiB`, `unlimited`, or `default`.
+    quota: Option<String>,
 }
 
 /// What became of a message that was to be deleted.
@@ -137,21 +150,30 @@ pub async fn delete_through(
     json_answer(StatusCode::OK, DeletedMany { deleted: done.deleted, held: done.held, next: done.next })
 }
 
-/// How full a mailbox is, and its limits. Only on the control socket.
+/// How full a mailbox is, and its limits.
 ///
 /// # Errors
 /// [`Reason::UnknownAgent`] if there is none.
+#[utoipa::path(get, path = "/agents/{address}/limits", tag = "agents",
+    params(("address" = String, Path, description = "An agent's.")),
+    responses((status = 200, body = MailboxLimits),
+        (status = 400, description = "That is no address.", body = Refusal),
+        (status = 404, description = "There is no such agent.", body = Refusal)))]
 pub async fn limits(State(app): State<Arc<App>>, address: Result<Path<String>, PathRejection>) -> Answer {
     let owner = owner(address)?;
     let usage = app.pipeline.store.usage(owner.clone()).await?.ok_or_else(gone)?;
-    json_answer(StatusCode::OK, Limits { agent_id: owner.to_string(), kept: usage.into() })
+    json_answer(StatusCode::OK, MailboxLimits { agent_id: owner.to_string(), kept: usage.into() })
 }
 
-/// Changes a mailbox's limits: `keep_acknowledged`, `keep_unread`, `quota`; `default` for the daemon's. Only on the
-/// control socket.
+/// Changes a mailbox's limits: `keep_acknowledged`, `keep_unread`, `quota`; `default` for the daemon's.
 ///
 /// # Errors
 /// [`Reason::UnknownAgent`] if there is none; [`Reason::Malformed`] for what is no limit.
+#[utoipa::path(post, path = "/agents/{address}/limits", tag = "agents",
+    params(("address" = String, Path, description = "An agent's."), NewLimits),
+    responses((status = 200, body = MailboxLimits),
+        (status = 400, description = "That is no address, or no limit.", body = Refusal),
+        (status = 404, description = "There is no such agent.", body = Refusal)))]
 pub async fn set_limits(
     State(app): State<Arc<App>>,
     operator: Option<Extension<Operator>>,
@@ -168,7 +190,7 @@ pub async fn set_limits(
     let usage = app.pipeline.store.set_limits(owner.clone(), change).await?.ok_or_else(gone)?;
     let by = operator.map(|Extension(operator)| operator.to_string());
     tracing::info!(%owner, by, ?change, "limits changed");
-    json_answer(StatusCode::OK, Limits { agent_id: owner.to_string(), kept: usage.into() })
+    json_answer(StatusCode::OK, MailboxLimits { agent_id: owner.to_string(), kept: usage.into() })
 }
 
 fn setting(

@@ -18,7 +18,10 @@ use crate::proto::time::UnixMillis;
 mod families;
 mod page;
 
-/// The page.
+/// Every counter, and how things stand, for Prometheus.
+#[utoipa::path(get, path = "/metrics", tag = "watching",
+    responses((status = 200, description = "As docs/metrics.md says.",
+        content_type = "text/plain; version=0.0.4; charset=utf-8", body = String)))]
 pub async fn get(State(app): State<Arc<App>>) -> Response {
     let sample = sample::sample(&app).await;
     ([(header::CONTENT_TYPE, CONTENT_TYPE)], page(&app, &sample)).into_response()

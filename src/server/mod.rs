@@ -18,6 +18,7 @@ pub mod body;
 mod caller;
 pub mod certificate;
 pub mod claims;
+pub mod configuration;
 mod connection;
 pub mod control;
 pub mod credential;

@@ -1,4 +1,5 @@
-//! The description of every public call, made from the routes themselves: `GET openapi.json`.
+//! The description of every call, made from the routes themselves: `GET openapi.json` for agents and peers,
+//! `GET admin/openapi.json` for the operator.
 
 use std::sync::OnceLock;
 
@@ -7,12 +8,13 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use serde_json::Value;
 use utoipa::OpenApi as _;
-use utoipa::openapi::path::Operation;
+use utoipa::openapi::path::{Operation, PathItem};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{Content, Ref, RefOr, Response as Described, ResponseBuilder};
 
 use super::routes;
 
+mod operators;
 mod shapes;
 
 pub(super) use shapes::{Mail, Message, Page, Received, Refusal};
@@ -21,6 +23,8 @@ pub(super) use shapes::{Mail, Message, Page, Received, Refusal};
 const AGENT: [&str; 2] = ["password", "token"];
 /// The operator's token, as operations name it.
 const OPERATOR: &str = "operator";
+/// The token that may only look, likewise.
+const READ: &str = "read";
 
 /// What goes before the calls.
 #[derive(utoipa::OpenApi)]
@@ -49,17 +53,39 @@ pub(super) fn complete(mut api: utoipa::openapi::OpenApi) -> utoipa::openapi::Op
         (AGENT[0], basic.description(Some("An agent's address or short name, and its password or a token."))),
         (AGENT[1], bearer().description(Some("An agent's token."))),
         (OPERATOR, bearer().description(Some("The operator's token."))),
+        (READ, bearer().description(Some("The operator's token that may only look."))),
     ];
     for (name, scheme) in schemes {
         components.security_schemes.insert(name.into(), RefOr::T(SecurityScheme::Http(scheme.build())));
     }
-    for item in api.paths.paths.values_mut() {
-        let operations =
-            [&mut item.get, &mut item.put, &mut item.post, &mut item.delete].into_iter().flatten();
-        operations.for_each(finish);
+    for (path, item) in &mut api.paths.paths {
+        for (method, operation) in operations(item) {
+            name(operation, method, path);
+            let tables: [&Refusals; 2] =
+                [&ANY, if operation.security.is_some() { &WITH_CREDENTIAL } else { &[] }];
+            finish(operation, &tables);
+        }
     }
     api
 }
+
+/// What a path takes, by method.
+fn operations(item: &mut PathItem) -> impl Iterator<Item = (&'static str, &mut Operation)> {
+    let PathItem { get, put, post, delete, .. } = item;
+    let all = [("get", get), ("put", put), ("post", post), ("delete", delete)];
+    all.into_iter().filter_map(|(method, operation)| Some((method, operation.as_mut()?)))
+}
+
+/// Names a call, unlike every other one: `GET /.well-known/atp/v1/me/sent/{nonce}` is `get_me_sent_nonce`.
+fn name(operation: &mut Operation, method: &str, path: &str) {
+    let path = path.strip_prefix(routes::PREFIX).map_or_else(|| format!("/listener{path}"), str::to_owned);
+    let words = path.split(|character: char| !character.is_ascii_alphanumeric());
+    let words: Vec<&str> = std::iter::once(method).chain(words.filter(|word| !word.is_empty())).collect();
+    operation.operation_id = Some(words.join("_"));
+}
+
+/// Statuses, and what they mean.
+type Refusals = [(&'static str, &'static str)];
 
 /// Refusals that any call can earn.
 const ANY: [(&str, &str); 2] = [
@@ -86,15 +112,17 @@ const WITH_BODY: [(&str, &str); 3] = [
 /// Refusals of calls that take JSON and nothing else.
 const WITH_JSON: [(&str, &str); 1] = [("415", "The body is not sent as JSON.")];
 
-fn finish(operation: &mut Operation) {
+/// Adds the refusals of `tables`, and those of calls that have a body to those that have one.
+fn finish(operation: &mut Operation, tables: &[&Refusals]) {
     // What the handlers' documentation says to us; the answers say it to clients.
     if let Some((told, _)) = operation.description.as_deref().and_then(|text| text.split_once("# Errors")) {
         let told = told.trim().to_owned();
         operation.description = Some(told).filter(|told| !told.is_empty());
     }
-    let common = ANY
+    let common = tables
         .iter()
-        .chain(operation.security.iter().flat_map(|_| &WITH_CREDENTIAL))
+        .copied()
+        .flatten()
         .chain(operation.request_body.iter().flat_map(|_| &WITH_BODY))
         .chain(takes_json(operation).then_some(&WITH_JSON).into_iter().flatten());
     for (status, text) in common {
@@ -122,8 +150,22 @@ pub async fn get() -> Response {
     ([(header::CONTENT_TYPE, "application/json")], document.clone()).into_response()
 }
 
-/// The description.
+/// The description of what the public listener takes.
 pub fn document() -> Value {
-    let (_, api) = routes::calls().split_for_parts();
+    let (_, api) = routes::described().split_for_parts();
     serde_json::to_value(complete(api)).unwrap_or_default()
+}
+
+/// This description.
+#[utoipa::path(get, path = "/openapi.json", tag = "operator",
+    responses((status = 200, description = "OpenAPI 3.1.", body = Object)))]
+pub async fn operators() -> Response {
+    static DOCUMENT: OnceLock<Bytes> = OnceLock::new();
+    let document = DOCUMENT.get_or_init(|| Bytes::from(operators_document().to_string()));
+    ([(header::CONTENT_TYPE, "application/json")], document.clone()).into_response()
+}
+
+/// The description of the operator's calls, at whichever door.
+pub fn operators_document() -> Value {
+    serde_json::to_value(operators::document()).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! The operator's calls about rows of the queue, on the control socket only. Every call is about a page, so that a
+//! The operator's calls about rows of the queue. Every call is about a page, so that a
 //! queue of any length holds up nobody; `next` says where the next one begins.
 
 use std::sync::Arc;
@@ -6,9 +6,11 @@ use std::sync::Arc;
 use axum::Extension;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
-use serde_json::{Value, json};
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::answer::{Answer, json_answer};
+use super::openapi::Refusal;
 use super::state::{App, Operator, Parameters};
 use crate::error::Fault;
 use crate::pipeline::operator::Verdict;
@@ -20,8 +22,9 @@ mod selection;
 mod view;
 
 pub(super) use selection::wanted;
-use selection::{Selection, flag, number};
-pub(super) use view::step;
+use selection::{EveryRow, RowsMeant, Selection, flag, number};
+pub(super) use view::StoryStep;
+use view::{QueuedMessage, QueuedRow};
 
 /// Rows on a page unless `limit` says otherwise, and at most.
 const DEFAULT_ROWS: usize = 100;
@@ -32,21 +35,59 @@ const MAX_REASON_BYTES: usize = 300;
 const DEFAULT_REASON: &str = "The operator of this server has ended its delivery.";
 
 /// A page of the queue.
+#[derive(Serialize, ToSchema)]
+pub struct QueuePage {
+    rows: Vec<QueuedRow>,
+    /// Where the next page begins, as `after`. Null: this was the last.
+    #[schema(required)]
+    next: Option<String>,
+}
+
+/// Messages that a nonce or a row names.
+#[derive(Serialize, ToSchema)]
+pub struct QueuedMessages {
+    messages: Vec<QueuedMessage>,
+}
+
+/// What was done to a page of the queue.
+#[derive(Serialize, ToSchema)]
+pub struct Acted {
+    /// Rows it was done to, or would be done to.
+    done: usize,
+    /// Rows that are meant, but for which it means nothing in their state.
+    unchanged: u64,
+    /// Rows that are being attempted at this moment: ask again.
+    busy: u64,
+    /// Where the next page begins, as `after`. Null: this was the last.
+    #[schema(required)]
+    next: Option<String>,
+}
+
+/// A page of the queue.
 ///
 /// # Errors
 /// [`Reason::Malformed`] for parameters that make no sense.
+#[utoipa::path(get, path = "/queue", tag = "queue",
+    params(RowsMeant, ("limit" = Option<u64>, Query, description = "Most rows; 100 by default, more than 1000 count as 1000.")),
+    responses((status = 200, body = QueuePage),
+        (status = 400, description = "A parameter makes no sense.", body = Refusal)))]
 pub async fn list(State(app): State<Arc<App>>, Query(parameters): Query<Parameters>) -> Answer {
     let Selection { filter, after } = Selection::read(&parameters, app.pipeline.env.clock.now(), &["limit"])?;
     let limit = number(&parameters, "limit")?.unwrap_or(DEFAULT_ROWS).clamp(1, MAX_ROWS);
     let page = app.pipeline.store.list(filter, after, limit).await?;
-    let rows: Vec<Value> = page.rows.iter().map(view::row).collect();
-    json_answer(StatusCode::OK, json!({ "rows": rows, "next": page.next.map(|id| id.to_string()) }))
+    let rows = page.rows.iter().map(QueuedRow::from).collect();
+    json_answer(StatusCode::OK, QueuePage { rows, next: page.next.map(|id| id.to_string()) })
 }
 
 /// Everything known of the message with a nonce, or of the message a row belongs to.
 ///
 /// # Errors
 /// [`Reason::Malformed`] for what is neither, [`Reason::NoSuchPath`]'s status 404 if nothing is known.
+#[utoipa::path(get, path = "/queue/message", tag = "queue",
+    params(("message" = String, Query, description = "A nonce, or a row.")),
+    responses((status = 200, body = QueuedMessages),
+        (status = 400, description = "That is neither.", body = Refusal),
+        (status = 404, description = "No such message is known.", body = Refusal)))]
 pub async fn show(State(app): State<Arc<App>>, Query(parameters): Query<Parameters>) -> Answer {
     let Selection { filter, .. } = Selection::read(&parameters, app.pipeline.env.clock.now(), &[])?;
     let store = &app.pipeline.store;
@@ -69,17 +110,23 @@ pub async fn show(State(app): State<Arc<App>>, Query(parameters): Query<Paramete
     let sent = trace.sent.iter().filter(|(record, _)| of_sender(&record.from));
     let settings = app.settings();
     let schedule = &settings.schedule;
-    let messages: Vec<Value> = sent.map(|(record, rows)| view::message(record, rows, schedule)).collect();
+    let messages: Vec<_> = sent.map(|(record, rows)| QueuedMessage::of(record, rows, schedule)).collect();
     if messages.is_empty() {
         return Err(unknown().into());
     }
-    json_answer(StatusCode::OK, json!({ "messages": messages }))
+    json_answer(StatusCode::OK, QueuedMessages { messages })
 }
 
 /// Does something to a page of the queue: `action` is `retry`, `hold`, `release` or `cancel`.
 ///
 /// # Errors
 /// [`Reason::Malformed`] for parameters that make no sense, and without any condition unless `all=true`.
+#[utoipa::path(post, path = "/queue/act", tag = "queue",
+    params(RowsMeant, EveryRow,
+        ("action" = String, Query, description = "`retry`, `hold`, `release` or `cancel`.",
+            pattern = "^(retry|hold|release|cancel)$")),
+    responses((status = 200, body = Acted),
+        (status = 400, description = "A parameter makes no sense, or names no condition.", body = Refusal)))]
 pub async fn act(
     State(app): State<Arc<App>>,
     Extension(operator): Extension<Operator>,
@@ -115,6 +162,11 @@ pub async fn act(
 ///
 /// # Errors
 /// As [`act`].
+#[utoipa::path(post, path = "/queue/bounce", tag = "queue",
+    params(RowsMeant, EveryRow,
+        ("reason" = Option<String>, Query, description = "What the senders are told, on one line.", max_length = 300)),
+    responses((status = 200, body = Acted),
+        (status = 400, description = "A parameter makes no sense, or names no condition.", body = Refusal)))]
 pub async fn bounce(
     State(app): State<Arc<App>>,
     Extension(operator): Extension<Operator>,
@@ -142,13 +194,6 @@ pub async fn bounce(
 
 fn told(page: &ActionPage) -> Answer {
     let ActionPage { done, unchanged, busy, next } = page;
-    json_answer(
-        StatusCode::OK,
-        json!({
-            "done": done.len(),
-            "unchanged": unchanged,
-            "busy": busy,
-            "next": next.map(|id| id.to_string()),
-        }),
-    )
+    let next = next.map(|id| id.to_string());
+    json_answer(StatusCode::OK, Acted { done: done.len(), unchanged: *unchanged, busy: *busy, next })
 }

@@ -6,6 +6,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
+use utoipa::ToSchema;
 
 use super::answer::{Answer, json_answer};
 use super::state::App;
@@ -18,7 +19,7 @@ use crate::proto::status::Reason;
 pub const MAX_WAITING: usize = 8;
 
 /// What came of reading the configuration again.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, ToSchema)]
 pub struct Reloaded {
     /// What is in force now.
     pub changed: Vec<Change>,
@@ -27,12 +28,33 @@ pub struct Reloaded {
 }
 
 /// Why everything has stayed as it was.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Refused {
     /// One line.
     pub reason: String,
     /// What is wrong with the configuration; empty if something else went wrong.
     pub findings: Vec<Finding>,
+}
+
+/// What came of a reload.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+#[schema(as = ReloadOutcome)]
+enum Outcome {
+    /// It is in force.
+    Reloaded {
+        /// `true`.
+        reloaded: bool,
+        #[serde(flatten)]
+        what: Reloaded,
+    },
+    /// Everything has stayed as it was.
+    Refused {
+        /// `false`.
+        reloaded: bool,
+        #[serde(flatten)]
+        why: Refused,
+    },
 }
 
 /// Whoever asked waits for this.
@@ -66,18 +88,13 @@ impl Reloads {
 
 /// Reads the configuration again. What was wrong is answered with 200 and `"reloaded": false`, for the call has done
 /// what it was for.
+#[utoipa::path(post, path = "/reload", tag = "server", responses((status = 200, body = Outcome)))]
 pub async fn post(State(app): State<Arc<App>>) -> Answer {
     let stopping =
         || Fault::new(Reason::ShuttingDown, "The server is starting or stopping; please try again.");
     let reloads = app.reloads.get().ok_or_else(stopping)?;
     match reloads.ask().await.ok_or_else(stopping)? {
-        Ok(Reloaded { changed, restart }) => {
-            let answer = serde_json::json!({ "reloaded": true, "changed": changed, "restart": restart });
-            json_answer(StatusCode::OK, answer)
-        }
-        Err(Refused { reason, findings }) => {
-            let answer = serde_json::json!({ "reloaded": false, "reason": reason, "findings": findings });
-            json_answer(StatusCode::OK, answer)
-        }
+        Ok(what) => json_answer(StatusCode::OK, Outcome::Reloaded { reloaded: true, what }),
+        Err(why) => json_answer(StatusCode::OK, Outcome::Refused { reloaded: false, why }),
     }
 }

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware;
-use axum::routing::{delete, get, post};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -12,77 +11,127 @@ use super::answer::{Refusal, log_refusals};
 use super::state::App;
 use super::unread::discard_if_unread;
 use super::{
-    about, admin, certificate, claims, custody, destinations, exchange, inbox, inspect, keep, keeping, me,
-    message, metrics, observer, openapi, overview, queue, ready, register, reload, stream, webhook,
+    about, admin, certificate, claims, configuration, custody, destinations, exchange, inbox, inspect, keep,
+    keeping, me, message, metrics, observer, openapi, overview, queue, ready, register, reload, stream,
+    webhook,
 };
 use crate::error::Fault;
 use crate::proto::status::Reason;
 
 /// What every path begins with.
-const PREFIX: &str = "/.well-known/atp/v1";
+pub(super) const PREFIX: &str = "/.well-known/atp/v1";
 /// What the operator's own paths begin with.
 const ADMIN: &str = "/.well-known/atp/v1/admin";
 
+/// Calls, and their description.
+pub(super) type Calls = OpenApiRouter<Arc<App>>;
+
+/// By which way calls come in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Door {
+    /// Over TLS, from anybody.
+    Public,
+    /// Over the operator's sockets.
+    Control,
+    /// Over the admin listener.
+    Listener,
+}
+
 /// What everybody can reach.
 pub fn public(app: Arc<App>) -> Router {
-    let (calls, _) = calls().split_for_parts();
+    let (calls, _) = described().split_for_parts();
     finish(calls, app)
 }
 
 /// What the operator can reach over the control socket.
 pub fn control(app: Arc<App>) -> Router {
-    let (calls, _) = calls().split_for_parts();
-    finish(calls.nest(ADMIN, operators()), app)
+    let (calls, _) = agents().merge(operators_at(Door::Control)).split_for_parts();
+    finish(calls, app)
 }
 
 /// What is served on the admin listener, to the operator and to whoever watches ([`observer`] says what to whom).
 pub fn admin(app: Arc<App>) -> Router {
-    let looking = Router::new()
-        .route("/stats", get(admin::stats))
-        .route("/inspect", get(inspect::operator))
-        .route("/agents", get(admin::agents))
-        .route("/health", get(about::health))
-        .route("/ready", get(ready::ready));
-    let calls = Router::new()
-        .route("/metrics", get(metrics::get))
-        .route("/health", get(about::health))
-        .route("/ready", get(ready::ready))
-        .nest(PREFIX, looking)
-        .nest(ADMIN, operators());
+    let (calls, _) = operators_at(Door::Listener).split_for_parts();
     // Outside of everything: nobody learns without a token which paths there are.
     finish(calls, Arc::clone(&app))
         .layer(middleware::from_fn_with_state(app, observer::let_in))
         .layer(middleware::from_fn(log_refusals))
 }
 
-fn operators() -> Router<Arc<App>> {
-    Router::new()
-        .route("/messages", get(inbox::operator))
-        .route("/backup", get(keep::backup))
-        .route("/verify", get(keep::verify))
-        .route("/export", get(exchange::export))
-        .route("/import", post(exchange::import))
-        .route("/agents/{address}", delete(admin::remove_agent))
-        .route("/agents/{address}/limits", get(keeping::limits).post(keeping::set_limits))
-        .route("/certificate", get(certificate::show))
-        .route("/certificate/renew", post(certificate::renew))
-        .route("/reload", post(reload::post))
-        .route("/queue", get(queue::list))
-        .route("/queue/message", get(queue::show))
-        .route("/queue/act", post(queue::act))
-        .route("/queue/bounce", post(queue::bounce))
-        .route("/queue/destinations", get(destinations::list))
-        .route("/queue/suspend", post(destinations::suspend))
-        .route("/queue/resume", post(destinations::resume))
-        .route("/status", get(overview::get))
-        .route("/webhooks", get(custody::webhooks))
-        .route("/agents/{address}/webhook", delete(custody::remove_webhook))
-        .route("/agents/{address}/password", post(custody::reset_password))
+/// The calls of the public listener, and their description.
+pub(super) fn described() -> Calls {
+    OpenApiRouter::with_openapi(openapi::head()).merge(agents()).merge(operators_at(Door::Public))
 }
 
-/// The calls of the public listener, and their description.
-pub(super) fn calls() -> OpenApiRouter<Arc<App>> {
-    let calls = OpenApiRouter::new()
+fn operators_at(door: Door) -> Calls {
+    let groups = operators().into_iter().filter(|(doors, _)| doors.contains(&door));
+    groups.fold(Calls::new(), |all, (_, calls)| all.merge(calls))
+}
+
+/// The operator's calls, and the doors that each group of them is at. A call cannot be at a door without being
+/// described as being there: [`openapi`] goes by this, too.
+pub(super) fn operators() -> [(&'static [Door], Calls); 4] {
+    [
+        (&[Door::Public, Door::Control, Door::Listener], Calls::new().nest(PREFIX, everywhere())),
+        (&[Door::Control, Door::Listener], Calls::new().nest(ADMIN, own())),
+        (&[Door::Control], Calls::new().nest(ADMIN, whole())),
+        (&[Door::Listener], watching()),
+    ]
+}
+
+/// What the published implementation's operators ask for, whether the server works, and registering.
+fn everywhere() -> Calls {
+    Calls::new()
+        .routes(routes!(register::post))
+        .routes(routes!(about::health))
+        .routes(routes!(ready::ready))
+        .routes(routes!(admin::stats))
+        .routes(routes!(inspect::operator))
+        .routes(routes!(admin::agents))
+}
+
+/// The operator's own calls.
+fn own() -> Calls {
+    Calls::new()
+        .routes(routes!(inbox::operator))
+        .routes(routes!(keep::verify))
+        .routes(routes!(admin::remove_agent))
+        .routes(routes!(keeping::limits, keeping::set_limits))
+        .routes(routes!(certificate::show))
+        .routes(routes!(certificate::renew))
+        .routes(routes!(configuration::get))
+        .routes(routes!(configuration::keys))
+        .routes(routes!(reload::post))
+        .routes(routes!(queue::list))
+        .routes(routes!(queue::show))
+        .routes(routes!(queue::act))
+        .routes(routes!(queue::bounce))
+        .routes(routes!(destinations::list))
+        .routes(routes!(destinations::suspend))
+        .routes(routes!(destinations::resume))
+        .routes(routes!(overview::get))
+        .routes(routes!(custody::webhooks))
+        .routes(routes!(custody::remove_webhook))
+        .routes(routes!(custody::reset_password))
+        .routes(routes!(openapi::operators))
+}
+
+/// What hands out or takes in all mail and keys: no token is good for that.
+fn whole() -> Calls {
+    Calls::new()
+        .routes(routes!(keep::backup))
+        .routes(routes!(exchange::export))
+        .routes(routes!(exchange::import))
+}
+
+/// Where monitoring looks by habit.
+fn watching() -> Calls {
+    Calls::new().routes(routes!(metrics::get)).routes(routes!(about::health)).routes(routes!(ready::ready))
+}
+
+/// The calls of agents and peers.
+fn agents() -> Calls {
+    let calls = Calls::new()
         .routes(routes!(message::post))
         .routes(routes!(inbox::agent))
         .routes(routes!(inbox::one))
@@ -102,18 +151,12 @@ pub(super) fn calls() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(claims::restore))
         .routes(routes!(keeping::delete))
         .routes(routes!(keeping::delete_through))
-        .routes(routes!(register::post))
         .routes(routes!(about::capabilities))
-        .routes(routes!(about::health))
-        .routes(routes!(ready::ready))
-        .routes(routes!(admin::stats))
-        .routes(routes!(inspect::operator))
-        .routes(routes!(admin::agents))
         .routes(routes!(webhook::set, webhook::show, webhook::remove))
         .routes(routes!(webhook::test))
         .routes(routes!(webhook::rotate))
         .routes(routes!(openapi::get));
-    OpenApiRouter::with_openapi(openapi::head()).nest(PREFIX, calls)
+    Calls::new().nest(PREFIX, calls)
 }
 
 fn finish(calls: Router<Arc<App>>, app: Arc<App>) -> Router {

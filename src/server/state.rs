@@ -5,7 +5,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, OnceLock};
 
-use arc_swap::ArcSwapOption;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use axum::http::{HeaderMap, HeaderValue, header};
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -16,6 +16,7 @@ use super::sample::Sample;
 use super::tls::Certificates;
 use crate::acme;
 use crate::agents::{Accounts, Authenticated, Credential, Need};
+use crate::config::effective;
 use crate::config::state_files::StateFiles;
 use crate::counters::{Counters, Gauges};
 use crate::env::clock::micros_since;
@@ -60,6 +61,8 @@ pub struct App {
     pub acme: OnceLock<acme::Handle>,
     /// What is kept beside the store, for backups. Set once at the start.
     pub state_files: OnceLock<StateFiles>,
+    /// The configuration as it was read, but for what takes a restart.
+    pub in_force: ArcSwap<effective::Settings>,
     /// The way to whoever reads the configuration again, once that is there.
     pub reloads: OnceLock<Reloads>,
 }

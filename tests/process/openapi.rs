@@ -1,12 +1,15 @@
 //! The description of the calls against the real server: a public tester of APIs (schemathesis) makes up requests from
 //! it, and no answer may be a fault of the server or one that the description does not know.
 
-use std::path::Path;
+use std::net::{Shutdown, SocketAddr, TcpListener};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::environment::Environment;
 use crate::place::{PASSWORD, Place};
 use crate::server::Server;
+use crate::watching::{READ_TOKEN, TOKEN, watched};
 
 const TESTER: Environment = Environment {
     name: "openapi-env",
@@ -16,10 +19,14 @@ const TESTER: Environment = Environment {
     subject: "the description of the calls",
     alone: "cargo test --test process openapi",
 };
+/// The description of the operator's calls.
+const OPERATORS: &str = include_str!("../../docs/openapi-operator.json");
 /// What is changed in the requests that the tester makes up.
 const HOOKS: &str = include_str!("openapi/hooks.py");
 /// Requests made up for each call, by each kind of caller; another number in this variable takes longer.
 const EXAMPLES: (&str, &str) = ("ATP_TEST_OPENAPI_EXAMPLES", "25");
+/// Likewise for the operator's calls, whose parameters are fewer.
+const OPERATORS_EXAMPLES: (&str, &str) = ("ATP_TEST_OPENAPI_EXAMPLES", "8");
 /// Where the dice of a run begin; another one in this variable looks elsewhere.
 const SEED: (&str, &str) = ("ATP_TEST_SEED", "20261121");
 /// What is asked of every answer.
@@ -53,7 +60,14 @@ fn no_answer_is_a_fault_or_unknown_to_the_description() {
         ("one that changes its password", &["--auth", &fickle, "--include-path", CHANGE_PASSWORD]),
     ];
     for (caller, options) in callers {
-        tested(&place, &python, &server, caller, options);
+        let url = format!("https://{}/.well-known/atp/v1/openapi.json", server.name());
+        tested(
+            &place,
+            &python,
+            caller,
+            EXAMPLES,
+            &[&[url.as_str(), "--tls-verify", "false"], options].concat(),
+        );
     }
     // Whatever was asked, it lives and does its work.
     place.ok(&[&send[..], &["--body", "four"]].concat());
@@ -67,16 +81,68 @@ fn start(place: &Place) -> Server {
     Server::start(command, place.log())
 }
 
-/// Has the calls tested by a caller.
-fn tested(place: &Place, python: &Path, server: &Server, caller: &str, options: &[&str]) {
-    let url = format!("https://{}/.well-known/atp/v1/openapi.json", server.name());
+/// The operator's calls, at the doors where most of them are.
+#[test]
+fn no_answer_to_the_operator_is_a_fault_or_unknown_to_the_description() {
+    let Some(python) = TESTER.interpreter() else { return };
+    let place = Place::new();
+    let (server, listener) = watched(&place, "a.test", &[]);
+    place.register(&server, "bot");
+    let document = place.file("operator.json", OPERATORS);
+    let listener = format!("http://{listener}");
+    let control = format!("http://{}", forwarded(place.state().join("node/a.test/control.sock")));
+    let (read, operator) = ([READ_TOKEN, TOKEN]).map(|token| format!("Authorization: Bearer {token}")).into();
+    let at_listener = ["--exclude-path-regex", "/admin/(backup|export|import)$"];
+    let callers: [(&str, &str, &[&str], &[&str]); 4] = [
+        ("nobody at the listener", &listener, &at_listener, &[]),
+        ("the read token", &listener, &at_listener, &["--header", &read]),
+        ("the operator's token", &listener, &at_listener, &["--header", &operator]),
+        ("root", &control, &["--exclude-path-regex", "^/(metrics|health|ready)$"], &[]),
+    ];
+    for (caller, url, calls, header) in callers {
+        tested(
+            &place,
+            &python,
+            caller,
+            OPERATORS_EXAMPLES,
+            &[&[document.as_str(), "--url", url], calls, header].concat(),
+        );
+    }
+    place.ok(&["status", "--domain", "a.test"]);
+    server.stop();
+}
+
+/// An address whose connections are led to a socket of this machine, which the tester cannot reach itself.
+fn forwarded(socket: PathBuf) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let (Ok(client), Ok(server)) = (stream, UnixStream::connect(&socket)) else { continue };
+            let (Ok(mut asks), Ok(mut asked)) = (client.try_clone(), server.try_clone()) else { continue };
+            let (mut client, mut server) = (client, server);
+            std::thread::spawn(move || {
+                let _ = std::io::copy(&mut asks, &mut asked);
+                let _ = asked.shutdown(Shutdown::Write);
+            });
+            std::thread::spawn(move || {
+                let _ = std::io::copy(&mut server, &mut client);
+                let _ = client.shutdown(Shutdown::Both);
+            });
+        }
+    });
+    address
+}
+
+/// Has the calls tested by a caller; `options` begin with where the description is.
+fn tested(place: &Place, python: &Path, caller: &str, examples: (&str, &str), options: &[&str]) {
     let chosen =
         |(variable, usual): (&str, &str)| std::env::var(variable).unwrap_or_else(|_| usual.to_owned());
     let mut command: Command = place.program(python.with_file_name("st"));
-    command.args(["run", &url, "--tls-verify", "false", "--no-color", "--checks", CHECKS]);
+    command.args(["run", "--no-color", "--checks", CHECKS]);
     command.args([
         "--max-examples",
-        &chosen(EXAMPLES),
+        &chosen(examples),
         "--seed",
         &chosen(SEED),
         "--generation-database",

@@ -18,8 +18,8 @@ mod prometheus;
 
 use prometheus::installed;
 
-const READ_TOKEN: &str = "atpo_only-to-look";
-const TOKEN: &str = "atpo_to-change";
+pub const READ_TOKEN: &str = "atpo_only-to-look";
+pub const TOKEN: &str = "atpo_to-change";
 const METRICS: &str = include_str!("../../docs/metrics.md");
 
 /// What only certificate authorities, reloads and keys that end give a number.
@@ -32,7 +32,7 @@ const MAY_BE_ABSENT: [&str; 5] = [
 ];
 
 /// The server of a domain with an admin listener, and where that is.
-fn watched(place: &Place, domain: &str, more: &[&str]) -> (Server, SocketAddr) {
+pub fn watched(place: &Place, domain: &str, more: &[&str]) -> (Server, SocketAddr) {
     let config = place.file(
         &format!("{domain}.toml"),
         &format!("domains = [\"{domain}\"]\n[admin]\nlisten = \"127.0.0.1:0\"\nread_token = \"{READ_TOKEN}\"\ntoken = \"{TOKEN}\"\n"),
@@ -88,7 +88,7 @@ pub fn metrics(of: SocketAddr) -> String {
     page
 }
 
-fn bearer(token: &str) -> String {
+pub fn bearer(token: &str) -> String {
     format!("Bearer {token}")
 }
 

@@ -16,6 +16,40 @@ const MAX_ERROR_BYTES: usize = 500;
 /// The parameters that choose rows.
 const CONDITIONS: [&str; 6] = ["message", "to_domain", "from", "older_than", "state", "error"];
 
+/// Which rows: those that meet all of these.
+#[derive(utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[allow(dead_code, reason = "described here, read by Selection::read")]
+pub(super) struct RowsMeant {
+    /// This row, or those of the message with this nonce.
+    message: Option<String>,
+    /// To this domain.
+    to_domain: Option<String>,
+    /// From this address.
+    from: Option<String>,
+    /// Accepted more than so many seconds ago.
+    older_than: Option<u64>,
+    /// In this state: `queued`, `delivering` or `held`.
+    #[param(pattern = "^(queued|delivering|held)$")]
+    state: Option<String>,
+    /// Whose last failure has this text in it.
+    #[param(min_length = 1, max_length = 500)]
+    error: Option<String>,
+    /// Behind this row: `next` of an earlier page.
+    after: Option<String>,
+}
+
+/// How calls that change rows are held to what was meant.
+#[derive(utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[allow(dead_code, reason = "described here, read by Selection::bounded")]
+pub(super) struct EveryRow {
+    /// Without a condition: that every row is meant.
+    all: Option<bool>,
+    /// Only counts what would be done.
+    dry_run: Option<bool>,
+}
+
 /// Rows behind a place that meet conditions.
 #[derive(Debug)]
 pub(super) struct Selection {

@@ -9,6 +9,7 @@ use std::ops::ControlFlow;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use utoipa::ToSchema;
 
 use super::contract::{Snapshot, StoreError};
 use super::entry::{self, AccountRecord};
@@ -37,7 +38,8 @@ const PAGE_BYTES: usize = 256 * 1024;
 pub const MAX_FINDINGS: usize = 1000;
 
 /// What was found.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = StoreReport)]
 pub struct Report {
     /// How much there is.
     pub figures: Figures,
@@ -48,7 +50,8 @@ pub struct Report {
 }
 
 /// How much there is.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = StoreFigures)]
 pub struct Figures {
     /// Keys.
     pub records: u64,

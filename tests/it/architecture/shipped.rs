@@ -165,3 +165,38 @@ fn the_service_gives_the_server_time_to_stop() {
     let patience = seconds("systemd/atp.service", "TimeoutStopSec");
     assert!(patience >= seconds("conf/atp.toml", "shutdown_grace") + 10, "{patience} s is too short");
 }
+
+/// One that is put in by another way than `routes!` would be described nowhere.
+#[test]
+fn every_route_has_its_description() {
+    let routes = shipped("src/server/routes.rs");
+    for undescribed in [".route(", ".route_service(", ".nest_service(", "fallback_service"] {
+        assert!(
+            !routes.contains(undescribed),
+            "src/server/routes.rs: {undescribed} adds a path without description"
+        );
+    }
+}
+
+/// Of two forms with one name the descriptions of the calls would tell one, in the place of both.
+#[test]
+fn every_form_that_calls_describe_has_a_name_of_its_own() {
+    let mut names = std::collections::BTreeSet::new();
+    for source in program() {
+        let text = fs::read_to_string(root().join("src").join(&source.path)).unwrap();
+        for derived in text.split("#[derive(").skip(1) {
+            let (traits, rest) = derived.split_once(")]").unwrap();
+            if !traits.contains("ToSchema") {
+                continue;
+            }
+            let head = rest.split(['{', ';']).next().unwrap();
+            let renamed = head.split_once("#[schema(as = ").map(|(_, name)| name);
+            let own = head.split_once("struct ").or_else(|| head.split_once("enum ")).map(|(_, name)| name);
+            let is_name = |character: char| character.is_ascii_alphanumeric();
+            let name =
+                renamed.or(own).unwrap().split(|character| !is_name(character)).next().unwrap().to_owned();
+            assert!(names.insert(name.clone()), "{}: there is another {name}", source.path);
+        }
+    }
+    assert!(names.len() > 80, "{names:?}");
+}

@@ -1,6 +1,13 @@
 """Nobody waits long here: a call that waits for messages is made to wait for a second at most."""
 
+import json
+
 import schemathesis
+
+
+@schemathesis.serializer("application/x-ndjson")
+def lines(context, value):
+    return json.dumps(value).encode() + b"\n"
 
 
 @schemathesis.hook
