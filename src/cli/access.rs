@@ -151,7 +151,7 @@ impl AccessOptions {
         let owned = |(name, identity): (&str, &Identity)| (name.to_owned(), identity.clone());
         let server = named(self.server.server.as_deref());
         if let Some(name) = named(self.identity.as_deref()) {
-            let all = Identities::read(&self.home.home()?)?;
+            let all = Identities::read(&self.home.of_user()?)?;
             let (name, identity) = all.named(name)?;
             let differs = |what: &str, given: &str| {
                 CliError::usage(format!(
@@ -171,7 +171,7 @@ impl AccessOptions {
         if told_all || (agent.is_none() && self.token.is_some()) {
             return Ok(None);
         }
-        let Ok(home) = self.home.home() else { return Ok(None) };
+        let Ok(home) = self.home.of_user() else { return Ok(None) };
         let all = Identities::read(&home)?;
         let fits = |identity: &Identity| {
             agent.is_none_or(|agent| identity.is_agent(agent))

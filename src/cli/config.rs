@@ -51,7 +51,7 @@ impl Config {
 
 impl Check {
     fn run(self, output: &Output) -> Result<(), CliError> {
-        let source = self.configuration.source();
+        let source = self.configuration.source_to_look_at();
         let outcome = checked(&source);
         if output.is_json() {
             let findings: Vec<_> =
@@ -98,7 +98,7 @@ fn name(source: &Source) -> String {
 
 impl Show {
     fn run(self, output: &Output) -> Result<(), CliError> {
-        let source = self.configuration.source();
+        let source = self.configuration.source_to_look_at();
         let loaded = source.read().map_err(|error| told(&error, output))?;
         let shown = |setting: &&Setting| self.effective || setting.from != Origin::Default;
         let settings: Vec<&Setting> = loaded.settings.iter().filter(shown).collect();

@@ -1,17 +1,14 @@
 //! The flags of a server, which `atp config` takes too: file and command line make one configuration.
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use clap::builder::FalseyValueParser;
 
 use super::options::AdminOptions;
 use crate::config::checked::{LogFormat, LogLevel, resolver_address};
-use crate::config::{Overrides, Source};
-
-/// Read where no other file is named, if it is there.
-const USUAL_FILE: &str = "/etc/atp/atp.toml";
+use crate::config::{Overrides, Source, service};
 
 /// Everything that can be said about a server.
 #[derive(Args)]
@@ -68,10 +65,14 @@ pub(super) fn resolver(text: &str) -> Result<SocketAddr, String> {
 }
 
 impl Configuration {
-    /// The file, and what is laid over it.
+    /// The file, and what is laid over it, for a server to be started.
     pub fn source(&self) -> Source {
-        let usual = || Some(PathBuf::from(USUAL_FILE)).filter(|path: &PathBuf| Path::exists(path));
-        Source { path: self.config.clone().or_else(usual), overrides: self.overrides() }
+        Source { path: self.config.clone().or_else(service::config_in_charge), overrides: self.overrides() }
+    }
+
+    /// The same for whoever only looks: at the service's file where no other is named.
+    pub fn source_to_look_at(&self) -> Source {
+        Source { path: self.config.clone().or_else(service::config), overrides: self.overrides() }
     }
 
     fn overrides(&self) -> Overrides {

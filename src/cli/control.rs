@@ -1,45 +1,81 @@
 //! Reaching servers on this machine as their operator.
 
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+
 use super::error::CliError;
 use super::http::Client;
 use super::names;
-use crate::config::home::Home;
+use crate::config::home::{Home, NodeDir};
 use crate::config::runtime::{self, RuntimeDir};
 use crate::proto::address::{Address, Domain};
 
-/// A client of the control socket of the server of a domain.
+/// A client of the control socket of the server of a domain. One whose state we may not see is found by its socket in
+/// the runtime directory.
 pub(super) fn client(home: &Home, domain: &Domain) -> Result<Client, CliError> {
-    Ok(Client::control(home.node_of(domain)?.control_socket()))
-}
-
-/// A client of the control socket of a server on this machine: of `domain`, or of the only one there is. A server
-/// whose state we may not see is found by its socket in the runtime directory.
-pub(super) fn client_of(home: &Home, domain: Option<&Domain>) -> Result<Client, CliError> {
     let runtime = runtime::likely();
-    let Some(domain) = domain else { return client_of_only(home, &runtime) };
-    let shared = runtime.socket(domain);
     match home.node_of(domain) {
         Ok(node) => Ok(Client::control(node.control_socket())),
-        Err(_) if shared.exists() => Ok(Client::control(shared)),
-        Err(error) => Err(error.into()),
+        Err(error) => shared(&runtime, domain).map(Client::control).ok_or_else(|| error.into()),
+    }
+}
+
+/// A client of the control socket of a server on this machine: of `domain`, or of the only one there is.
+pub(super) fn client_of(home: &Home, domain: Option<&Domain>) -> Result<Client, CliError> {
+    match domain {
+        Some(domain) => client(home, domain),
+        None => client_of_only(home, &runtime::likely()),
+    }
+}
+
+/// The server that is meant where none is named: the only one that has run here, or of several the only one that runs.
+/// `None`: none has run here.
+pub(super) fn only_node(home: &Home) -> Result<Option<NodeDir>, CliError> {
+    let nodes = home.all_nodes()?;
+    let runs = |node: &&NodeDir| UnixStream::connect(node.control_socket()).is_ok();
+    let mut running = nodes.iter().filter(runs);
+    match nodes.as_slice() {
+        [] => Ok(None),
+        [node] => Ok(Some(node.clone())),
+        _ => match (running.next(), running.next()) {
+            (Some(node), None) => Ok(Some(node.clone())),
+            _ => Err(which()),
+        },
     }
 }
 
 fn client_of_only(home: &Home, runtime: &RuntimeDir) -> Result<Client, CliError> {
-    if let Some(node) = home.only_node()? {
+    let node = only_node(home);
+    if let Ok(Some(node)) = &node {
         return Ok(Client::control(node.control_socket()));
     }
-    let several = || CliError::usage("which server? give the first of its domains as --domain");
     match runtime.sockets().as_slice() {
-        _ if home.has_nodes()? => Err(several()),
         [socket] => Ok(Client::control(socket.clone())),
-        [] => {
-            let root = home.root().display();
-            Err(CliError::failed(format!(
-                "no server has run with the state directory {root}; give its --state-dir"
-            )))
-        }
-        _ => Err(several()),
+        [] => Err(node.err().unwrap_or_else(|| none(home))),
+        _ => Err(which()),
+    }
+}
+
+/// That no server has run with a state directory.
+pub(super) fn none(home: &Home) -> CliError {
+    let root = home.root().display();
+    CliError::failed(format!("no server has run with the state directory {root}; give its --state-dir"))
+}
+
+fn which() -> CliError {
+    CliError::usage("which server? give the first of its domains as --domain")
+}
+
+/// The socket in the runtime directory of the server of a domain: the one named after it, or the only one, which
+/// refuses what is not its.
+fn shared(runtime: &RuntimeDir, domain: &Domain) -> Option<PathBuf> {
+    let named = runtime.socket(domain);
+    if named.exists() {
+        return Some(named);
+    }
+    match runtime.sockets().as_slice() {
+        [only] => Some(only.clone()),
+        _ => None,
     }
 }
 

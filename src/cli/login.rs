@@ -65,7 +65,7 @@ pub(super) struct Logout {
 impl Login {
     pub async fn run(self, output: &Output) -> Result<(), CliError> {
         let access = &self.agent.access;
-        let home = access.home.home()?;
+        let home = access.home.of_user()?;
         // Told now rather than after a token has been made.
         let before = Identities::read(&home)?;
         let known = access.identity.as_deref().is_some_and(|name| before.named(name).is_ok());
@@ -147,7 +147,7 @@ fn machines_name() -> String {
 
 impl Use {
     pub async fn run(self, output: &Output) -> Result<(), CliError> {
-        let home = self.home.home()?;
+        let home = self.home.of_user()?;
         let Some(wanted) = &self.name else { return list(&Identities::read(&home)?, output) };
         let choose = |all: &mut Identities| {
             let (name, identity) = all.named(wanted)?;
@@ -216,7 +216,7 @@ fn who(me: &Value) -> String {
 
 impl Logout {
     pub async fn run(self, output: &Output) -> Result<(), CliError> {
-        let home = self.home.home()?;
+        let home = self.home.of_user()?;
         let forget = |all: &mut Identities| {
             let name = match &self.name {
                 Some(name) => all.named(name)?.0.to_owned(),

@@ -58,14 +58,19 @@ impl AdminOptions {
 /// Where state is kept.
 #[derive(Args, Clone)]
 pub(super) struct HomeOptions {
-    /// Directory of keys and state [default: ~/.atp]
+    /// Directory of keys and state [default: ~/.atp; for root and the service's user /var/lib/atp, if /etc/atp/atp.toml is there]
     #[arg(long, env = "ATP_HOME", value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
 }
 
 impl HomeOptions {
-    /// The directory, which may not exist yet.
+    /// Where a server's state is, which may not exist yet.
     pub fn home(&self) -> Result<Home, CliError> {
         Ok(Home::locate(self.state_dir.clone())?)
+    }
+
+    /// Where the user's own things are, such as identities; it may not exist yet.
+    pub fn of_user(&self) -> Result<Home, CliError> {
+        Ok(Home::of_user(self.state_dir.clone())?)
     }
 }

@@ -16,6 +16,8 @@ pub(super) enum Server {
     Start(Box<Start>),
 }
 
+/// The domain in the configuration that a package brings, which is nobody's.
+const EXAMPLE: &str = "example.com";
 /// Threads for reads of the disk and password hashing; more such work waits. Each costs memory of its own.
 const MAX_BLOCKING_THREADS: usize = 32;
 
@@ -51,6 +53,11 @@ impl Start {
         let sockets = daemon::Sockets::given().map_err(CliError::failed)?;
         let source = self.configuration.source();
         let loaded = source.read()?;
+        if source.overrides.domains.is_empty() && loaded.config.first_domain().as_str() == EXAMPLE {
+            return Err(CliError::failed(format!(
+                "nothing has been set up yet: the configuration's domain is still {EXAMPLE}; run: sudo atp setup"
+            )));
+        }
         observe::start(loaded.config.log);
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()

@@ -5,6 +5,7 @@ use std::path::Path;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
+use super::control;
 use super::error::CliError;
 use super::keep::size;
 use super::options::HomeOptions;
@@ -75,16 +76,7 @@ impl Compact {
                 Domain::parse(text).map_err(|error| CliError::usage(format!("{text:?}: {error}")))?;
             return Ok(home.node_of(&domain)?);
         }
-        match home.only_node()? {
-            Some(node) => Ok(node),
-            None if home.has_nodes()? => {
-                Err(CliError::usage("which server? give the first of its domains as --domain"))
-            }
-            None => Err(CliError::failed(format!(
-                "no server has run with the state directory {}; give its --state-dir",
-                home.root().display()
-            ))),
-        }
+        control::only_node(&home)?.ok_or_else(|| control::none(&home))
     }
 }
 

@@ -7,11 +7,13 @@
 //! <home>/local/<domain>.toml               running servers of special-use domains (docs/protocol.md §12)
 //! ```
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::private::{self, PrivateError};
+use super::service;
 use crate::proto::address::Domain;
 
 /// The directory's name in the user's home.
@@ -42,6 +44,12 @@ pub enum HomeError {
         /// Which file.
         path: PathBuf,
     },
+    /// The state is another user's.
+    #[error("{home} is not yours to look into; use sudo, or become a member of the group atp", home = home.display())]
+    NotYours {
+        /// Where was looked.
+        home: PathBuf,
+    },
     /// No daemon of this home serves the domain.
     #[error("no server of {domain} has run with the state directory {home}; give its --state-dir", home = home.display())]
     NoNode {
@@ -53,18 +61,32 @@ pub enum HomeError {
 }
 
 impl Home {
-    /// The home: `given` (`--state-dir` or `ATP_HOME`), else `.atp` in the user's own directory.
+    /// The home of a server: `given` (`--state-dir` or `ATP_HOME`), else that of the machine's service for whoever is in
+    /// charge of it, else the user's own.
     ///
     /// # Errors
     /// [`HomeError::Nowhere`] if nothing names a place.
     pub fn locate(given: Option<PathBuf>) -> Result<Home, HomeError> {
-        Home::choose(given, std::env::home_dir())
+        Home::choose(given, service::state_in_charge(), std::env::home_dir())
     }
 
-    fn choose(given: Option<PathBuf>, user: Option<PathBuf>) -> Result<Home, HomeError> {
+    /// The home of a user: `given`, else `.atp` in the user's own directory.
+    ///
+    /// # Errors
+    /// As [`Home::locate`].
+    pub fn of_user(given: Option<PathBuf>) -> Result<Home, HomeError> {
+        Home::choose(given, None, std::env::home_dir())
+    }
+
+    fn choose(
+        given: Option<PathBuf>,
+        service: Option<PathBuf>,
+        user: Option<PathBuf>,
+    ) -> Result<Home, HomeError> {
         let named = |path: &PathBuf| !path.as_os_str().is_empty();
         let root = given
             .filter(named)
+            .or(service)
             .or_else(|| user.filter(named).map(|user| user.join(DEFAULT_NAME)))
             .ok_or(HomeError::Nowhere)?;
         Ok(Home { root })
@@ -117,33 +139,36 @@ impl Home {
             .ok_or_else(|| HomeError::NoNode { domain: domain.clone(), home: self.root.clone() })
     }
 
-    /// The one domain this home holds state of. `None`: there are several, or none.
+    /// The one domain that is served from this home, or that it holds keys of, if none has been served yet. `None`: there are
+    /// several, or none.
     pub fn only_domain(&self) -> Option<Domain> {
+        let nodes = self.nodes().unwrap_or_default();
+        let mut served = nodes.iter().flat_map(|(_, file)| &file.domains);
+        if let Some(first) = served.next() {
+            return if served.next().is_none() { Domain::parse(first).ok() } else { None };
+        }
         let entries = std::fs::read_dir(self.root.join("domains")).ok()?;
         let mut domains =
             entries.flatten().filter_map(|entry| Domain::parse(entry.file_name().to_str()?).ok());
         domains.next().filter(|_| domains.next().is_none())
     }
 
-    /// The one daemon that has run here. `None`: there are several, or none that we may see.
+    /// The daemons that have run here.
     ///
     /// # Errors
-    /// [`HomeError::NodeFile`] if what one says of itself cannot be read.
-    pub fn only_node(&self) -> Result<Option<NodeDir>, HomeError> {
-        let mut nodes = self.nodes()?.into_iter();
-        Ok(nodes.next().filter(|_| nodes.next().is_none()).map(|(node, _)| node))
-    }
-
-    /// Whether daemons have run here that we may see.
-    ///
-    /// # Errors
-    /// As [`Home::only_node`].
-    pub fn has_nodes(&self) -> Result<bool, HomeError> {
-        Ok(!self.nodes()?.is_empty())
+    /// [`HomeError::NotYours`], or [`HomeError::NodeFile`] if what one says of itself cannot be read.
+    pub fn all_nodes(&self) -> Result<Vec<NodeDir>, HomeError> {
+        Ok(self.nodes()?.into_iter().map(|(node, _)| node).collect())
     }
 
     fn nodes(&self) -> Result<Vec<(NodeDir, NodeFile)>, HomeError> {
-        let Ok(entries) = std::fs::read_dir(self.root.join("node")) else { return Ok(Vec::new()) };
+        let entries = match std::fs::read_dir(self.root.join("node")) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                return Err(HomeError::NotYours { home: self.root.clone() });
+            }
+            Err(_) => return Ok(Vec::new()),
+        };
         let mut nodes = Vec::new();
         for entry in entries.flatten().take(MAX_NODES) {
             let node = NodeDir { root: entry.path() };
@@ -281,12 +306,35 @@ mod tests {
     #[test]
     fn the_flag_wins_and_an_empty_one_does_not_count() {
         let user = || Some(PathBuf::from("/home/u"));
-        let root =
-            |given: Option<&str>, user| Home::choose(given.map(PathBuf::from), user).map(|home| home.root);
-        assert_eq!(root(Some("/x"), user()).unwrap(), Path::new("/x"));
-        assert_eq!(root(Some(""), user()).unwrap(), Path::new("/home/u/.atp"));
-        assert_eq!(root(None, user()).unwrap(), Path::new("/home/u/.atp"));
-        assert!(matches!(root(None, None), Err(HomeError::Nowhere)));
+        let service = || Some(PathBuf::from("/var/lib/atp"));
+        let root = |given: Option<&str>, service, user| {
+            Home::choose(given.map(PathBuf::from), service, user).map(|home| home.root)
+        };
+        assert_eq!(root(Some("/x"), service(), user()).unwrap(), Path::new("/x"));
+        assert_eq!(root(Some(""), None, user()).unwrap(), Path::new("/home/u/.atp"));
+        assert_eq!(root(None, None, user()).unwrap(), Path::new("/home/u/.atp"));
+        assert!(matches!(root(None, None, None), Err(HomeError::Nowhere)));
+    }
+
+    #[test]
+    fn whoever_is_in_charge_of_the_service_means_its_state() {
+        let (service, user) = (Some("/var/lib/atp".into()), Some("/root".into()));
+        let home = Home::choose(None, service.clone(), user.clone()).unwrap();
+        assert_eq!(home.root(), Path::new("/var/lib/atp"));
+        assert_eq!(Home::choose(Some("".into()), service, user).unwrap(), home);
+    }
+
+    #[test]
+    fn the_only_domain_is_the_one_served_whatever_keys_lie_about() {
+        let directory = tempfile::tempdir().unwrap();
+        let home = Home::locate(Some(directory.path().into())).unwrap();
+        home.create().unwrap();
+        for name in ["a.test", "b.test"] {
+            std::fs::create_dir(home.domain(&domain(name)).root).unwrap();
+        }
+        assert_eq!(home.only_domain(), None);
+        home.node(&domain("b.test")).announce(&[domain("b.test")]).unwrap();
+        assert_eq!(home.only_domain(), Some(domain("b.test")));
     }
 
     #[test]

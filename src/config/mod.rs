@@ -27,6 +27,7 @@ mod over;
 mod owner;
 pub mod private;
 pub mod runtime;
+pub mod service;
 pub mod state_files;
 pub mod units;
 

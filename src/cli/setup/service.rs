@@ -5,6 +5,7 @@ use std::path::Path;
 use super::site::Site;
 use super::step::Step;
 use crate::cli::error::CliError;
+use crate::config::service::{CONFIG, STATE};
 
 /// The units by name.
 const UNITS: [(&str, &str); 3] = [
@@ -14,11 +15,8 @@ const UNITS: [(&str, &str); 3] = [
 ];
 /// What they name, and what may be elsewhere here.
 const PROGRAM: &str = "=atp ";
-const CONFIG: &str = "/etc/atp/atp.toml";
 const USER: &str = "User=atp\n";
 const PORT: &str = "]:7443\n";
-/// The state directory that the service is allowed to write to.
-const STATE: &str = "/var/lib/atp";
 /// Where packages put units.
 const OF_PACKAGES: [&str; 2] = ["/usr/lib/systemd/system", "/lib/systemd/system"];
 

@@ -8,16 +8,13 @@ use super::{AcmeChoice, Setup};
 use crate::cli::error::CliError;
 use crate::config::checked::CertificateFiles;
 use crate::config::home::Home;
+use crate::config::service;
 use crate::dns_records::check::reach::is_public;
 use crate::env::dial::{Dial as _, Family};
 use crate::env::tls::TlsDial;
 use crate::proto::address::Domain;
 use crate::proto::limits::DEFAULT_PORT;
 
-/// Where the configuration of a service is.
-const SERVICE_CONFIG: &str = "/etc/atp/atp.toml";
-/// Where the state of a service is.
-const SERVICE_STATE: &str = "/var/lib/atp";
 /// Where systemd's units are, and what is there while it runs.
 const UNITS: &str = "/etc/systemd/system";
 const SYSTEMD_RUNS: &str = "/run/systemd/system";
@@ -71,12 +68,12 @@ impl Site {
             [] => questions.addresses(&own_addresses())?,
             given => given.to_vec(),
         };
-        let state_dir = given.home.state_dir.clone().or_else(|| is_root.then(|| SERVICE_STATE.into()));
+        let state_dir = given.home.state_dir.clone().or_else(|| is_root.then(|| service::STATE.into()));
         let home = Home::locate(state_dir)?;
         let config = given
             .config
             .clone()
-            .unwrap_or_else(|| if is_root { SERVICE_CONFIG.into() } else { home.root().join(CONFIG_NAME) });
+            .unwrap_or_else(|| if is_root { service::CONFIG.into() } else { home.root().join(CONFIG_NAME) });
         Ok(Site {
             acme: acme(&given, &target, &questions)?,
             certificate: given
