@@ -48,6 +48,11 @@ pub enum PrivateError {
 }
 
 impl PrivateError {
+    /// Whether the system does not let us.
+    pub fn is_forbidden(&self) -> bool {
+        matches!(self, PrivateError::Io { cause, .. } if cause.kind() == io::ErrorKind::PermissionDenied)
+    }
+
     /// Whether the file is just not there.
     pub fn is_absent(&self) -> bool {
         matches!(self, PrivateError::Io { cause, .. } if cause.kind() == io::ErrorKind::NotFound)
@@ -86,6 +91,7 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<(), PrivateError> {
     let io = |what| move |cause| PrivateError::Io { what, path: path.to_owned(), cause };
     let temporary = temporary_beside(path);
     let written = create_new(&temporary, bytes).and_then(|()| fs::rename(&temporary, path));
+    steps::done();
     if written.is_err() {
         // Best effort: the error that matters is the one being returned.
         let _ = fs::remove_file(&temporary);
@@ -103,8 +109,21 @@ pub fn write_new(path: &Path, bytes: &[u8]) -> Result<(), PrivateError> {
     let temporary = temporary_beside(path);
     // A hard link is the one way to give a complete file its name only if the name is free.
     let written = create_new(&temporary, bytes).and_then(|()| fs::hard_link(&temporary, path));
+    steps::done();
     let _ = fs::remove_file(&temporary);
+    steps::done();
     written.map_err(io("write"))?;
+    sync_directory_of(path).map_err(io("sync the directory of"))
+}
+
+/// Removes a file.
+///
+/// # Errors
+/// [`PrivateError::Io`] if the system refuses.
+pub fn remove(path: &Path) -> Result<(), PrivateError> {
+    let io = |what| move |cause| PrivateError::Io { what, path: path.to_owned(), cause };
+    fs::remove_file(path).map_err(io("remove"))?;
+    steps::done();
     sync_directory_of(path).map_err(io("sync the directory of"))
 }
 
@@ -131,7 +150,9 @@ pub fn read(path: &Path) -> Result<Vec<u8>, PrivateError> {
 fn create_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(FILE_MODE).open(path)?;
     owner::inherit(&file, path)?;
+    steps::done();
     file.write_all(bytes)?;
+    steps::done();
     file.sync_all()
 }
 
@@ -147,6 +168,39 @@ fn sync_directory_of(path: &Path) -> io::Result<()> {
     match path.parent() {
         Some(directory) if !directory.as_os_str().is_empty() => File::open(directory)?.sync_all(),
         _ => File::open(".")?.sync_all(),
+    }
+}
+
+/// Where a kill may hit: nobody looks.
+#[cfg(not(test))]
+mod steps {
+    #[inline]
+    pub(super) fn done() {}
+}
+
+/// Where a kill may hit: a test looks at the disk after each step of a change.
+#[cfg(test)]
+pub mod steps {
+    use std::cell::RefCell;
+
+    thread_local! {
+        static LOOK: RefCell<Option<Box<dyn FnMut()>>> = const { RefCell::new(None) };
+    }
+
+    /// Calls `look` after each step that `change` makes on this thread.
+    pub fn watched<T>(look: impl FnMut() + 'static, change: impl FnOnce() -> T) -> T {
+        LOOK.set(Some(Box::new(look)));
+        let changed = change();
+        LOOK.set(None);
+        changed
+    }
+
+    pub(super) fn done() {
+        // Taken out meanwhile: what looks may write files of its own.
+        if let Some(mut look) = LOOK.take() {
+            look();
+            LOOK.set(Some(look));
+        }
     }
 }
 

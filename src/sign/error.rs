@@ -29,6 +29,43 @@ pub enum KeyError {
         /// What is wrong with it.
         cause: String,
     },
+    /// A key file holds another key than the one that was made for it.
+    #[error("{path} holds another key than the one made for it; put the right file back, or, if this one is meant, move it elsewhere and take it in with: atp keys import FILE --domain {domain} --selector NEW", path = path.display())]
+    Swapped {
+        /// Which file.
+        path: PathBuf,
+        /// In whose ring.
+        domain: Domain,
+    },
+    /// A key file that we may not read.
+    #[error("may not read {path}; do this as root or as the server's user, or give it to that user with: chown --reference={directory} {path}", path = path.display(), directory = directory.display())]
+    Forbidden {
+        /// Which file.
+        path: PathBuf,
+        /// Where it is.
+        directory: PathBuf,
+    },
+    /// A file among the keys whose name cannot be a key's.
+    #[error("{path} is not named like a key (SELECTOR.pem, lower-case); move it elsewhere", path = path.display())]
+    Misnamed {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// The file of the key that signs is gone.
+    #[error("the key {selector:?} that signs for {domain} is gone; put its file {path} back, or let another take over with: atp keys rotate --domain {domain} --force", path = path.display())]
+    Lost {
+        /// The key that was chosen to sign.
+        selector: String,
+        /// In whose ring.
+        domain: Domain,
+        /// Where it was kept.
+        path: PathBuf,
+    },
+    /// The key was revoked in this ring before.
+    #[error(
+        "this key was revoked here and can never sign again; make a new one with: atp keys rotate --domain {0}"
+    )]
+    TakenBack(Domain),
     /// The file to import holds no key.
     #[error("the file to import is {0}")]
     NotImportable(NotAKey),
@@ -91,6 +128,9 @@ pub enum KeyError {
     /// Somebody else is changing the ring.
     #[error("another program is changing the keys in {}; try again", .0.display())]
     Busy(PathBuf),
+    /// More key files than a ring has.
+    #[error("there are more than {MAX_KEYS} keys in {}; move those that nothing needs elsewhere", .0.display())]
+    TooMany(PathBuf),
     /// Too many keys.
     #[error("there are {MAX_KEYS} keys already; remove old ones with: atp keys remove SELECTOR")]
     Full,

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use ed25519_dalek::SigningKey;
 use ed25519_dalek::ed25519::signature::Signer as _;
 use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
@@ -79,6 +81,11 @@ impl Key {
     /// The raw public key (RFC 8032 §5.1.5).
     pub fn public_key(&self) -> [u8; 32] {
         self.secret.verifying_key().to_bytes()
+    }
+
+    /// The public key, base64, as records and notes have it.
+    pub(super) fn public_text(&self) -> String {
+        BASE64_STANDARD.encode(self.public_key())
     }
 
     /// The record to publish under the key's name.

@@ -12,9 +12,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
-
 mod changes;
 
 use super::error::KeyError;
@@ -73,8 +70,8 @@ impl Keyring {
     /// Loads all keys in `directory`; one that does not exist is an empty ring.
     ///
     /// # Errors
-    /// [`KeyError::Private`] if others may read a key file, [`KeyError::Damaged`] and [`KeyError::Notes`] if one holds
-    /// something else.
+    /// [`KeyError::Private`] if others may read a key file, [`KeyError::Forbidden`] if we may not, [`KeyError::Damaged`],
+    /// [`KeyError::Swapped`] and [`KeyError::Notes`] if one holds something else.
     pub fn open(domain: Domain, directory: &Path) -> Result<Keyring, KeyError> {
         let mut ring = Keyring {
             domain,
@@ -85,7 +82,11 @@ impl Keyring {
             pending: None,
             patience: PATIENCE,
         };
-        ring.read()?;
+        match ring.read() {
+            // Unless somebody has just put a new key in the place of one that was removed.
+            Err(KeyError::Swapped { .. }) => ring.read()?,
+            read => read?,
+        }
         Ok(ring)
     }
 
@@ -106,18 +107,23 @@ impl Keyring {
                 Ok(pem) => pems.push((selector, id, path, zeroize::Zeroizing::new(pem))),
                 // Removed this moment.
                 Err(error) if error.is_absent() => {}
+                Err(error) if error.is_forbidden() => {
+                    return Err(KeyError::Forbidden { path, directory: self.directory.clone() });
+                }
                 Err(error) => return Err(error.into()),
             }
         }
         self.notes = Notes::read(&self.directory)?;
         self.keys.clear();
         for (selector, id, path, pem) in pems {
-            let key = Key::from_pem(id, &pem).map_err(|cause| KeyError::Damaged { path, cause })?;
+            let damaged = |cause| KeyError::Damaged { path: path.clone(), cause };
+            let key = Key::from_pem(id, &pem).map_err(damaged)?;
             let note = self.notes.of(&selector);
-            self.keys.insert(selector, Arc::new(key.noted(note.expires, note.revoked.is_some())));
-        }
-        if let Some(active) = &active {
-            self.key(&active.selector)?;
+            if note.public_key.is_some_and(|made| made != key.public_text()) {
+                return Err(KeyError::Swapped { path, domain: self.domain.clone() });
+            }
+            let revoked = note.revoked.or(self.notes.taken_back(&key.public_text()));
+            self.keys.insert(selector, Arc::new(key.noted(note.expires, revoked.is_some())));
         }
         // What is left of a change that was cut off is no rotation.
         self.pending = pending.filter(|pending| {
@@ -141,14 +147,23 @@ impl Keyring {
     /// The key that signs.
     ///
     /// # Errors
-    /// [`KeyError::NoActive`] in an empty ring, [`KeyError::NoChoice`] if there are keys and none was chosen.
+    /// [`KeyError::NoActive`] in an empty ring, [`KeyError::NoChoice`] if there are keys and none was chosen,
+    /// [`KeyError::Lost`] if the one that was chosen is not there.
     pub fn active(&self) -> Result<&Arc<Key>, KeyError> {
         let key = self.active.as_ref().and_then(|active| self.keys.get(&active.selector));
-        let none = || match self.keys.is_empty() {
-            true => KeyError::NoActive { domain: self.domain.clone(), directory: self.directory.clone() },
-            false => KeyError::NoChoice(self.domain.clone()),
+        let none = || match &self.active {
+            Some(active) => self.lost(&active.selector),
+            None if self.keys.is_empty() => {
+                KeyError::NoActive { domain: self.domain.clone(), directory: self.directory.clone() }
+            }
+            None => KeyError::NoChoice(self.domain.clone()),
         };
         key.ok_or_else(none)
+    }
+
+    fn lost(&self, selector: &str) -> KeyError {
+        let (selector, path) = (selector.to_owned(), self.key_path(selector));
+        KeyError::Lost { selector, domain: self.domain.clone(), path }
     }
 
     /// The key that takes over when DNS shows it. `None`: no rotation is under way.
@@ -199,17 +214,18 @@ impl Keyring {
     /// What is to be known of one key.
     pub fn summary(&self, key: &Key, now: UnixMillis, seen: &BTreeMap<String, Seen>) -> KeysSummary {
         let (selector, state) = (key.id().selector(), self.state(key, now));
-        let note = self.notes.of(selector);
+        let (note, public) = (self.notes.of(selector), key.public_text());
         let at = |pointer: &Option<Pointer>| pointer.as_ref().map(|pointer| pointer.since);
         let since = match state {
             KeyState::Active => at(&self.active),
             KeyState::Pending => at(&self.pending),
             KeyState::Retiring => note.signed_until.map(UnixMillis::from_seconds),
             KeyState::Retired => self.needed_until(key),
-            KeyState::Revoked => note.revoked.map(UnixMillis::from_seconds),
+            KeyState::Revoked => {
+                note.revoked.or(self.notes.taken_back(&public)).map(UnixMillis::from_seconds)
+            }
             KeyState::Idle => None,
         };
-        let public = BASE64_STANDARD.encode(key.public_key());
         KeysSummary {
             domain: self.domain.clone(),
             selector: selector.to_owned(),
@@ -256,9 +272,16 @@ impl Keyring {
             let name = entry.map_err(io)?.file_name();
             // Temporary files start with a dot, which no selector does.
             let stem = name.to_str().and_then(|name| name.strip_suffix(".pem"));
-            selectors.extend(stem.filter(|stem| !stem.starts_with('.')).map(str::to_owned));
+            let Some(stem) = stem.filter(|stem| !stem.starts_with('.')) else { continue };
+            if !self.id(stem).is_ok_and(|id| id.selector() == stem) {
+                return Err(KeyError::Misnamed { path: self.directory.join(&name) });
+            }
+            selectors.push(stem.to_owned());
         }
-        if selectors.len() > MAX_KEYS { Err(KeyError::Full) } else { Ok(selectors) }
+        if selectors.len() > MAX_KEYS {
+            return Err(KeyError::TooMany(self.directory.clone()));
+        }
+        Ok(selectors)
     }
 
     /// What a pointer file says. `None`: no such file.
@@ -267,6 +290,9 @@ impl Keyring {
         let bytes = match private::read(&path) {
             Ok(bytes) => bytes,
             Err(error) if error.is_absent() => return Ok(None),
+            Err(error) if error.is_forbidden() => {
+                return Err(KeyError::Forbidden { path, directory: self.directory.clone() });
+            }
             Err(error) => return Err(error.into()),
         };
         let selector = String::from_utf8_lossy(&bytes).trim().to_ascii_lowercase();
@@ -295,8 +321,7 @@ impl Keyring {
     }
 
     fn remove_file(&self, path: PathBuf) -> Result<(), KeyError> {
-        let removed = std::fs::remove_file(&path);
-        removed.map_err(|cause| PrivateError::Io { what: "remove", path, cause }.into())
+        Ok(private::remove(&path)?)
     }
 }
 

@@ -11,6 +11,8 @@ use crate::config::private;
 
 /// The file's name.
 const NAME: &str = "ring.toml";
+/// Most keys that are remembered as taken back; the oldest are forgotten first.
+const MAX_TAKEN_BACK: usize = 1024;
 
 /// What is noted of one key. All times in Unix seconds.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,6 +26,9 @@ pub(super) struct Note {
     /// When it was taken back. `None`: it was not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revoked: Option<i64>,
+    /// The public key, base64, so that another key's file in its place is noticed. `None`: an older program made it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub public_key: Option<String>,
     /// Whether the log has said that it is no longer needed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub told: bool,
@@ -34,6 +39,10 @@ pub(super) struct Note {
 pub(super) struct Notes {
     #[serde(default)]
     keys: BTreeMap<String, Note>,
+    /// Public keys, base64, that were taken back, and when: also those whose files are gone, so that none of them ever
+    /// signs again, under whatever name it comes.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    taken_back: BTreeMap<String, i64>,
 }
 
 impl Notes {
@@ -74,9 +83,24 @@ impl Notes {
         self.keys.entry(selector.to_owned()).or_default()
     }
 
-    /// Nothing is to be noted of a key any more.
+    /// Nothing is to be noted under a selector any more. That its key was taken back stays known.
     pub fn forget(&mut self, selector: &str) {
         self.keys.remove(selector);
+    }
+
+    /// When a key was taken back, in Unix seconds. `None`: it was not.
+    pub fn taken_back(&self, public_key: &str) -> Option<i64> {
+        self.taken_back.get(public_key).copied()
+    }
+
+    /// A key is taken back at `now`, in Unix seconds, whatever becomes of its file.
+    pub fn take_back(&mut self, public_key: String, now: i64) {
+        self.taken_back.entry(public_key).or_insert(now);
+        while self.taken_back.len() > MAX_TAKEN_BACK {
+            let oldest = self.taken_back.iter().min_by_key(|(_, at)| **at).map(|(key, _)| key.clone());
+            let Some(oldest) = oldest else { return };
+            self.taken_back.remove(&oldest);
+        }
     }
 }
 

@@ -34,14 +34,19 @@ impl Keyring {
         rng: &dyn Rng,
     ) -> Result<Arc<Key>, KeyError> {
         let key = Key::generate(self.id(selector)?, rng);
-        self.change(|ring| ring.add(key, expires))
+        self.change(|ring| match &ring.active {
+            // It would sign at once, unseen by anybody.
+            Some(active) if active.selector == key.id().selector() => Err(ring.taken(key.id().selector())),
+            _ => ring.add(key, expires),
+        })
     }
 
     /// Takes in a key in PKCS#8 PEM, such as the `default.key` of the Python implementation. The first of a
     /// ring signs at once; a later one waits for [`Keyring::rotate`].
     ///
     /// # Errors
-    /// [`KeyError::NotImportable`] if it is none, [`KeyError::Exists`] if the selector has a key.
+    /// [`KeyError::NotImportable`] if it is none, [`KeyError::Exists`] if the selector has a key,
+    /// [`KeyError::TakenBack`] if it was revoked here.
     pub fn import(&mut self, selector: &str, pem: &[u8]) -> Result<Arc<Key>, KeyError> {
         let key = Key::from_pem(self.id(selector)?, pem).map_err(KeyError::NotImportable)?;
         self.change(|ring| ring.add(key, None))
@@ -83,7 +88,7 @@ impl Keyring {
         now: UnixMillis,
     ) -> Result<Arc<Key>, KeyError> {
         // An empty ring has nothing to rotate from; the error says what to do instead.
-        if self.keys.is_empty() {
+        if self.keys.is_empty() && self.active.is_none() {
             self.active()?;
         }
         self.change(|ring| {
@@ -92,7 +97,10 @@ impl Keyring {
                 None => ring.free_selector(now),
             };
             if ring.active.as_ref().is_some_and(|active| active.selector == selector) {
-                return Err(KeyError::IsActive(selector));
+                return Err(match ring.taken(&selector) {
+                    KeyError::Exists(selector) => KeyError::IsActive(selector),
+                    lost => lost,
+                });
             }
             let key = match ring.keys.get(&selector).cloned() {
                 Some(key) if wanted.expires.is_none() => key,
@@ -137,6 +145,7 @@ impl Keyring {
                 return Err(KeyError::RevokesActive { selector, domain });
             }
             ring.notes.of_mut(selector).revoked.get_or_insert(now.seconds());
+            ring.notes.take_back(key.public_text(), now.seconds());
             ring.notes.write(&ring.directory)?;
             if ring.pending().is_some_and(|pending| pending.id() == key.id()) {
                 ring.end_rotation()?;
@@ -159,6 +168,11 @@ impl Keyring {
             if chosen || !matches!(state, KeyState::Retired | KeyState::Revoked) {
                 let state = if chosen { "chosen to sign" } else { state.as_str() };
                 return Err(KeyError::InUse { selector: selector.to_owned(), state });
+            }
+            if key.is_revoked() {
+                // Of an older program's ring that is not known beside the file yet.
+                ring.notes.take_back(key.public_text(), now.seconds());
+                ring.notes.write(&ring.directory)?;
             }
             ring.remove_file(ring.key_path(selector))?;
             ring.notes.forget(selector);
@@ -221,15 +235,24 @@ impl Keyring {
         if self.keys.len() >= MAX_KEYS {
             return Err(KeyError::Full);
         }
-        let before = self.notes.clone();
-        self.notes.forget(&selector);
-        if expires.is_some() {
-            self.notes.of_mut(&selector).expires = expires;
+        let (path, public) = (self.key_path(&selector), key.public_text());
+        if self.notes.taken_back(&public).is_some() {
+            return Err(KeyError::TakenBack(self.domain.clone()));
         }
-        if self.notes != before {
-            self.notes.write(&self.directory)?;
+        let made = self.notes.of(&selector).public_key;
+        let signs = self.active.as_ref().is_some_and(|active| active.selector == selector);
+        if signs && made.as_ref().is_some_and(|made| *made != public) {
+            return Err(KeyError::Swapped { path, domain: self.domain.clone() });
         }
-        let path = self.key_path(&selector);
+        // What is noted of the key that comes back is true of it still.
+        if made.as_ref() != Some(&public) {
+            self.notes.forget(&selector);
+        }
+        let note = self.notes.of_mut(&selector);
+        note.public_key = Some(public);
+        note.expires = expires.or(note.expires);
+        let expires = note.expires;
+        self.notes.write(&self.directory)?;
         let pem = key.to_pem().map_err(|cause| KeyError::Damaged { path: path.clone(), cause })?;
         private::write_new(&path, pem.as_bytes()).map_err(|error| match error {
             PrivateError::Io { cause, .. } if cause.kind() == io::ErrorKind::AlreadyExists => {
@@ -240,6 +263,14 @@ impl Keyring {
         let key = Arc::new(key.noted(expires, false));
         self.keys.insert(selector, key.clone());
         Ok(key)
+    }
+
+    /// Why a new key cannot have the selector of the one that signs.
+    fn taken(&self, selector: &str) -> KeyError {
+        match self.keys.contains_key(selector) {
+            true => KeyError::Exists(selector.to_owned()),
+            false => self.lost(selector),
+        }
     }
 
     /// Gives a key that exists another end.
