@@ -129,6 +129,9 @@ wanted = {
     "cloudflare_dns_record": {"zone_id", "name", "type", "ttl", "content", "data", "proxied"},
     "aws_route53_record": {"zone_id", "name", "type", "ttl", "records"},
 }
+# Checked against the schema of cloudflare/cloudflare 5.14.0, where the priority of SRV stands in data, and targets of SVCB
+# are absolute.
+data = {"SVCB": {"priority", "target", "value"}, "SRV": {"priority", "weight", "port", "target"}}
 count = 0
 labels = set()
 for block in parsed["resource"]:
@@ -138,6 +141,12 @@ for block in parsed["resource"]:
             names = {name for name in attributes if not name.startswith("__")}
             assert names <= wanted[kind], (kind, names)
             assert {"zone_id", "name", "type", "ttl"} <= names and names & {"content", "data", "records"}, (label, names)
+            if "data" in attributes:
+                record = attributes["type"].strip('"')
+                names = {name for name in attributes["data"] if not name.startswith("__")}
+                assert names == data[record], (label, names)
+                absolute = attributes["data"]["target"].strip('"').endswith(".")
+                assert absolute == (record == "SVCB"), attributes
             assert (kind, label) not in labels, label
             labels.add((kind, label))
             count += 1
