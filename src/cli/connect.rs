@@ -136,7 +136,12 @@ async fn plain(target: &Target) -> Result<Connection, CliError> {
     for address in addresses(target).await? {
         match timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await {
             Ok(Ok(stream)) => {
-                return Ok(Connection { io: Box::new(stream), alpn: None, certificate_sha256: None });
+                return Ok(Connection {
+                    io: Box::new(stream),
+                    alpn: None,
+                    certificate_sha256: None,
+                    certificate_ends: None,
+                });
             }
             Ok(Err(error)) => last = refused(target, &DialError::Connect(error.to_string())),
             Err(_) => last = refused(target, &DialError::TimedOut("connecting")),
@@ -152,7 +157,7 @@ async fn control(socket: &Path) -> Result<Connection, CliError> {
     };
     let stream =
         connected.map_err(|_| failed("no answer".into()))?.map_err(|error| failed(error.to_string()))?;
-    Ok(Connection { io: Box::new(stream), alpn: None, certificate_sha256: None })
+    Ok(Connection { io: Box::new(stream), alpn: None, certificate_sha256: None, certificate_ends: None })
 }
 
 async fn addresses(target: &Target) -> Result<Vec<SocketAddr>, CliError> {
@@ -190,7 +195,7 @@ mod tests {
                 }
                 let (io, _) = tokio::io::duplex(1);
                 let certificate_sha256 = Some([self.certificate.load(Ordering::SeqCst); 32]);
-                Ok(Connection { io: Box::new(io), alpn: None, certificate_sha256 })
+                Ok(Connection { io: Box::new(io), alpn: None, certificate_sha256, certificate_ends: None })
             })
         }
     }

@@ -1,14 +1,13 @@
 //! `atp dns generate` and `check`
 
-use std::path::PathBuf;
-
 use clap::{Args, Subcommand};
 
+use super::as_server::ServerFile;
 use super::error::CliError;
 use super::options::HomeOptions;
 use super::output::Output;
+use crate::config::Config;
 use crate::config::home::Home;
-use crate::config::{self, Overrides};
 use crate::proto::address::Domain;
 use crate::sign::Keyring;
 
@@ -28,12 +27,11 @@ pub(super) enum Dns {
 /// Which domains.
 #[derive(Args)]
 pub(super) struct Domains {
-    /// The domain; may be repeated [default: those of --config]
+    /// The domain; may be repeated [default: those of --config; check: without it, those of the state directory]
     #[arg(long, env = "ATP_DOMAIN", value_name = "DOMAIN", num_args = 1.., value_delimiter = ',')]
     domain: Vec<Domain>,
-    /// The server's configuration file
-    #[arg(long, env = "ATP_CONFIG", value_name = "FILE")]
-    config: Option<PathBuf>,
+    #[command(flatten)]
+    file: ServerFile,
     #[command(flatten)]
     home: HomeOptions,
 }
@@ -48,14 +46,19 @@ impl Dns {
 }
 
 impl Domains {
-    /// Those named, else those of the configuration. `all`: those of the state directory, if there is no configuration.
-    fn list(&self, all: bool) -> Result<Vec<Domain>, CliError> {
-        if !self.domain.is_empty() && !all {
+    /// Those named, else those of the configuration, else, if `kept`, those of the state directory.
+    fn list(&self, config: Option<&Config>, kept: bool) -> Result<Vec<Domain>, CliError> {
+        if !self.domain.is_empty() {
             return Ok(self.domain.clone());
         }
-        let domains = match &self.config {
-            Some(file) => config::load(Some(file), Overrides::default())?.domains().to_vec(),
-            None if all => in_home(&self.home.home()?),
+        self.every(config, kept)
+    }
+
+    /// Those of the configuration, else, if `kept`, those of the state directory.
+    fn every(&self, config: Option<&Config>, kept: bool) -> Result<Vec<Domain>, CliError> {
+        let domains = match config {
+            Some(config) => config.domains().to_vec(),
+            None if kept => in_home(&self.home.home()?),
             None => return Err(CliError::usage("which domain? give --domain, or --config")),
         };
         match domains.is_empty() {

@@ -11,6 +11,7 @@ use clap::builder::FalseyValueParser;
 use clap::{Args, Subcommand};
 use zeroize::Zeroizing;
 
+use super::as_server::{Names, ServerFile};
 use super::error::CliError;
 use super::options::HomeOptions;
 use super::output::{self, Output};
@@ -63,6 +64,8 @@ pub(super) struct Ring {
     domain: Option<String>,
     #[command(flatten)]
     home: HomeOptions,
+    #[command(flatten)]
+    file: ServerFile,
 }
 
 /// A key by its selector.
@@ -180,7 +183,7 @@ impl Generate {
         let selector = self.chosen.selector.as_deref().unwrap_or(FIRST_SELECTOR);
         let expires = self.expiry.from(SystemClock.now());
         let key = ring.generate_until(selector, expires, &SystemRng)?;
-        report(&ring, &key, "Key made", output)
+        report(&ring, &key, "Key made", false, output)
     }
 }
 
@@ -214,12 +217,18 @@ impl Rotate {
             force: self.force,
         };
         let key = ring.rotate(wanted, &SystemRng, now)?;
+        // The key is there by now, whatever is wrong with the configuration.
+        let names = self.chosen.ring.file.read().and_then(|config| Names::of(&[], config.as_ref()));
+        let nearby = match names {
+            Ok(names) => names.is_nearby(&key),
+            Err(_) => ring.domain().is_special_use(),
+        };
         let what = if ring.pending().is_some_and(|pending| pending.id() == key.id()) {
             "Signing, as soon as DNS shows it, with"
         } else {
             "Signing from now on with"
         };
-        report(&ring, &key, what, output)
+        report(&ring, &key, what, nearby, output)
     }
 }
 
@@ -231,6 +240,6 @@ impl Import {
         file.take(MAX_KEY_FILE_BYTES).read_to_end(&mut pem).map_err(unreadable)?;
         let mut ring = self.chosen.ring.open()?;
         let key = ring.import(self.chosen.selector.as_deref().unwrap_or(FIRST_SELECTOR), &pem)?;
-        report(&ring, &key, "Key taken in", output)
+        report(&ring, &key, "Key taken in", false, output)
     }
 }

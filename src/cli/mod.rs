@@ -11,6 +11,7 @@ use clap::{Parser, Subcommand};
 mod access;
 mod ack;
 mod agent;
+mod as_server;
 mod ask;
 mod backup;
 mod certificate;

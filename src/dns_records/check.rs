@@ -6,6 +6,7 @@
 
 use std::net::IpAddr;
 
+use super::plan::Host;
 use crate::env::dns::authorities::Authorities;
 use crate::env::dns::dnssec::Validation;
 use crate::env::dns::{DnsTrouble, Resolver};
@@ -13,6 +14,7 @@ use crate::proto::address::Domain;
 use crate::proto::atk::KeyRecord;
 use crate::proto::signature::KeyId;
 
+mod all;
 mod hosts;
 mod keys;
 mod look;
@@ -26,11 +28,12 @@ mod zone;
 pub struct Needs {
     /// The domain.
     pub domain: Domain,
-    /// Host name of the server. `None`: whatever the SVCB record says.
-    pub target: Option<Domain>,
-    /// Its TCP port.
+    /// Hosts of the server, all of which SVCB must name. Empty: whichever it names.
+    pub hosts: Vec<Host>,
+    /// TCP port of each.
     pub port: u16,
-    /// Its addresses. Empty: whatever its host name has.
+    /// The server's addresses, each of which one of the hosts without addresses of their own must have. Empty: whatever
+    /// these have.
     pub addresses: Vec<IpAddr>,
     /// The keys of its ring.
     pub keys: Vec<NeededKey>,
@@ -123,23 +126,14 @@ pub struct Checked {
 
 /// Asks for all records a server needs.
 pub async fn check(sources: Sources<'_>, needs: &Needs) -> Checked {
-    let mut checked = Checked::default();
-    let mut findings = zone::check(sources, needs).await;
-    let (services, targets) = service::check(sources, needs).await;
+    let (mut findings, service, keys) = tokio::join!(
+        zone::check(sources, needs),
+        check_service(sources, needs),
+        keys::check(sources, needs),
+    );
+    let (services, mut checked) = service;
     findings.extend(services);
-    let mut senders = needs.addresses.clone();
-    for (target, port) in &targets {
-        let (hosts, found) = hosts::check(sources, needs, target).await;
-        findings.extend(hosts);
-        if needs.addresses.is_empty() {
-            senders.extend(&found);
-        }
-        checked.servers.extend(found.into_iter().map(|ip| (target.clone(), ip, *port)));
-    }
-    let (policies, policy) = policy::check(sources, needs, &senders).await;
-    findings.extend(policies);
-    checked.policy = policy;
-    findings.extend(keys::check(sources, needs).await);
+    findings.extend(keys);
     for finding in findings {
         // That a name server is silent is found at every record, and said once.
         if !checked.findings.contains(&finding) {
@@ -147,6 +141,36 @@ pub async fn check(sources: Sources<'_>, needs: &Needs) -> Checked {
         }
     }
     checked
+}
+
+/// SVCB, then the hosts that it names, then whether these may send.
+async fn check_service(sources: Sources<'_>, needs: &Needs) -> (Vec<Finding>, Checked) {
+    let (mut findings, targets) = service::check(sources, needs).await;
+    let (hosts, found) = hosts::check(sources, needs, &targets).await;
+    findings.extend(hosts);
+    let mut senders = needs.addresses.clone();
+    for ((target, _), found) in targets.iter().zip(&found) {
+        let own = needs.own_addresses(target);
+        let found = if needs.addresses.is_empty() { found.as_slice() } else { &[] };
+        senders.extend(if own.is_empty() { found } else { own });
+    }
+    senders.sort();
+    senders.dedup();
+    let (policies, policy) = policy::check(sources, needs, &senders).await;
+    findings.extend(policies);
+    let servers = targets
+        .iter()
+        .zip(found)
+        .flat_map(|((target, port), found)| found.into_iter().map(|ip| (target.clone(), ip, *port)));
+    (findings, Checked { findings: Vec::new(), servers: servers.collect(), policy })
+}
+
+impl Needs {
+    /// The addresses that were named for this very host.
+    fn own_addresses(&self, target: &str) -> &[IpAddr] {
+        let host = self.hosts.iter().find(|host| host.name.as_str() == target);
+        host.map(|host| host.addresses.as_slice()).unwrap_or_default()
+    }
 }
 
 #[cfg(test)]

@@ -74,7 +74,7 @@ pub fn print_with(plan: &Plan, name: &str, text: &str) -> Result<String, Templat
     let mut environment = Environment::empty();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.add_filter("json", |text: String| serde_json::Value::from(text).to_string());
-    environment.add_filter("txt", |text: String| quoted_strings(&text));
+    environment.add_filter("txt", |text: String| quoted_strings(text));
     // Terraform's Amazon provider puts the outermost quotes itself, and wants nothing between two strings.
     environment
         .add_filter("inner_strings", |quoted: String| quoted.trim_matches('"').replace("\" \"", "\"\""));
@@ -175,9 +175,28 @@ fn relative(entry: &Entry) -> &str {
     within.map_or(entry.name.as_str(), |rest| rest.trim_end_matches('.'))
 }
 
-/// A name for configuration languages: letters, digits and underscores.
+/// A name for configuration languages: letters, digits, hyphens and underscores, the first a letter. No two sets have the
+/// same.
 fn label(entry: &Entry) -> String {
     let text = format!("{}_{}", entry.name, entry.data.kind().to_ascii_lowercase());
     let text = text.trim_start_matches('_');
-    text.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect()
+    let start = if text.starts_with(|c: char| c.is_ascii_alphabetic()) { "" } else { "r_" };
+    let text = text.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' });
+    start.chars().chain(text).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Found when `a-b.example` and `a.b.example` were one resource, and `1.example` was none.
+    #[test]
+    fn labels_are_names_in_terraform_and_all_different() {
+        let label_of = |name: &str| {
+            let data = Data::Address([192, 0, 2, 1].into());
+            label(&Entry { zone: "example".into(), name: name.into(), ttl: 60, data })
+        };
+        let labels = ["a-b.example", "a.b.example", "1.example", "_atp.a.example"].map(label_of);
+        assert_eq!(labels, ["a-b_example_a", "a_b_example_a", "r_1_example_a", "atp_a_example_a"]);
+    }
 }

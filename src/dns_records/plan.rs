@@ -215,18 +215,19 @@ impl Plan {
 }
 
 /// A text as the quoted character-strings of one TXT record (RFC 1035 §5.1).
-pub fn quoted_strings(text: &str) -> String {
-    let mut quoted = String::with_capacity(text.len() + 2);
-    for part in text.as_bytes().chunks(MAX_TXT_STRING_BYTES) {
-        quoted.push_str(if quoted.is_empty() { "\"" } else { " \"" });
-        for &byte in part {
-            match byte {
-                b'"' | b'\\' => quoted.extend(['\\', char::from(byte)]),
-                b' '..=b'~' => quoted.push(char::from(byte)),
-                _ => drop(write!(quoted, "\\{byte:03}")),
-            }
+pub fn quoted_strings(text: impl AsRef<[u8]>) -> String {
+    let parts = text.as_ref().chunks(MAX_TXT_STRING_BYTES).map(|part| format!("\"{}\"", escaped(part)));
+    parts.collect::<Vec<_>>().join(" ")
+}
+
+/// Bytes as they stand inside quotes (RFC 1035 §5.1): what is not printable as three decimal digits.
+pub fn escaped(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len()), |mut text, &byte| {
+        match byte {
+            b'"' | b'\\' => text.extend(['\\', char::from(byte)]),
+            b' '..=b'~' => text.push(char::from(byte)),
+            _ => drop(write!(text, "\\{byte:03}")),
         }
-        quoted.push('"');
-    }
-    quoted
+        text
+    })
 }

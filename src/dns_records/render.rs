@@ -118,7 +118,7 @@ pub fn render_key(
 fn fill_in(template: &str, text: &str, variables: Value) -> Result<String, TemplateError> {
     let mut environment = Environment::empty();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
-    environment.add_filter("txt", |text: String| quoted_strings(&text));
+    environment.add_filter("txt", |text: String| quoted_strings(text));
     let filled_in = environment.render_str(text, variables);
     let zone = filled_in.map_err(|error| TemplateError::new(template, error))?;
     Ok(format!("{}\n", zone.trim_end()))

@@ -44,6 +44,8 @@ pub struct Connection {
     pub alpn: Option<Vec<u8>>,
     /// SHA-256 of the certificate it showed, in DER. `None`: there is no TLS.
     pub certificate_sha256: Option<[u8; 32]>,
+    /// Unix seconds at which that certificate ends. `None`: there is no TLS, or it is not an X.509 certificate.
+    pub certificate_ends: Option<i64>,
 }
 
 impl fmt::Debug for Connection {

@@ -81,7 +81,8 @@ impl TlsDial {
         let alpn = tls.get_ref().1.alpn_protocol().map(<[u8]>::to_vec);
         let leaf = tls.get_ref().1.peer_certificates().and_then(<[_]>::first);
         let certificate_sha256 = leaf.map(|leaf| Sha256::digest(leaf).into());
-        Ok(Connection { io: Box::new(tls), alpn, certificate_sha256 })
+        let certificate_ends = leaf.and_then(|leaf| ends(leaf));
+        Ok(Connection { io: Box::new(tls), alpn, certificate_sha256, certificate_ends })
     }
 
     /// The configuration for this way of judging, made once: it also holds the session tickets, so that none made
@@ -143,6 +144,12 @@ impl Dial for TlsDial {
 
 /// A port for the socket that is never sent from.
 const DISCARD_PORT: u16 = 9;
+
+/// Unix seconds at which a certificate ends.
+fn ends(certificate: &CertificateDer<'_>) -> Option<i64> {
+    let (_, read) = x509_parser::parse_x509_certificate(certificate).ok()?;
+    Some(read.validity().not_after.timestamp())
+}
 
 fn server_name(name: &str) -> Result<ServerName<'static>, DialError> {
     if let Ok(address) = name.parse::<IpAddr>() {

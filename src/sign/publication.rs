@@ -76,8 +76,7 @@ pub enum Sight {
 impl Witness {
     /// Whether there is nobody to wait for: what is said on this machine goes before DNS (`docs/protocol.md` §12).
     pub fn is_nearby(&self, key: &Key) -> bool {
-        let special = key.id().domain().is_special_use() && !self.explicit;
-        special || self.overrides.get(&key.id().to_string()).is_some()
+        is_nearby(key, &self.overrides, self.explicit)
     }
 
     /// Asks everybody. Takes up to a minute.
@@ -105,6 +104,12 @@ impl Witness {
         }
         Sight::Servers(places, wanted.min(MAX_NEGATIVE_TTL))
     }
+}
+
+/// As [`Witness::is_nearby`], for whoever asks nobody.
+pub fn is_nearby(key: &Key, overrides: &Overrides, explicit: bool) -> bool {
+    let special = key.id().domain().is_special_use() && !explicit;
+    special || overrides.get(&key.id().to_string()).is_some()
 }
 
 /// What an answer says of a key.

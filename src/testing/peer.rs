@@ -149,6 +149,7 @@ impl Dial for DialPeer {
             io: Box::new(ours),
             alpn: Some(b"http/1.1".to_vec()),
             certificate_sha256: None,
+            certificate_ends: None,
         })))
     }
 }

@@ -236,6 +236,7 @@ impl Dial for DialReceiver {
             io: Box::new(ours),
             alpn: Some(b"http/1.1".to_vec()),
             certificate_sha256: None,
+            certificate_ends: None,
         })))
     }
 }

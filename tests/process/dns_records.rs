@@ -118,6 +118,66 @@ fn the_server_that_the_records_name_is_connected_to() {
     assert!(said.code == 1 && said.stdout.lines().any(|line| line.starts_with(&wanted)), "{said:?}");
 }
 
+/// Port, resolvers and overrides are those of the server's own configuration.
+#[test]
+fn the_configuration_is_enough_to_print_and_check_records_and_keys() {
+    let place = Place::new();
+    let config = |dns: &str| {
+        let servers = format!("domains = [\"alice.example\"]\n[server]\nport = 8443\n[dns]\n{dns}");
+        place.file("atp.toml", &servers)
+    };
+    let zone = place.ok(&["dns", "generate", "--config", &config(""), "--ip", "192.0.2.1"]);
+    assert!(zone.contains("port=8443"), "{zone}");
+    let dns = Dns::start("alice.example.", &zone);
+    let servers = format!("servers = [\"{}\"]\n", dns.address());
+    let said = place.ok(&["dns", "check", "--config", &config(&servers), "--records-only"]);
+    assert!(said.lines().all(|line| line.starts_with("ok ")), "{said}");
+    let said = place.ok(&["keys", "list", "--check", "--config", &config(&servers)]);
+    assert!(said.contains("ns.alice.example (127.0.0.1): shows it"), "{said}");
+
+    place.file("dns.toml", "[\"default.atk._atp.alice.example\"]\nrecord = \"v=atp1 k=ed25519 p=x\"\n");
+    let file = config(&format!("{servers}overrides = \"dns.toml\"\n"));
+    let said = place.ok(&["dns", "check", "--config", &file, "--records-only"]);
+    let note =
+        "note     TXT    default.atk._atp.alice.example: dns.overrides answers for this name on this server";
+    assert!(said.lines().any(|line| line.starts_with(note)), "{said}");
+    let said = place.ok(&["keys", "list", "--check", "--config", &file]);
+    assert!(said.contains("this machine: the key record holds no readable key"), "{said}");
+    // Without any, domains are those of the state directory.
+    let said =
+        place.run(&["dns", "check", "--records-only", "--dns-server", &dns.address(), "--port", "8443"]);
+    assert_eq!(said.code, 0, "{said:?}");
+}
+
+#[test]
+fn a_domain_of_this_machine_needs_no_dns() {
+    let place = Place::new();
+    place.ok(&["keys", "generate", "--domain", "alice.local"]);
+    let said = place.ok(&["dns", "check"]);
+    assert!(said.starts_with("note     local  alice.local: servers on this machine find it"), "{said}");
+}
+
+/// What a zone says is never an order to the terminal, nor longer than anybody reads.
+#[test]
+fn a_hostile_zone_is_shown_harmless_and_short() {
+    let place = Place::new();
+    let good = place.ok(&GENERATE);
+    let lines: String = (0..40).map(|n| format!("ats._atp 300 IN TXT \"v=atp1 \u{1b}[2J{n}\"\n")).collect();
+    let mut zone: String = good
+        .lines()
+        .filter(|line| !line.contains("ats._atp"))
+        .fold(String::new(), |zone, line| zone + line + "\n");
+    zone += &lines;
+    let dns = Dns::start("alice.example.", &zone);
+    let said = check(&place, &dns, &[]);
+    assert_eq!(said.code, 1, "{said:?}");
+    assert!(!said.stdout.contains('\u{1b}') && said.stdout.contains("\\027[2J"), "{said:?}");
+    assert!(said.stdout.contains("; and 9 more: see --json"), "{said:?}");
+    let json: Vec<Value> = serde_json::from_str(&check(&place, &dns, &["--json"]).stdout).expect("a list");
+    let most = json.iter().filter_map(|finding| finding["remove"].as_array()).map(Vec::len).max();
+    assert_eq!(most, Some(40));
+}
+
 fn check(place: &Place, dns: &Dns, more: &[&str]) -> Said {
     let check =
         ["dns", "check", "--domain", "alice.example", "--records-only", "--dns-server", &dns.address()];

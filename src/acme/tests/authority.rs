@@ -56,6 +56,7 @@ impl Dial for Pipe {
             io: Box::new(ours),
             alpn: None,
             certificate_sha256: None,
+            certificate_ends: None,
         })))
     }
 }

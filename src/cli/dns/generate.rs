@@ -1,5 +1,7 @@
 //! `atp dns generate`
 
+use std::fs::File;
+use std::io::Read as _;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
@@ -11,14 +13,18 @@ use super::Domains;
 use super::target::Target;
 use crate::cli::error::CliError;
 use crate::cli::output::{self, Output};
+use crate::config::Config;
 use crate::dns_records::check::reach::is_public;
 use crate::dns_records::formats::{self, Format};
 use crate::dns_records::{Host, Plan, Site};
 use crate::env::rng::SystemRng;
 use crate::proto::address::Domain;
 use crate::proto::limits::DEFAULT_PORT;
+use crate::sign::KeyError;
 use crate::sign::keyring::FIRST_SELECTOR;
 
+/// Largest template of the operator's own.
+const MAX_TEMPLATE_BYTES: u64 = 1024 * 1024;
 /// TTLs that name servers and providers take, in seconds.
 const TTL_SECONDS: std::ops::RangeInclusive<i64> = 60..=86_400;
 
@@ -56,9 +62,9 @@ pub(in crate::cli) struct Generate {
     /// A key to publish [default: all of the domain's]
     #[arg(long, env = "ATP_SELECTOR", value_name = "SELECTOR")]
     selector: Option<String>,
-    /// The server's port
-    #[arg(long, env = "ATP_PORT", default_value_t = DEFAULT_PORT)]
-    port: u16,
+    /// The server's port [default: that of --config, else 7443]
+    #[arg(long, env = "ATP_PORT")]
+    port: Option<u16>,
     /// A host of the server, with its addresses and its priority; may be repeated [default: atp.DOMAIN, --ip]
     #[arg(long, env = "ATP_TARGET", value_name = "HOST[=IP,..][@PRIORITY]", value_delimiter = ' ')]
     target: Vec<Target>,
@@ -78,8 +84,9 @@ pub(in crate::cli) struct Generate {
 
 impl Generate {
     pub fn run(&self, output: &Output) -> Result<(), CliError> {
-        let domains = self.domains.list(false)?;
-        let plan = self.plan(&domains)?;
+        let config = self.domains.file.read()?;
+        let domains = self.domains.list(config.as_ref(), false)?;
+        let plan = self.plan(&domains, config.as_ref())?;
         for ip in plan.senders().iter().filter(|ip| !is_public(**ip)) {
             eprintln!(
                 "atp: {ip} is not a public address; servers in other networks know this one by another"
@@ -87,7 +94,7 @@ impl Generate {
         }
         let text = match &self.template {
             Some(file) => formats::print_with(&plan, &file.display().to_string(), &read(file)?)?,
-            None => formats::print(&plan, self.format()?)?,
+            None => formats::print(&plan, self.format(&domains)?)?,
         };
         if output.is_json() && self.format == Form::Zone {
             let names: Vec<&str> = domains.iter().map(Domain::as_str).collect();
@@ -96,7 +103,7 @@ impl Generate {
         output::print(&text)
     }
 
-    fn format(&self) -> Result<Format, CliError> {
+    fn format(&self, domains: &[Domain]) -> Result<Format, CliError> {
         let format = match (self.format, self.provider) {
             (Form::Zone, _) => Format::Zone,
             (Form::Cloudflare, _) => Format::Cloudflare,
@@ -107,7 +114,7 @@ impl Generate {
             (Form::Json, _) => Format::Json,
             (Form::Nsupdate, _) => Format::Nsupdate,
         };
-        if format.is_of_one_zone() && self.zone.is_none() && self.domains.list(false)?.len() > 1 {
+        if format.is_of_one_zone() && self.zone.is_none() && domains.len() > 1 {
             return Err(CliError::usage(
                 "this format is for one zone at a time: give one --domain, or the --zone that all are in",
             ));
@@ -115,7 +122,7 @@ impl Generate {
         Ok(format)
     }
 
-    fn plan(&self, domains: &[Domain]) -> Result<Plan, CliError> {
+    fn plan(&self, domains: &[Domain], config: Option<&Config>) -> Result<Plan, CliError> {
         let sites = domains.iter().map(|domain| self.site(domain)).collect::<Result<Vec<_>, _>>()?;
         if let Some(outside) =
             self.zone.as_ref().and_then(|zone| domains.iter().find(|domain| !domain.is_within(zone)))
@@ -123,7 +130,8 @@ impl Generate {
             return Err(CliError::usage(format!("{outside} is not in the zone of --zone; leave --zone out")));
         }
         let hosts = self.hosts(domains)?;
-        Ok(Plan { sites, hosts, port: self.port, ttl: self.ttl, srv: self.srv, zone: self.zone.clone() })
+        let port = self.port.or(config.map(|config| config.server.port)).unwrap_or(DEFAULT_PORT);
+        Ok(Plan { sites, hosts, port, ttl: self.ttl, srv: self.srv, zone: self.zone.clone() })
     }
 
     fn hosts(&self, domains: &[Domain]) -> Result<Vec<Host>, CliError> {
@@ -150,6 +158,10 @@ impl Generate {
     fn site(&self, domain: &Domain) -> Result<Site, CliError> {
         let mut ring = self.domains.ring(domain)?;
         if ring.keys().next().is_none() {
+            // A ring that has lost its key is not one that never had any.
+            if let Err(lost @ KeyError::Lost { .. }) = ring.active() {
+                return Err(lost.into());
+            }
             let selector = self.selector.as_deref().unwrap_or(FIRST_SELECTOR);
             let key = ring.generate(selector, &SystemRng)?;
             let path = ring.key_path(key.id().selector());
@@ -165,6 +177,14 @@ impl Generate {
 }
 
 fn read(file: &Path) -> Result<String, CliError> {
-    std::fs::read_to_string(file)
-        .map_err(|error| CliError::failed(format!("cannot read the template {}: {error}", file.display())))
+    let failed =
+        |why: String| CliError::failed(format!("cannot read the template {}: {why}", file.display()));
+    let mut text = String::new();
+    let open = File::open(file).map_err(|error| failed(error.to_string()))?;
+    let read = open.take(MAX_TEMPLATE_BYTES + 1).read_to_string(&mut text);
+    read.map_err(|error| failed(error.to_string()))?;
+    if text.len() as u64 > MAX_TEMPLATE_BYTES {
+        return Err(failed(format!("it is over {MAX_TEMPLATE_BYTES} bytes")));
+    }
+    Ok(text)
 }

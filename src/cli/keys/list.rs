@@ -1,7 +1,6 @@
 //! `atp keys list`
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -11,16 +10,12 @@ use serde_json::{Value, json};
 
 use super::Ring;
 use super::words::{described, story};
+use crate::cli::as_server::Names;
 use crate::cli::error::CliError;
 use crate::cli::output::{self, Output};
 use crate::cli::server::resolver;
 use crate::env::clock::{Clock as _, SystemClock};
-use crate::env::dns::hickory::{HickoryResolver, LOOKUP_TIMEOUT};
-use crate::env::dns::layered::LayeredResolver;
-use crate::env::dns::overrides::Overrides;
-use crate::env::dns::zone_servers::ZoneServers;
 use crate::env::local::LocalDirectory;
-use crate::env::rng::SystemRng;
 use crate::sign::publication::{Showing, Sight, Witness};
 use crate::sign::{Key, Keyring};
 
@@ -32,7 +27,7 @@ pub(in crate::cli) struct List {
     /// Ask the name servers now, instead of showing what the running server last saw
     #[arg(long, env = "ATP_CHECK", value_parser = FalseyValueParser::new())]
     check: bool,
-    /// With --check: a DNS resolver to ask instead of the system's; may be repeated
+    /// With --check: a DNS resolver to ask [default: those of --config, else the system's]; may be repeated
     #[arg(long, env = "ATP_DNS_SERVER", value_name = "IP:PORT", value_delimiter = ',', value_parser = resolver)]
     dns_server: Vec<SocketAddr>,
 }
@@ -62,22 +57,9 @@ impl List {
 
     fn witness(&self) -> Result<Witness, CliError> {
         let (home, _) = self.ring.locate()?;
-        let (names, zones) = match self.dns_server.as_slice() {
-            [] => (HickoryResolver::system(), ZoneServers::system(Arc::new(SystemRng))),
-            servers => (
-                HickoryResolver::with_servers(servers, LOOKUP_TIMEOUT),
-                Ok(ZoneServers::found_by(servers, Arc::new(SystemRng))),
-            ),
-        };
-        let explicit = !self.dns_server.is_empty();
-        let local = LocalDirectory::new(home.root());
-        let names = names.map_err(CliError::failed)?;
-        Ok(Witness {
-            names: Arc::new(LayeredResolver::new(Overrides::default(), Some(local), Some(names), explicit)),
-            authorities: Arc::new(zones.map_err(CliError::failed)?),
-            overrides: Overrides::default(),
-            explicit,
-        })
+        let config = self.ring.file.read()?;
+        let names = Names::of(&self.dns_server, config.as_ref())?;
+        Ok(names.witness(LocalDirectory::new(home.root())))
     }
 }
 

@@ -104,8 +104,14 @@ fn minute(time: UnixMillis) -> String {
     format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02} UTC")
 }
 
-/// Says what was done, and which record to publish.
-pub(super) fn report(ring: &Keyring, key: &Key, what: &str, output: &Output) -> Result<(), CliError> {
+/// Says what was done, and which record to publish. `nearby`: this machine itself decides when the key signs.
+pub(super) fn report(
+    ring: &Keyring,
+    key: &Key,
+    what: &str,
+    nearby: bool,
+    output: &Output,
+) -> Result<(), CliError> {
     if output.is_json() {
         return output::print_json(&described(ring, key));
     }
@@ -117,7 +123,7 @@ pub(super) fn report(ring: &Keyring, key: &Key, what: &str, output: &Output) -> 
         KeyState::Idle => format!(
             "\nIt signs nothing yet; let it take over with: atp keys rotate --domain {domain} --selector {selector}"
         ),
-        KeyState::Pending if !domain.is_special_use() => "\nThe server signs with it once every name server of the zone \
+        KeyState::Pending if !nearby => "\nThe server signs with it once every name server of the zone \
              has shown its record for as long as others may remember that there was none; atp keys list says how far it is."
             .into(),
         _ => String::new(),

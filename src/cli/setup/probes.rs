@@ -12,6 +12,7 @@ use super::site::Site;
 use crate::cli::output;
 use crate::config::Config;
 use crate::daemon;
+use crate::dns_records::Host;
 use crate::dns_records::check::{NeededKey, Needs, Sources, State, check};
 use crate::env::clock::{Clock as _, SystemClock};
 use crate::env::dns::hickory::{HickoryResolver, LOOKUP_TIMEOUT};
@@ -229,7 +230,7 @@ fn needs(site: &Site, ring: &Keyring) -> Needs {
     });
     Needs {
         domain: site.domain.clone(),
-        target: Some(site.target.clone()),
+        hosts: vec![Host { name: site.target.clone(), priority: 1, addresses: Vec::new() }],
         port: site.port,
         addresses: site.addresses.clone(),
         keys: keys.collect(),

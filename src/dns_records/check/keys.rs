@@ -1,5 +1,6 @@
 //! ATK: the keys of the ring, each under its name.
 
+use super::all::{AT_ONCE, all};
 use super::look::{Look, Verdict};
 use super::policy::{meant, own_text, text_line, texts};
 use super::{Finding, NeededKey, Needs, Sources, State};
@@ -18,14 +19,15 @@ const SECONDS_PER_DAY: i64 = 86_400;
 /// One finding or more for each key that signs, and for others if they are not as the ring has them.
 pub(super) async fn check(sources: Sources<'_>, needs: &Needs) -> Vec<Finding> {
     let mut looks = Vec::with_capacity(needs.keys.len());
-    for key in &needs.keys {
-        looks.push((key, Look::at(sources, &key.id.to_string(), Kind::Txt).await));
+    for some in needs.keys.chunks(AT_ONCE) {
+        let asked = some.iter().map(|key| async move { (key, look(sources, &key.id).await) });
+        looks.extend(all(asked).await);
     }
     // Where a key may stand by mistake, or be left over from another server.
     let usual = KeyId::new(USUAL_SELECTOR, needs.domain.clone()).ok();
     let usual = usual.filter(|id| needs.keys.iter().all(|key| key.id != *id));
     let stray = match &usual {
-        Some(id) => Some(Look::at(sources, &id.to_string(), Kind::Txt).await),
+        Some(id) => Some(look(sources, id).await),
         None => None,
     };
     let mut findings = Vec::new();
@@ -43,16 +45,32 @@ pub(super) async fn check(sources: Sources<'_>, needs: &Needs) -> Vec<Finding> {
         && let Ok(answer) = look.best()
         && !meant(look, answer).is_empty()
     {
-        let text = "a key that is not in this server's ring: not needed, unless another server signs with it";
-        let verdict = Verdict::new(State::Note, text).remove(meant(look, answer));
+        let verdict = match record(look) {
+            Some(KeyRecord { revoked: true, .. }) => Verdict::good("a key that was taken back (t=s)"),
+            _ => {
+                let text = "a key that is not in this server's ring: not needed, unless another server signs with it";
+                Verdict::new(State::Note, text).remove(meant(look, answer))
+            }
+        };
         findings.push(look.finding(verdict, Vec::new()));
     }
     findings
 }
 
-fn holds(look: &Look, wanted: &KeyRecord) -> bool {
+async fn look(sources: Sources<'_>, id: &KeyId) -> Look {
+    let mut look = Look::at(sources, &id.to_string(), Kind::Txt).await;
+    look.usual_ttl = DEFAULT_KEY_TTL;
+    look
+}
+
+/// The one record that counts, if it can be read.
+fn record(look: &Look) -> Option<KeyRecord> {
     let found = look.best().ok().and_then(|answer| ats::select(&texts(answer)).ok().flatten());
-    found.and_then(|text| KeyRecord::parse(&text).ok()).is_some_and(|found| found.key == wanted.key)
+    found.and_then(|text| KeyRecord::parse(&text).ok())
+}
+
+fn holds(look: &Look, wanted: &KeyRecord) -> bool {
+    record(look).is_some_and(|found| found.key == wanted.key)
 }
 
 fn judge(look: &Look, answer: &Answer, key: &NeededKey, elsewhere: Option<&str>, now: i64) -> Verdict {
@@ -75,13 +93,15 @@ fn judge(look: &Look, answer: &Answer, key: &NeededKey, elsewhere: Option<&str>,
     let days = found.expires.map(|end| (end - now) / SECONDS_PER_DAY);
     if found.key != wanted.key {
         wrong("it is another key than this server's".into()).add(add())
+    } else if found.revoked && !wanted.revoked {
+        // No line that gives it back: somebody may have had a reason to take it away.
+        let selector = key.id.selector();
+        Verdict::wrong(match key.signs {
+            true => "it is revoked (t=s), so every message is refused; let another sign with: atp keys rotate --force".into(),
+            false => format!("it is revoked (t=s), and not here; revoke it here too with: atp keys revoke {selector}"),
+        })
     } else if found.revoked != wanted.revoked {
-        let why = if found.revoked {
-            "it is revoked (t=s), and signs here"
-        } else {
-            "it is revoked here, and not in DNS"
-        };
-        wrong(why.into()).add(add())
+        wrong("it is revoked here, and not in DNS".into()).add(add())
     } else if found.revoked {
         Verdict::good("a key that is revoked")
     } else if found.expires.is_some_and(|end| end <= now) {

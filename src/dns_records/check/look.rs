@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::{Finding, Sources, State, unknown};
-use crate::dns_records::plan::quoted_strings;
+use crate::dns_records::plan::{DEFAULT_TTL, escaped, quoted_strings};
 use crate::env::dns::authorities::{Survey, Told};
 use crate::env::dns::{Answer, DnsTrouble, Kind, Record};
 use crate::proto::svcb::{Svcb, key};
@@ -51,6 +51,8 @@ impl Verdict {
 pub(super) struct Look {
     pub name: String,
     pub kind: Kind,
+    /// Seconds that such a record should be kept for.
+    pub usual_ttl: u32,
     survey: Result<Survey, DnsTrouble>,
     resolved: Result<Answer, DnsTrouble>,
 }
@@ -59,7 +61,7 @@ impl Look {
     pub async fn at(sources: Sources<'_>, name: &str, kind: Kind) -> Look {
         let (survey, resolved) =
             tokio::join!(sources.authorities.survey(name, kind), sources.resolver.lookup(name, kind));
-        Look { name: name.to_owned(), kind, survey, resolved }
+        Look { name: name.to_owned(), kind, usual_ttl: DEFAULT_TTL, survey, resolved }
     }
 
     /// What the first name server says that says anything, else the resolver.
@@ -148,11 +150,21 @@ impl Look {
                 return vec![Finding::new(&self.name, "NS", State::Unknown, text)];
             }
         };
+        let serves =
+            |told: &Told| !matches!(told.answer, Err(DnsTrouble::NotAuthoritative | DnsTrouble::Refused));
+        let some_serve = survey.servers.iter().any(serves);
         let finding = |told: &Told| {
             let trouble = told.answer.as_ref().err()?;
             let (server, by) = (&told.server, told_by(told));
             let finding = |state, text| Finding::new(&survey.zone, "NS", state, text);
             Some(match trouble {
+                // Without any server the zone would be gone altogether.
+                DnsTrouble::NotAuthoritative | DnsTrouble::Refused if !some_serve => finding(
+                    State::Wrong,
+                    format!(
+                        "{by} does not serve the zone, nor does any other of its name servers: see your DNS provider"
+                    ),
+                ),
                 DnsTrouble::NotAuthoritative | DnsTrouble::Refused => Finding {
                     remove: vec![format!("{}. IN NS {server}.", survey.zone)],
                     ..finding(
@@ -180,8 +192,9 @@ impl Look {
                 false => "nearly every message costs questions",
             },
         );
-        let better =
-            |record: &Record| format!("{}. 3600 IN {} {}", self.name, self.kind.as_str(), zone_text(record));
+        let better = |record: &Record| {
+            format!("{}. {} IN {} {}", self.name, self.usual_ttl, self.kind.as_str(), zone_text(record))
+        };
         let text = format!("{}; its TTL is {seconds} s, so {why}", verdict.text);
         Verdict::new(State::Note, text).remove(self.lines(answer)).add(answer.records.iter().map(better))
     }
@@ -210,7 +223,7 @@ fn told_by(told: &Told) -> String {
 fn zone_text(record: &Record) -> String {
     match record {
         Record::Svcb(svcb) => svcb_text(svcb),
-        Record::Txt(text) => quoted_strings(&text.iter().map(|byte| char::from(*byte)).collect::<String>()),
+        Record::Txt(text) => quoted_strings(text),
         Record::Cname(target) => format!("{target}."),
         other => other.to_string(),
     }
@@ -224,11 +237,7 @@ fn svcb_text(svcb: &Svcb) -> String {
         let _ = write!(text, " mandatory={}", joined(keys));
     }
     if let Some(alpn) = &svcb.alpn {
-        let _ = write!(
-            text,
-            " alpn=\"{}\"",
-            joined(alpn.iter().map(|id| id.escape_ascii().to_string()).collect())
-        );
+        let _ = write!(text, " alpn=\"{}\"", joined(alpn.iter().map(|id| escaped(id)).collect()));
     }
     if let Some(port) = svcb.port {
         let _ = write!(text, " port={port}");
@@ -242,7 +251,7 @@ fn svcb_text(svcb: &Svcb) -> String {
             write!(text, " ipv6hint={}", joined(svcb.ipv6_hints.iter().map(ToString::to_string).collect()));
     }
     if let Some(capabilities) = &svcb.capabilities {
-        let _ = write!(text, " key{}=\"{}\"", key::CAPABILITIES, capabilities.escape_ascii());
+        let _ = write!(text, " key{}=\"{}\"", key::CAPABILITIES, escaped(capabilities));
     }
     for number in &svcb.other_keys {
         let _ = write!(text, " {}", key_name(*number));

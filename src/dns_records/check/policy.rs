@@ -94,13 +94,27 @@ fn judge(look: &Look, answer: &Answer, senders: &[IpAddr], add: &str) -> Verdict
                 format!("whether {ip} may send depends on other names, which not every server follows")
             }
         };
-        return Verdict::wrong(why).remove(remove()).add(add());
+        // What the operator says of others stays.
+        let amended = text_line(&look.name, DEFAULT_TTL, &amended(&text, &policy, senders));
+        return Verdict::wrong(why).remove(remove()).add([amended]);
     }
     if allows_everybody(&policy) {
         let why = "allow=all lets everybody send in the domain's name";
         return Verdict::new(State::Note, why).remove(remove()).add(add());
     }
     Verdict::good(text)
+}
+
+/// The policy with every sender allowed, behind the addresses that it allows first.
+fn amended(text: &str, policy: &Policy, senders: &[IpAddr]) -> String {
+    let is_address = |word: &str| word.get(..9).is_some_and(|start| start.eq_ignore_ascii_case("allow=ip:"));
+    let words: Vec<&str> = text.split_ascii_whitespace().collect();
+    let first = 1 + words.iter().skip(1).take_while(|word| is_address(word)).count();
+    let (before, after) = words.split_at_checked(first).unwrap_or((&words, &[]));
+    let lacking = senders.iter().filter(|ip| !matches!(outcome(policy, **ip), Outcome::Says(Says::Allow)));
+    let lacking = lacking.map(|ip| format!("allow=ip:{}", ip.to_canonical()));
+    let words = before.iter().map(ToString::to_string).chain(lacking);
+    words.chain(after.iter().map(ToString::to_string)).collect::<Vec<_>>().join(" ")
 }
 
 /// Whether an address that nothing else is said about may send.

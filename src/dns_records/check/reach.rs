@@ -12,6 +12,7 @@ use hyper::{Request, Response, body::Incoming};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::Value;
 
+use super::all::all;
 use super::hosts::listed;
 use super::policy::{Outcome, outcome};
 use super::{Finding, State};
@@ -21,6 +22,9 @@ use crate::proto::ats::{Policy, Verdict};
 
 /// Longest time one server may take: connection, TLS and both answers.
 const REACH_TIMEOUT: Duration = Duration::from_secs(10);
+/// Days before a certificate's end from which it is spoken of.
+const WARN_DAYS: i64 = 14;
+const SECONDS_PER_DAY: i64 = 86_400;
 /// Largest answer read, in bytes.
 const MAX_ANSWER_BYTES: usize = 64 * 1024;
 /// Most addresses connected to.
@@ -28,24 +32,37 @@ const MAX_SERVERS: usize = 16;
 /// The calls every server answers (`docs/protocol.md` §7).
 const CALLS: [&str; 2] = ["health", "capabilities"];
 
-/// Connects to each server as a peer would: one finding each.
-pub async fn check(
-    dial: &dyn Dial,
-    trust: &Trust,
-    domain: &Domain,
-    servers: &[(String, IpAddr, u16)],
-) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    for (host, ip, port) in servers.iter().take(MAX_SERVERS) {
+/// How to connect.
+#[derive(Clone, Copy)]
+pub struct Way<'a> {
+    /// As everybody does.
+    pub dial: &'a dyn Dial,
+    /// Whom to trust.
+    pub trust: &'a Trust,
+    /// As those do who trust the operator's own authorities as well. `None`: there are none.
+    pub insider: Option<&'a dyn Dial>,
+    /// Unix seconds, against which the end of a certificate is judged.
+    pub now: i64,
+}
+
+/// Connects to each server as a peer would, to all at once: one finding each.
+pub async fn check(way: Way<'_>, domain: &Domain, servers: &[(String, IpAddr, u16)]) -> Vec<Finding> {
+    let met = servers.iter().take(MAX_SERVERS).map(|(host, ip, port)| async move {
         let address = SocketAddr::new(*ip, *port);
-        let endpoint = Endpoint { address, name: host.clone(), trust: trust.clone() };
-        let reached = tokio::time::timeout(REACH_TIMEOUT, reach(dial, &endpoint, domain)).await;
+        let endpoint = Endpoint { address, name: host.clone(), trust: way.trust.clone() };
+        let reached = tokio::time::timeout(REACH_TIMEOUT, reach(way, &endpoint, domain)).await;
         let (state, text) = reached.unwrap_or((State::Unknown, "no answer in time".to_owned()));
         let text = match state {
             State::Unknown => format!("{text}; is it running, and is the port open? If so, try again"),
             _ => text,
         };
-        findings.push(Finding { at: vec![address.to_string()], ..Finding::new(host, "server", state, text) });
+        Finding { at: vec![address.to_string()], ..Finding::new(host, "server", state, text) }
+    });
+    let mut findings = all(met).await;
+    let unmet = servers.len().saturating_sub(MAX_SERVERS);
+    if unmet > 0 {
+        let text = format!("{unmet} more addresses are not connected to");
+        findings.push(Finding::new(domain.as_str(), "server", State::Note, text));
     }
     findings
 }
@@ -93,39 +110,84 @@ pub fn is_public(ip: IpAddr) -> bool {
         }
 }
 
-async fn reach(dial: &dyn Dial, endpoint: &Endpoint, domain: &Domain) -> (State, String) {
-    let connection = match dial.dial(endpoint).await {
-        Ok(connection) => connection,
-        Err(DialError::Tls(reason)) => {
-            return (State::Wrong, format!("TLS: {reason}; peers cannot reach it"));
-        }
-        Err(DialError::Certificate(reason)) => {
-            let host = &endpoint.name;
-            return (
-                State::Wrong,
-                format!("TLS: {reason}; peers refuse it: give it a certificate for {host}"),
-            );
-        }
-        Err(error) => return (State::Unknown, error.to_string()),
+async fn reach(way: Way<'_>, endpoint: &Endpoint, domain: &Domain) -> (State, String) {
+    let (connection, by_all) = match connect(way, endpoint).await {
+        Ok(connected) => connected,
+        Err(why) => return why,
     };
+    let certificate = match certificate(connection.certificate_ends, way.now, by_all) {
+        (State::Wrong, text) => return (State::Wrong, text),
+        certificate => certificate,
+    };
+    match serves(connection, domain).await {
+        Ok(()) => (certificate.0, format!("{}, and it serves the domain", certificate.1)),
+        Err(why) => (State::Wrong, why),
+    }
+}
+
+/// The connection, and whether everybody would have accepted its certificate.
+async fn connect(way: Way<'_>, endpoint: &Endpoint) -> Result<(Connection, bool), (State, String)> {
+    let refused = match way.dial.dial(endpoint).await {
+        Ok(connection) => return Ok((connection, true)),
+        Err(DialError::Tls(reason)) => {
+            return Err((State::Wrong, format!("TLS: {reason}; peers cannot reach it")));
+        }
+        Err(DialError::Certificate(reason)) => reason,
+        Err(error) => return Err((State::Unknown, error.to_string())),
+    };
+    if let Some(insider) = way.insider
+        && let Ok(connection) = insider.dial(endpoint).await
+    {
+        return Ok((connection, false));
+    }
+    let text = format!("TLS: {refused}; peers refuse it: give it a valid certificate for {}", endpoint.name);
+    Err((State::Wrong, text))
+}
+
+/// What a certificate that was accepted is worth; `ends` in Unix seconds.
+fn certificate(ends: Option<i64>, now: i64, by_all: bool) -> (State, String) {
+    let days = ends.map(|ends| (ends - now).div_euclid(SECONDS_PER_DAY));
+    let renew = "renew it; atp certificate show says what stands in the way";
+    let (state, text) = match days {
+        None => (State::Good, "certificate valid".to_owned()),
+        Some(days) if days < 0 => {
+            return (State::Wrong, format!("the certificate has expired; peers refuse it: {renew}"));
+        }
+        Some(days) if days < WARN_DAYS => {
+            (State::Note, format!("certificate valid for {days} days only: {renew}"))
+        }
+        Some(days) => (State::Good, format!("certificate valid for {days} days")),
+    };
+    match by_all {
+        true => (state, text),
+        false => (
+            State::Note,
+            format!(
+                "{text}, but only for servers that trust its authority, as this one does (tls.extra_roots)"
+            ),
+        ),
+    }
+}
+
+async fn serves(connection: Connection, domain: &Domain) -> Result<(), String> {
     let mut sender = match Sender::over(connection).await {
         Ok(sender) => sender,
-        Err(why) => return (State::Wrong, format!("it does not speak HTTP ({why}): no ATP server")),
+        Err(why) => return Err(format!("it does not speak HTTP ({why}): no ATP server")),
     };
     for call in CALLS {
         let said = match sender.get(call, domain).await {
             Ok(said) => said,
-            Err(why) => return (State::Wrong, format!("{call}: {why}: no ATP server")),
+            Err(why) => return Err(format!("{call}: {why}: no ATP server")),
         };
         match said.get("domain").and_then(Value::as_str) {
             Some(answered) if answered == domain.as_str() => {}
             answered => {
                 let answered = answered.unwrap_or("none").escape_debug().to_string();
-                return (State::Wrong, format!("{call}: it is the server of {answered}, not of {domain}"));
+                return Err(format!("{call}: it is the server of {answered}, not of {domain}"));
             }
         }
     }
-    (State::Good, "certificate valid, and it serves the domain".to_owned())
+    Ok(())
 }
 
 enum Sender {
@@ -174,4 +236,27 @@ impl Sender {
 
 fn text(error: impl Display) -> String {
     error.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificate_is_good_for_two_weeks_then_spoken_of_then_wrong() {
+        const NOW: i64 = 1_800_000_000;
+        for (days, by_all, state, text) in [
+            (90, true, State::Good, "certificate valid for 90 days"),
+            (14, true, State::Good, "certificate valid for 14 days"),
+            (13, true, State::Note, "certificate valid for 13 days only: renew it"),
+            (0, true, State::Note, "certificate valid for 0 days only: renew it"),
+            (-1, true, State::Wrong, "the certificate has expired"),
+            (90, false, State::Note, "certificate valid for 90 days, but only for servers that trust"),
+            (-1, false, State::Wrong, "the certificate has expired"),
+        ] {
+            let (found, said) = certificate(Some(NOW + days * SECONDS_PER_DAY), NOW, by_all);
+            assert!(found == state && said.starts_with(text), "{days}: {found:?} {said}");
+        }
+        assert_eq!(certificate(None, NOW, true), (State::Good, "certificate valid".to_owned()));
+    }
 }

@@ -4,28 +4,30 @@ use std::collections::BTreeSet;
 
 use super::look::{Look, Verdict};
 use super::{Finding, Needs, Sources, State};
-use crate::dns_records::plan::{DEFAULT_TTL, Data, svcb_parameters};
+use crate::dns_records::plan::{DEFAULT_TTL, Data, Host, svcb_parameters};
 use crate::dns_records::{discovery_name, srv_name};
 use crate::env::dns::{Answer, Kind, Record};
 use crate::proto::address::Domain;
 use crate::proto::limits::{DEFAULT_PORT, MAX_ALIASES};
 use crate::proto::svcb::{CAPABILITIES_TEXT, Svcb, key};
 
+/// Most hosts of a server that are looked at.
+pub(super) const MAX_HOSTS: usize = 16;
 /// Private numbers near ours, which a slip of the finger makes of it (RFC 9460 §14.3.2).
 const PRIVATE_KEYS: std::ops::RangeInclusive<u16> = 65281..=65534;
 
 /// Also says which hosts are named, with the port of each.
-pub(super) async fn check(sources: Sources<'_>, needs: &Needs) -> (Vec<Finding>, BTreeSet<(String, u16)>) {
+pub(super) async fn check(sources: Sources<'_>, needs: &Needs) -> (Vec<Finding>, Vec<(String, u16)>) {
     let (name, srv_name) = (discovery_name(&needs.domain), srv_name(&needs.domain));
-    let mut look = Look::at(sources, &name, Kind::Svcb).await;
-    let srv = Look::at(sources, &srv_name, Kind::Srv).await;
+    let (mut look, srv) =
+        tokio::join!(Look::at(sources, &name, Kind::Svcb), Look::at(sources, &srv_name, Kind::Srv));
     let mut seen = vec![name.clone()];
     while let Some(target) = alias(&look) {
         if seen.contains(&target) || seen.len() > MAX_ALIASES {
             let text = "a chain of aliases too long or in a circle";
             let verdict =
                 Verdict::wrong(text).remove(look.best().map(|answer| look.lines(answer)).unwrap_or_default());
-            return (vec![look.finding(verdict.add([needs.svcb_line()]), Vec::new())], BTreeSet::new());
+            return (vec![look.finding(verdict.add(needs.svcb_lines()), Vec::new())], Vec::new());
         }
         look = Look::at(sources, &target, Kind::Svcb).await;
         seen.push(target);
@@ -38,24 +40,39 @@ pub(super) async fn check(sources: Sources<'_>, needs: &Needs) -> (Vec<Finding>,
     });
     let mut targets = targets(&look);
     if targets.is_empty() {
-        targets.extend(needs.target.iter().map(|target| (target.to_string(), needs.port)));
+        targets.extend(needs.hosts.iter().map(|host| (host.name.to_string(), needs.port)));
     }
     if has_srv {
         findings.extend(srv.judge(|answer| judge_srv(&srv, answer, &targets)));
     }
-    (findings, targets)
+    if targets.len() > MAX_HOSTS {
+        let text = format!("it names {} hosts, of which the first {MAX_HOSTS} are looked at", targets.len());
+        findings.push(look.finding(Verdict::new(State::Note, text), Vec::new()));
+    }
+    (findings, targets.into_iter().take(MAX_HOSTS).collect())
 }
 
 impl Needs {
-    /// The host name: the one asked for, else the usual one.
-    pub(super) fn host(&self) -> String {
-        let usual = || format!("atp.{}", self.domain);
-        self.target.as_ref().map_or_else(usual, Domain::to_string)
+    /// What is to be published: for each host asked for, else for the usual one.
+    fn svcb_lines(&self) -> Vec<String> {
+        match self.hosts.as_slice() {
+            [] => vec![self.svcb_line(1, format!("atp.{}", self.domain))],
+            hosts => hosts.iter().map(|host| self.svcb_line_of(host)).collect(),
+        }
     }
 
-    pub(super) fn svcb_line(&self) -> String {
-        let data = Data::Svcb { priority: 1, target: self.host(), port: self.port };
+    fn svcb_line_of(&self, host: &Host) -> String {
+        self.svcb_line(host.priority, host.name.to_string())
+    }
+
+    fn svcb_line(&self, priority: u16, target: String) -> String {
+        let data = Data::Svcb { priority, target, port: self.port };
         format!("{}. {DEFAULT_TTL} IN SVCB {data}", discovery_name(&self.domain))
+    }
+
+    /// The hosts asked for, in words.
+    fn hosts_listed(&self) -> String {
+        self.hosts.iter().map(|host| host.name.as_str()).collect::<Vec<_>>().join(", ")
     }
 }
 
@@ -85,7 +102,7 @@ fn missing(needs: &Needs, seen: &[String], has_srv: bool, stray: Vec<String>) ->
         _ if has_srv => "there is only SRV, which is the second choice".into(),
         _ => "there is none, so nobody finds the server".into(),
     };
-    Verdict::wrong(text).remove(stray).add([needs.svcb_line()])
+    Verdict::wrong(text).remove(stray).add(needs.svcb_lines())
 }
 
 /// Records under `<name>.<domain>`, where a name without its final dot ends up.
@@ -97,35 +114,39 @@ async fn stray(sources: Sources<'_>, name: &str, domain: &Domain) -> Vec<String>
 fn judge(needs: &Needs, look: &Look, answer: &Answer) -> Verdict {
     if services(answer).any(|(_, svcb)| svcb.priority == 0) {
         let text = "an alias to \".\", which says that the domain has no server";
-        return Verdict::wrong(text).remove(look.lines(answer)).add([needs.svcb_line()]);
+        return Verdict::wrong(text).remove(look.lines(answer)).add(needs.svcb_lines());
     }
     let judged: Vec<_> =
         services(answer).map(|(record, svcb)| (record, svcb, complaint(needs, look, svcb))).collect();
-    let lines = |wanted: &dyn Fn(&Option<String>) -> bool| -> Vec<String> {
-        judged.iter().filter(|(.., why)| wanted(why)).map(|(record, ..)| look.line(record, answer)).collect()
-    };
-    let bad = lines(&|why| why.is_some());
-    match judged.iter().find(|(.., why)| why.is_none()) {
-        None => {
-            let text = judged.into_iter().find_map(|(.., why)| why).unwrap_or_default();
-            Verdict::wrong(text).remove(bad).add([needs.svcb_line()])
+    let bad = judged.iter().filter(|(.., why)| why.is_some()).map(|(record, ..)| look.line(record, answer));
+    let bad: Vec<String> = bad.collect();
+    let why = judged.iter().find_map(|(.., why)| why.clone());
+    let good: Vec<&Svcb> =
+        judged.iter().filter(|(.., why)| why.is_none()).map(|(_, svcb, _)| *svcb).collect();
+    let is_named = |wanted: &&Host| good.iter().any(|svcb| host(look, svcb) == wanted.name.as_str());
+    let missing: Vec<&Host> = needs.hosts.iter().filter(|host| !is_named(host)).collect();
+    match (good.as_slice(), missing.as_slice(), why) {
+        ([], _, why) => Verdict::wrong(why.unwrap_or_default()).remove(bad).add(needs.svcb_lines()),
+        (_, [], Some(why)) => Verdict::wrong(format!("one record more than is needed: {why}")).remove(bad),
+        (_, [], None) => improved(look, answer, &good),
+        (_, missing, why) => {
+            let names: Vec<&str> = missing.iter().map(|host| host.name.as_str()).collect();
+            let text = why.unwrap_or_else(|| format!("it does not name the host {}", names.join(", ")));
+            Verdict::wrong(text).remove(bad).add(missing.iter().map(|host| needs.svcb_line_of(host)))
         }
-        Some(_) if !bad.is_empty() => {
-            let why = judged.iter().find_map(|(.., why)| why.clone()).unwrap_or_default();
-            Verdict::wrong(format!("one record more than is needed: {why}")).remove(bad)
-        }
-        Some(_) => match judged.iter().find_map(|(record, svcb, _)| Some((record, lacking(svcb)?))) {
-            Some((record, text)) => {
-                let add = better(look, record, answer);
-                Verdict::new(State::Note, text).remove([look.line(record, answer)]).add(add)
-            }
-            None => {
-                let shown =
-                    judged.iter().map(|(_, svcb, _)| format!("{} port {}", host(look, svcb), port(svcb)));
-                Verdict::good(shown.collect::<Vec<_>>().join(", "))
-            }
-        },
     }
+}
+
+/// Records that all lead to this server, and might say more.
+fn improved(look: &Look, answer: &Answer, good: &[&Svcb]) -> Verdict {
+    let poor: Vec<_> = services(answer).filter_map(|(record, svcb)| Some((record, lacking(svcb)?))).collect();
+    let Some((_, text)) = poor.first() else {
+        let shown = good.iter().map(|svcb| format!("{} port {}", host(look, svcb), port(svcb)));
+        return Verdict::good(shown.take(MAX_HOSTS).collect::<Vec<_>>().join(", "));
+    };
+    Verdict::new(State::Note, text)
+        .remove(poor.iter().map(|(record, _)| look.line(record, answer)))
+        .add(poor.iter().filter_map(|(record, _)| better(look, record, answer)))
 }
 
 /// Why a record leads nobody to this server.
@@ -138,8 +159,13 @@ fn complaint(needs: &Needs, look: &Look, svcb: &Svcb) -> Option<String> {
     if host.ends_with(&doubled) {
         return Some(format!("it names the host {host}: in the zone file the target lacks its final dot"));
     }
-    if let Some(target) = needs.target.as_ref().filter(|target| target.as_str() != host) {
-        return Some(format!("it names the host {host}, not {target}"));
+    let wanted = needs.hosts.iter().find(|wanted| wanted.name.as_str() == host);
+    if wanted.is_none() && !needs.hosts.is_empty() {
+        return Some(format!("it names the host {host}, not {}", needs.hosts_listed()));
+    }
+    // Which of several is tried first matters only among them.
+    if let Some(wanted) = wanted.filter(|wanted| needs.hosts.len() > 1 && wanted.priority != svcb.priority) {
+        return Some(format!("{host} has priority {}, not {}", svcb.priority, wanted.priority));
     }
     (port(svcb) != needs.port)
         .then(|| format!("port={}, but the server's port is {}", port(svcb), needs.port))

@@ -33,7 +33,7 @@ impl World {
         let id = KeyId::new("default", Domain::parse("a.test").unwrap()).unwrap();
         let needs = Needs {
             domain: Domain::parse("a.test").unwrap(),
-            target: Some(Domain::parse("atp.a.test").unwrap()),
+            hosts: vec![host("atp.a.test", 1, &[])],
             port: 7443,
             addresses: vec!["192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap()],
             keys: vec![NeededKey { id, record: record(7), signs: true }],
@@ -82,6 +82,11 @@ impl Validation for World {
     fn dnssec<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Dnssec, DnsTrouble>> {
         Box::pin(std::future::ready(self.dnssec))
     }
+}
+
+fn host(name: &str, priority: u16, addresses: &[&str]) -> Host {
+    let addresses = addresses.iter().map(|ip| ip.parse().unwrap()).collect();
+    Host { name: Domain::parse(name).unwrap(), priority, addresses }
 }
 
 fn record(byte: u8) -> KeyRecord {
@@ -147,6 +152,7 @@ fn srv(port: u16) -> Record {
 }
 
 mod of_host_and_policy;
+mod of_hosts;
 mod of_key_and_zone;
 mod of_service;
 

@@ -3,7 +3,7 @@
 use super::look::{Look, Verdict};
 use super::policy::meant;
 use super::{Finding, Needs, Sources, State, unknown};
-use crate::dns_records::discovery_name;
+use crate::dns_records::{ats_name, discovery_name};
 use crate::env::dns::dnssec::Dnssec;
 use crate::env::dns::{DnsTrouble, Kind};
 use crate::proto::address::Domain;
@@ -66,10 +66,13 @@ fn shown(zone: &str) -> &str {
 
 async fn signatures(sources: Sources<'_>, domain: &Domain) -> Finding {
     let finding = |state, text: &str| Finding::new(domain.as_str(), "DNSSEC", state, text);
-    match sources.validation.dnssec(&discovery_name(domain)).await {
+    match sources.validation.dnssec(&ats_name(domain)).await {
         Ok(Dnssec::Unsigned) => finding(State::Good, "not signed"),
         Ok(Dnssec::Secure) => finding(State::Good, "signed, and valid"),
-        Ok(Dnssec::Unvalidated) => finding(State::Good, "signed; this resolver does not check it"),
+        Ok(Dnssec::Unvalidated) => finding(
+            State::Good,
+            "signed; the resolver does not say that it has checked it: it checks none, or the parent zone has no DS record",
+        ),
         Ok(Dnssec::Bogus) => Finding {
             remove: vec![format!("{domain}. IN DS <at the registrar>")],
             ..finding(

@@ -131,6 +131,7 @@ impl Dial for DialFrom {
             io: Box::new(ours),
             alpn: Some(b"http/1.1".to_vec()),
             certificate_sha256: None,
+            certificate_ends: None,
         })))
     }
 }

@@ -91,7 +91,10 @@ pub(super) const OF_THE_POLICY: &[Case] = &[
         Wrong,
         "says nothing about 192.0.2.1",
         &[r#"ats._atp.a.test. 3600 IN TXT "v=atp1 allow=ip:10.0.0.0/8""#],
-        &[ATS]
+        // What the policy says of others stays.
+        &[
+            r#"ats._atp.a.test. 3600 IN TXT "v=atp1 allow=ip:10.0.0.0/8 allow=ip:192.0.2.1 allow=ip:2001:db8::1""#
+        ]
     ),
     case!(
         "allow=all",
@@ -107,7 +110,9 @@ pub(super) const OF_THE_POLICY: &[Case] = &[
         Wrong,
         "depends on other names",
         &[r#"ats._atp.a.test. 3600 IN TXT "v=atp1 include:b.test deny=all""#],
-        &[ATS]
+        &[
+            r#"ats._atp.a.test. 3600 IN TXT "v=atp1 allow=ip:192.0.2.1 allow=ip:2001:db8::1 include:b.test deny=all""#
+        ]
     ),
     case!(
         "quotes inside",
