@@ -32,6 +32,7 @@ mod disk;
 mod dns_formats;
 #[cfg(feature = "demo")]
 mod dns_records;
+mod dnssec;
 mod doors;
 mod durability;
 mod examples;

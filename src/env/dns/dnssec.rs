@@ -51,14 +51,19 @@ impl ZoneServers {
                 }
             };
             match checked.metadata.response_code {
-                ResponseCode::NoError | ResponseCode::NXDomain => return Ok(state(&checked)),
+                _ if answers(&checked) => return Ok(state(&checked)),
                 ResponseCode::ServFail => {
                     let unchecked = self.asker.ask(*resolver, &ask(true)).await?;
-                    let answers = matches!(
-                        unchecked.metadata.response_code,
-                        ResponseCode::NoError | ResponseCode::NXDomain
-                    );
-                    return if answers { Ok(Dnssec::Bogus) } else { Err(DnsTrouble::ServFail) };
+                    if !answers(&unchecked) {
+                        return Err(DnsTrouble::ServFail);
+                    }
+                    // What was a moment's trouble is over by now.
+                    let again = self.asker.ask(*resolver, &ask(false)).await?;
+                    return match again.metadata.response_code {
+                        ResponseCode::ServFail => Ok(Dnssec::Bogus),
+                        _ if answers(&again) => Ok(state(&again)),
+                        _ => Err(DnsTrouble::ServFail),
+                    };
                 }
                 ResponseCode::Refused => trouble = DnsTrouble::Refused,
                 _ => trouble = DnsTrouble::Unusable,
@@ -72,6 +77,10 @@ impl Validation for ZoneServers {
     fn dnssec<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Dnssec, DnsTrouble>> {
         Box::pin(self.signatures(name))
     }
+}
+
+fn answers(said: &Message) -> bool {
+    matches!(said.metadata.response_code, ResponseCode::NoError | ResponseCode::NXDomain)
 }
 
 fn state(said: &Message) -> Dnssec {
