@@ -14,7 +14,6 @@ use super::progress::Progress;
 use crate::daemon::restore::{RestoreError, Restoring};
 use crate::env::clock::{Clock as _, SystemClock};
 use crate::spool::backup::stored;
-use crate::spool::contract::StoreError;
 
 const NOTES: &str = "\
 The server must be stopped. The backup is checked from end to end first; what is there already is never deleted.
@@ -88,9 +87,7 @@ impl Restore {
 fn explained(file: &str, error: &RestoreError) -> CliError {
     CliError::failed(match error {
         RestoreError::InUse => format!("{error}; stop it first, such as with: systemctl stop atp"),
-        RestoreError::Busy | RestoreError::Store(StoreError::Schema { .. }) => {
-            format!("{file}: {error}; nothing was changed")
-        }
+        error if error.is_refusal() => format!("{file}: {error}; nothing was changed"),
         RestoreError::Occupied(_) => {
             format!("{error}; give another --state-dir, or --force to move aside what is there")
         }

@@ -15,7 +15,6 @@ use crate::daemon::keep;
 use crate::spool::backup::stored;
 use crate::spool::check::check;
 use crate::spool::contract::Snapshot;
-use crate::spool::store::known_schema;
 
 const NOTES: &str = "\
 Without FILE: the store of a server on this machine. One that runs is checked as it is at one moment, while it goes on.
@@ -55,8 +54,7 @@ fn of_backup(file: &Path, progress: &Progress) -> Result<Value, CliError> {
     let show = &mut |done, all| progress.at(done, Some(all), size(done));
     let stored =
         stored::open(file, show).map_err(|error| CliError::failed(format!("{}: {error}", file.display())))?;
-    known_schema(&*stored.snapshot.disk)
-        .map_err(|error| CliError::failed(format!("{}: {error}", file.display())))?;
+    stored.check_schema().map_err(|error| CliError::failed(format!("{}: {error}", file.display())))?;
     of_snapshot(&stored.snapshot, progress)
 }
 

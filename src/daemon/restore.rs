@@ -71,6 +71,13 @@ pub enum RestoreError {
     },
 }
 
+impl RestoreError {
+    /// Whether it was refused before anything was changed.
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, RestoreError::Busy | RestoreError::Store(StoreError::Schema { .. }))
+    }
+}
+
 impl From<DiskError> for RestoreError {
     fn from(error: DiskError) -> RestoreError {
         RestoreError::Store(error.into())

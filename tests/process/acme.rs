@@ -120,8 +120,10 @@ fn an_authority_that_wants_to_know_its_customer_is_told() {
     });
     server.stop();
 
-    let text =
-        format!("{}eab_key_id = \"kid-1\"\neab_key_file = \"{key}\"\n", text(Path::new(&asking.config)));
+    let text = format!(
+        "{}eab_key_id = \"kid-1\"\neab_key_file = \"{key}\"\n",
+        fs::read_to_string(&asking.config).expect("a configuration")
+    );
     fs::write(&asking.config, text).expect("a configuration");
     let server = asking.start();
     assert_eq!(asking.renew().code, 0);

@@ -321,7 +321,7 @@ fn keys_and_records_of_domains_that_have_none() {
         &[
             ("no keys", &["keys", "show", "--domain", "b.local"], "atp keys generate --domain b.local"),
             ("nothing to rotate", &["keys", "rotate", "--domain", "b.local"], "b.local has no signing key"),
-            ("nothing to check", &["dns", "check", "--domain", "b.local"], "b.local has no signing key"),
+            ("nothing to check", &["dns", "check", "--domain", "b.example"], "b.example has no signing key"),
             ("no such key", &keys(&["show", "--selector", "none"]), "there is no key none of alice.local"),
             ("a second one", &keys(&["generate"]), "already a key default; give another --selector"),
             ("bad selector", &keys(&["generate", "--selector", "a.b"]), "\"a.b\" is not a selector"),

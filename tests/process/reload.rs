@@ -122,7 +122,11 @@ fn a_storm_of_signals_is_answered_by_few_reloads() {
         assert!(Command::new("sh").args(["-c", &script]).status().expect("a shell").success());
     };
     storm(&server);
-    assert_eq!(configured.change(TWO), "changed: domains: [\"a.local\"] is now [\"a.local\", \"b.local\"]\n");
+    // A signal that is answered late may have brought the change before it is asked for.
+    let said = configured.change(TWO);
+    let changed = "changed: domains: [\"a.local\"] is now [\"a.local\", \"b.local\"]\n";
+    assert!([changed, "nothing has changed\n"].contains(&said.as_str()), "{said}");
+    configured.place.register(&server, "bob@b.local");
     let reloads = server.log().matches("the configuration was read again").count();
     assert!((1..500).contains(&reloads), "{reloads}");
     // Neither does it keep the server from stopping.

@@ -13,8 +13,9 @@ use crate::config::state_files::MAX_BYTES;
 use crate::env::disk::{DiskError, Visit};
 use crate::env::files::ReadAt;
 use crate::env::read_only::{ReadOnlyDisk, ReadOnlyFiles, Search};
-use crate::spool::contract::Snapshot;
+use crate::spool::contract::{Snapshot, StoreError};
 use crate::spool::identities::is_file_name;
+use crate::spool::store::known_schema;
 
 /// Bytes of the file read at a time.
 const READ_BYTES: usize = 256 * 1024;
@@ -89,6 +90,16 @@ pub fn open(path: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<Stored, B
     let disk = StoredDisk { file: Arc::clone(&file), pages: seen.pages, latest: Mutex::default() };
     let snapshot = Snapshot::of(Arc::new(ReadOnlyDisk(Arc::new(disk))), Arc::new(files));
     Ok(Stored { head, figures, files: seen.files, snapshot, segments })
+}
+
+impl Stored {
+    /// Whether its records are of a kind that this program knows.
+    ///
+    /// # Errors
+    /// [`StoreError`] if they are of a newer one, or it cannot be told.
+    pub fn check_schema(&self) -> Result<(), StoreError> {
+        known_schema(&*self.snapshot.disk)
+    }
 }
 
 impl Seen {
