@@ -35,6 +35,8 @@ pub struct Needs {
     /// The server's addresses, each of which one of the hosts without addresses of their own must have. Empty: whatever
     /// these have.
     pub addresses: Vec<IpAddr>,
+    /// Public addresses of this machine, as far as it can tell: it may be the server, and need not.
+    pub this_machine: Vec<IpAddr>,
     /// The keys of its ring.
     pub keys: Vec<NeededKey>,
     /// Unix seconds, against which a key's expiry is judged.
@@ -148,14 +150,18 @@ async fn check_service(sources: Sources<'_>, needs: &Needs) -> (Vec<Finding>, Ch
     let (mut findings, targets) = service::check(sources, needs).await;
     let (hosts, found) = hosts::check(sources, needs, &targets).await;
     findings.extend(hosts);
-    let mut senders = needs.addresses.clone();
+    let mut senders: Vec<Sender> =
+        needs.addresses.iter().map(|ip| Sender { ip: *ip, is_sure: true }).collect();
     for ((target, _), found) in targets.iter().zip(&found) {
         let own = needs.own_addresses(target);
         let found = if needs.addresses.is_empty() { found.as_slice() } else { &[] };
-        senders.extend(if own.is_empty() { found } else { own });
+        let sender =
+            |ip: &IpAddr| Sender { ip: *ip, is_sure: !own.is_empty() || needs.this_machine.contains(ip) };
+        senders.extend((if own.is_empty() { found } else { own }).iter().map(sender));
     }
-    senders.sort();
-    senders.dedup();
+    // What is sure goes before the same address that is not.
+    senders.sort_by_key(|sender| (sender.ip, !sender.is_sure));
+    senders.dedup_by_key(|sender| sender.ip);
     let (policies, policy) = policy::check(sources, needs, &senders).await;
     findings.extend(policies);
     let servers = targets
@@ -163,6 +169,14 @@ async fn check_service(sources: Sources<'_>, needs: &Needs) -> (Vec<Finding>, Ch
         .zip(found)
         .flat_map(|((target, port), found)| found.into_iter().map(|ip| (target.clone(), ip, *port)));
     (findings, Checked { findings: Vec::new(), servers: servers.collect(), policy })
+}
+
+/// An address from where the server sends.
+#[derive(Debug, Clone, Copy)]
+struct Sender {
+    ip: IpAddr,
+    /// Whether it is known to be the server's, rather than what DNS says its host has.
+    is_sure: bool,
 }
 
 impl Needs {

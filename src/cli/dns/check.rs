@@ -146,6 +146,7 @@ impl Check {
             hosts: self.target.iter().map(host).collect(),
             port: self.port.or(config.map(|config| config.server.port)).unwrap_or(DEFAULT_PORT),
             addresses,
+            this_machine: reach::own_addresses(&TlsDial::new(Vec::new())),
             keys: keys.collect(),
             now: SystemClock.now().seconds(),
         })

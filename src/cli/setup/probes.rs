@@ -233,6 +233,7 @@ fn needs(site: &Site, ring: &Keyring) -> Needs {
         hosts: vec![Host { name: site.target.clone(), priority: 1, addresses: Vec::new() }],
         port: site.port,
         addresses: site.addresses.clone(),
+        this_machine: Vec::new(),
         keys: keys.collect(),
         now: SystemClock.now().seconds(),
     }

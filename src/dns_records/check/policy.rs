@@ -2,8 +2,9 @@
 
 use std::net::IpAddr;
 
+use super::hosts::listed;
 use super::look::{Look, Verdict};
-use super::{Finding, Needs, Sources, State};
+use super::{Finding, Needs, Sender, Sources, State};
 use crate::dns_records::ats_name;
 use crate::dns_records::plan::{DEFAULT_TTL, quoted_strings};
 use crate::env::dns::{Answer, Kind, Record};
@@ -13,15 +14,16 @@ use crate::proto::ats::{self, Policy, Rule, Source, VERSION, Verdict as Says};
 pub(super) async fn check(
     sources: Sources<'_>,
     needs: &Needs,
-    senders: &[IpAddr],
+    senders: &[Sender],
 ) -> (Vec<Finding>, Option<Policy>) {
     let look = Look::at(sources, &ats_name(&needs.domain), Kind::Txt).await;
-    let wanted = match senders {
+    let addresses: Vec<IpAddr> = senders.iter().map(|sender| sender.ip).collect();
+    let wanted = match addresses.as_slice() {
         [] => "v=atp1 allow=ip:<the server's address> deny=all".to_owned(),
-        senders => Policy::for_addresses(senders),
+        addresses => Policy::for_addresses(addresses),
     };
     let add = text_line(&look.name, DEFAULT_TTL, &wanted);
-    let findings = look.judge(|answer| judge(&look, answer, senders, &add));
+    let findings = look.judge(|answer| judge(&look, answer, needs, senders, &add));
     let policy = look.best().ok().and_then(|answer| ats::select(&texts(answer)).ok().flatten());
     (findings, policy.and_then(|text| Policy::parse(&text).ok()))
 }
@@ -71,7 +73,7 @@ pub(super) fn own_text(look: &Look, answer: &Answer, absent: &str) -> Result<Str
     }
 }
 
-fn judge(look: &Look, answer: &Answer, senders: &[IpAddr], add: &str) -> Verdict {
+fn judge(look: &Look, answer: &Answer, needs: &Needs, senders: &[Sender], add: &str) -> Verdict {
     let add = || [add.to_owned()];
     let text = match own_text(look, answer, "there is none, so nobody need believe that a message is yours") {
         Ok(text) => text,
@@ -85,8 +87,11 @@ fn judge(look: &Look, answer: &Answer, senders: &[IpAddr], add: &str) -> Verdict
             return Verdict::wrong(text).remove(remove()).add(add());
         }
     };
-    for ip in senders {
+    for Sender { ip, is_sure } in senders {
         let why = match outcome(&policy, *ip) {
+            Outcome::Says(Says::Deny) | Outcome::Silent if !is_sure => {
+                return Verdict::wrong(disagreement(*ip, &policy, needs));
+            }
             Outcome::Says(Says::Allow) => continue,
             Outcome::Says(Says::Deny) => format!("it denies {ip}, from where messages are sent"),
             Outcome::Silent => format!("it says nothing about {ip}, from where messages are sent"),
@@ -105,14 +110,39 @@ fn judge(look: &Look, answer: &Answer, senders: &[IpAddr], add: &str) -> Verdict
     Verdict::good(text)
 }
 
+/// Which of two records is wrong cannot be told from them: either may be about another server.
+fn disagreement(ip: IpAddr, policy: &Policy, needs: &Needs) -> String {
+    let machine = match needs.this_machine.as_slice() {
+        [] => String::new(),
+        own => {
+            let (allowed, other): (Vec<IpAddr>, Vec<IpAddr>) =
+                own.iter().partition(|ip| matches!(outcome(policy, **ip), Outcome::Says(Says::Allow)));
+            let about = |own: &[IpAddr], what| match own {
+                [] => None,
+                own => Some(format!("{}, which {what}", listed(own))),
+            };
+            let about = [about(&allowed, "it allows"), about(&other, "it does not")];
+            format!("; this machine has {}", about.into_iter().flatten().collect::<Vec<_>>().join(", and "))
+        }
+    };
+    format!(
+        "it does not allow {ip}, which the server's host has in DNS: which of the two is to be changed depends on the \
+         server's address{machine}; give that with --ip, and the change is named"
+    )
+}
+
 /// The policy with every sender allowed, behind the addresses that it allows first.
-fn amended(text: &str, policy: &Policy, senders: &[IpAddr]) -> String {
+fn amended(text: &str, policy: &Policy, senders: &[Sender]) -> String {
     let is_address = |word: &str| word.get(..9).is_some_and(|start| start.eq_ignore_ascii_case("allow=ip:"));
     let words: Vec<&str> = text.split_ascii_whitespace().collect();
     let first = 1 + words.iter().skip(1).take_while(|word| is_address(word)).count();
     let (before, after) = words.split_at_checked(first).unwrap_or((&words, &[]));
-    let lacking = senders.iter().filter(|ip| !matches!(outcome(policy, **ip), Outcome::Says(Says::Allow)));
-    let lacking = lacking.map(|ip| format!("allow=ip:{}", ip.to_canonical()));
+    let lacks = |sender: &&Sender| match outcome(policy, sender.ip) {
+        Outcome::Says(Says::Allow) => false,
+        Outcome::Elsewhere => true,
+        Outcome::Says(Says::Deny) | Outcome::Silent => sender.is_sure,
+    };
+    let lacking = senders.iter().filter(lacks).map(|sender| format!("allow=ip:{}", sender.ip.to_canonical()));
     let words = before.iter().map(ToString::to_string).chain(lacking);
     words.chain(after.iter().map(ToString::to_string)).collect::<Vec<_>>().join(" ")
 }

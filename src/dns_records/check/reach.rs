@@ -99,6 +99,12 @@ pub fn check_source(dial: &dyn Dial, domain: &Domain, policy: Option<&Policy>) -
     sources.iter().map(finding).collect()
 }
 
+/// The public addresses this machine sends from, one of each family at most.
+pub fn own_addresses(dial: &dyn Dial) -> Vec<IpAddr> {
+    let sources = [Family::V4, Family::V6].into_iter().filter_map(|family| dial.source(family));
+    sources.filter(|ip| is_public(*ip)).collect()
+}
+
 /// Whether other networks can reach an address.
 pub fn is_public(ip: IpAddr) -> bool {
     !ip.is_unspecified()

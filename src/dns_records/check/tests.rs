@@ -36,6 +36,7 @@ impl World {
             hosts: vec![host("atp.a.test", 1, &[])],
             port: 7443,
             addresses: vec!["192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap()],
+            this_machine: Vec::new(),
             keys: vec![NeededKey { id, record: record(7), signs: true }],
             now: 1000 * DAY,
         };

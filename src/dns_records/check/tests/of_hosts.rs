@@ -98,3 +98,27 @@ async fn the_ttl_of_a_key_is_not_advised_to_be_longer_than_it_is_kept() {
     let of_key = findings.iter().find(|finding| finding.name == ATK_NAME).unwrap();
     assert_eq!(of_key.add, [ATK]);
 }
+
+/// Found where the address record was another's: without `--ip` the right policy was to be replaced by a wrong one.
+#[tokio::test]
+async fn an_address_record_that_may_be_wrong_replaces_no_policy() {
+    const TOLD: &str = "it does not allow 192.0.2.9, which the server's host has in DNS: which of the two is to be \
+                        changed depends on the server's address";
+    let mut world = World::good();
+    world.needs.addresses.clear();
+    world.servers.set("atp.a.test", Kind::A, vec![a("192.0.2.9")]);
+    for (this_machine, about) in [
+        (&[][..], ""),
+        (&["192.0.2.1"][..], "; this machine has 192.0.2.1, which it allows"),
+        (&["192.0.2.7"][..], "; this machine has 192.0.2.7, which it does not"),
+    ] {
+        world.needs.this_machine = this_machine.iter().map(|ip| ip.parse().unwrap()).collect();
+        let text = format!("{TOLD}{about}; give that with --ip, and the change is named");
+        assert_eq!(bad(&world.check().await), [(ATS_NAME, text.as_str(), vec![], vec![])]);
+    }
+    // Where this machine has that address, it is the policy that is wrong.
+    world.needs.this_machine = vec!["192.0.2.9".parse().unwrap()];
+    let text = "it denies 192.0.2.9, from where messages are sent";
+    let added = ATS.replace("deny=all", "allow=ip:192.0.2.9 deny=all");
+    assert_eq!(bad(&world.check().await), [(ATS_NAME, text, vec![ATS.to_owned()], vec![added])]);
+}
