@@ -41,7 +41,7 @@ fn commands(document: &str) -> Vec<String> {
     let joined = document.replace("\\\n", " ");
     let lines = joined.lines().map(str::trim).map(|line| line.strip_prefix("ExecStart=").unwrap_or(line));
     let ours = lines.filter_map(|line| {
-        let starts = ["atp ", "sudo -u atp atp ", "/usr/local/bin/atp ", "cargo run --release -- "];
+        let starts = ["atp ", "sudo atp ", "/usr/local/bin/atp ", "cargo run --release -- "];
         let arguments = starts.iter().find_map(|start| line.strip_prefix(start))?;
         Some(format!("atp {}", arguments.split(" #").next().unwrap_or_default().trim_end()))
     });
