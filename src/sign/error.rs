@@ -6,6 +6,7 @@ use super::key::{NotAKey, Unusable};
 use super::keyring::MAX_KEYS;
 use crate::config::private::PrivateError;
 use crate::proto::address::Domain;
+use crate::proto::calendar::Calendar;
 
 /// What went wrong with keys. Every text is one line and says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -116,6 +117,16 @@ pub enum KeyError {
         selector: String,
         /// In whose ring.
         domain: Domain,
+    },
+    /// Revoking the key would leave messages behind that were signed with it, and no way back to it.
+    #[error(
+        "{selector} signed until a moment ago, and what it signed may still be under way: servers that look its key up after this refuse that, and it cannot sign again if the new key makes trouble; wait until {until}, or give --force if it was stolen"
+    )]
+    RevokesNeeded {
+        /// Which key.
+        selector: String,
+        /// When nothing needs it any more.
+        until: Calendar,
     },
     /// The key may still be needed.
     #[error("the key {selector} is {state}; only a retired or revoked key is removed: see atp keys revoke")]

@@ -58,7 +58,7 @@ struct Pointer {
 /// What is wanted of a rotation.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Rotation<'a> {
-    /// The key that takes over; made if there is none. `None`: a new one, named after the day.
+    /// The key that takes over; made if there is none. `None`: a new one, named after the day; forced, the one that waits.
     pub selector: Option<&'a str>,
     /// Unix seconds from which nobody is to believe it. `None`: no end, or that which it has.
     pub expires: Option<i64>,

@@ -125,7 +125,8 @@ fn a_key_is_taken_back_and_never_signs_again() {
     keys(&place, &["rotate", "--force", "--selector", "next"]);
     assert_eq!(key(&place, "default")["state"], "retiring");
     assert!(refused(&place, &["remove", "default"]).contains("is retiring"), "not removed");
-    let told = keys(&place, &["revoke", "default"]);
+    assert!(refused(&place, &["revoke", "default"]).contains("may still be under way"), "revoked");
+    let told = keys(&place, &["revoke", "default", "--force"]);
     let record = key(&place, "default")["record"].as_str().expect("a record").to_owned();
     assert!(record.ends_with(" t=s"), "{record}");
     assert!(told.contains(&format!("default.atk._atp.alice.example. 900 IN TXT \"{record}\"")), "{told}");

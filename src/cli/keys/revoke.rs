@@ -18,7 +18,7 @@ pub(in crate::cli) struct Revoke {
     selector: String,
     #[command(flatten)]
     ring: Ring,
-    /// Also the key that signs: messages then wait in the queue until another key signs
+    /// Also the key that signs, so that messages wait until another one does, and one that signed within the last two hours
     #[arg(long, env = "ATP_FORCE", value_parser = FalseyValueParser::new())]
     force: bool,
 }

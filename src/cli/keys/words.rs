@@ -47,7 +47,7 @@ pub(super) fn story(ring: &Keyring, key: &Key) -> String {
     if summary.state == KeyState::Pending {
         parts.push(waiting(&summary));
     } else if let Some(seen) = summary.published.as_ref().filter(|seen| seen.servers > 0) {
-        parts.push(format!("last seen at {} of {} name servers", seen.showing, seen.servers));
+        parts.push(format!("last seen at {} of {}", seen.showing, name_servers(seen.servers)));
     }
     if let Some(expires) = summary.expires {
         parts.push(end(expires, now));
@@ -73,10 +73,18 @@ fn waiting(summary: &KeysSummary) -> String {
     let (showing, servers) = (seen.showing, seen.servers);
     if seen.by_all() && seen.wanted_for > seen.shown_for {
         let left = seen.wanted_for - seen.shown_for;
-        format!("all {servers} name servers show it, and must for {} more", time(left))
+        let all = match servers {
+            1 => "the only name server shows it".into(),
+            _ => format!("all {servers} name servers show it"),
+        };
+        format!("{all}, and must for {} more", time(left))
     } else {
-        format!("{showing} of {servers} name servers show it")
+        format!("{showing} of {} show it", name_servers(servers))
     }
+}
+
+fn name_servers(count: usize) -> String {
+    if count == 1 { "1 name server".into() } else { format!("{count} name servers") }
 }
 
 fn end(expires: i64, now: UnixMillis) -> String {

@@ -76,7 +76,8 @@ impl Keyring {
         })
     }
 
-    /// Lets a key take over: at once if forced, else when DNS shows it.
+    /// Lets a key take over: at once if forced, else when DNS shows it. Forced, and without a selector, it is the key that
+    /// waits, whose record others may have seen already; without one, or if that has expired, a new one.
     ///
     /// # Errors
     /// [`KeyError::Unusable`] if it is revoked or expired, [`KeyError::IsActive`] if it signs already,
@@ -94,7 +95,12 @@ impl Keyring {
         self.change(|ring| {
             let selector = match wanted.selector {
                 Some(selector) => ring.id(selector)?.selector().to_owned(),
-                None => ring.free_selector(now),
+                None => {
+                    match ring.pending().filter(|key| wanted.force && key.usable(now.seconds()).is_ok()) {
+                        Some(pending) => pending.id().selector().to_owned(),
+                        None => ring.free_selector(now),
+                    }
+                }
             };
             if ring.active.as_ref().is_some_and(|active| active.selector == selector) {
                 return Err(match ring.taken(&selector) {
@@ -134,7 +140,7 @@ impl Keyring {
     ///
     /// # Errors
     /// [`KeyError::RevokesActive`] for the key that signs, unless forced; then nothing is signed until another key
-    /// takes over.
+    /// takes over. [`KeyError::RevokesNeeded`] for one that signed a moment ago, likewise.
     pub fn revoke(&mut self, selector: &str, force: bool, now: UnixMillis) -> Result<Arc<Key>, KeyError> {
         self.key(selector)?;
         self.change(|ring| {
@@ -143,6 +149,11 @@ impl Keyring {
             if !force && ring.active().is_ok_and(|active| active.id() == key.id()) && !key.is_revoked() {
                 let (selector, domain) = (selector.to_owned(), ring.domain.clone());
                 return Err(KeyError::RevokesActive { selector, domain });
+            }
+            if let (false, KeyState::Retiring, Some(until)) =
+                (force, ring.state(&key, now), ring.needed_until(&key))
+            {
+                return Err(KeyError::RevokesNeeded { selector: selector.to_owned(), until: until.into() });
             }
             ring.notes.of_mut(selector).revoked.get_or_insert(now.seconds());
             ring.notes.take_back(key.public_text(), now.seconds());

@@ -108,7 +108,7 @@ fn the_life_of_a_key() {
     open(&place).unwrap().rotate(forced("second"), &SystemRng, later).unwrap();
     assert_eq!(state(&place, "default", later), Retiring);
 
-    open(&place).unwrap().revoke("default", false, later).unwrap();
+    open(&place).unwrap().revoke("default", true, later).unwrap();
     assert_eq!(state(&place, "default", later), Revoked);
     assert!(open(&place).unwrap().key("default").unwrap().record().to_string().ends_with(" t=s"));
 }
@@ -146,6 +146,37 @@ fn the_key_that_signs_is_revoked_by_force_only() {
     assert_eq!(ring.active().unwrap().usable(NOW.seconds()), Err(Unusable::Revoked));
     rotate(&place, forced("second")).unwrap();
     assert_eq!(selector(open(&place).unwrap().active().unwrap()), "second");
+}
+
+/// It once was, within seconds of the change and without a word.
+#[test]
+fn a_key_that_signed_a_moment_ago_is_revoked_by_force_only() {
+    let place = place_with_two();
+    rotate(&place, forced("second")).unwrap();
+    let refused = open(&place).unwrap().revoke("default", false, NOW).unwrap_err().to_string();
+    for wanted in ["may still be under way", "wait until 2026-11-20 14:00:00 UTC", "--force"] {
+        assert!(refused.contains(wanted), "{refused}");
+    }
+    assert_eq!(state(&place, "default", NOW), KeyState::Retiring);
+    open(&place).unwrap().revoke("default", false, NOW.plus(RETIRING)).unwrap();
+    assert_eq!(state(&place, "default", NOW), KeyState::Revoked);
+}
+
+/// It once made a third key, and left the one idle whose record others had already seen.
+#[test]
+fn force_takes_the_key_that_waits() {
+    let at_once = Rotation { force: true, ..Rotation::default() };
+    let place = place_with_two();
+    rotate(&place, to("second")).unwrap();
+    assert_eq!(selector(&rotate(&place, at_once).unwrap()), "second");
+    assert_eq!(open(&place).unwrap().keys().count(), 2);
+    // Without one that waits it is a new key; so it is where that has expired.
+    assert_eq!(selector(&rotate(&place, at_once).unwrap()), "s20261120");
+    let brief = Rotation { expires: Some(NOW.seconds() + 1), ..Rotation::default() };
+    let waiting = rotate(&place, brief).unwrap();
+    let later = NOW.plus(Duration::from_secs(2));
+    let forced = open(&place).unwrap().rotate(at_once, &SystemRng, later).unwrap();
+    assert_ne!(selector(&forced), selector(&waiting));
 }
 
 #[test]

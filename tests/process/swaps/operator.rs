@@ -252,7 +252,7 @@ impl<'a> Side<'a> {
                 Next::Revoking { old, at: Instant::now() + REVOKED_AFTER }
             }
             Next::Revoking { old, at } if Instant::now() >= at => {
-                assert_eq!(self.atp(&["keys", "revoke", &old]).code, 0);
+                assert_eq!(self.atp(&["keys", "revoke", &old, "--force"]).code, 0);
                 self.publish();
                 self.done.revocations += 1;
                 Next::Nothing
