@@ -42,6 +42,8 @@ mod reference;
 pub mod settings;
 mod settle;
 
+pub use settle::given_up;
+
 use families::Families;
 use settings::{Live, Settings};
 

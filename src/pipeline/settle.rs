@@ -74,7 +74,8 @@ impl Pipeline {
             nonce = %row.nonce, to = %row.recipient, attempt = row.attempt(), code = failure.code,
             remote = failure.via.as_ref().map(|via| via.remote.as_str()), reason = failure.text, detail = failure.detail, "attempt failed"
         );
-        let step = step(failure.via.as_deref().cloned(), now, failure.code.clone(), failure.text.clone());
+        let step = step(failure.via.as_deref().cloned(), now, failure.code.clone(), failure.text.clone())
+            .because(failure.detail.as_deref());
         let left = row.after(settings.schedule.give_up_after).until(self.store.moment(now));
         let over = match failure.again {
             Again::Never => true,
@@ -95,8 +96,7 @@ impl Pipeline {
 
     /// When the peer first refused the row for a key or a policy; tells the operator if that is now.
     fn first_of_its_kind(&self, row: &Row, now: UnixMillis) -> UnixMillis {
-        let slow = [Reason::AtsDenied, Reason::BadSignature, Reason::BadKey].map(Reason::code);
-        let first = row.trail.iter().find(|step| slow.contains(&step.code.as_str()));
+        let first = first_slow(row);
         if first.is_none() {
             tracing::error!(
                 domain = %row.sender.domain(), to = %row.recipient.domain(),
@@ -142,7 +142,7 @@ impl Pipeline {
     pub(super) fn count_bounce(&self, row: &Row, step: &Step) {
         self.counters.bounced.add();
         tracing::warn!(
-            nonce = %row.nonce, from = %row.sender, to = %row.recipient, code = step.code, reason = step.text,
+            nonce = %row.nonce, from = %row.sender, to = %row.recipient, code = step.code, reason = step.sentence(),
             "bounced"
         );
     }
@@ -190,7 +190,7 @@ pub(super) fn failed<'a>(
         subject: message.and_then(Message::subject),
         recipient: &row.recipient,
         code: &step.code,
-        reason: &step.text,
+        reason: step.sentence(),
         remote: step.remote.as_deref(),
         attempts,
         first_attempt: row.first_attempt,
@@ -217,12 +217,33 @@ fn unanswered_after(row: &Row, failure: &Failure) -> Option<Unanswered> {
 
 pub(super) fn expired(row: &Row, last: &Step) -> Step {
     let may = if row.unanswered.is_some() { " It may have been delivered all the same." } else { "" };
-    Step {
-        code: Reason::Expired.code().into(),
-        text: format!(
-            "The message could not be delivered in time.{may} The last attempt: {} {}",
-            last.code, last.text
-        ),
-        ..last.clone()
+    let text = format!(
+        "The message could not be delivered in time.{may} The last attempt: {} {}",
+        last.code,
+        last.sentence()
+    );
+    Step { code: Reason::Expired.code().into(), text, ..last.clone() }.because(last.cause())
+}
+
+/// When a row is given up if nothing changes. A peer's refusal of a key or a policy ends it sooner than the schedule: at
+/// the first attempt that fails in this way after an hour.
+pub fn given_up(row: &Row, schedule: &Schedule) -> UnixMillis {
+    let at_last = row.after(schedule.give_up_after).wall;
+    let last = row.trail.iter().rev().find(|step| !step.is_note());
+    match last.filter(|step| is_slow(step)).and_then(|_| first_slow(row)) {
+        Some(first) => {
+            let hour = first.at.plus(SPREADING);
+            at_last.min(row.state.due().map_or(hour, |due| due.max(hour)))
+        }
+        None => at_last,
     }
+}
+
+/// The first refusal of the row for a key or a policy. `None`: there was none.
+fn first_slow(row: &Row) -> Option<&Step> {
+    row.trail.iter().find(|step| is_slow(step))
+}
+
+fn is_slow(step: &Step) -> bool {
+    [Reason::AtsDenied, Reason::BadSignature, Reason::BadKey].iter().any(|reason| reason.code() == step.code)
 }

@@ -15,6 +15,7 @@ use crate::proto::time::{Moment, UnixMillis};
 
 pub mod keeping;
 pub mod receipts;
+mod step;
 pub mod tokens;
 pub mod webhooks;
 pub mod work;
@@ -164,7 +165,7 @@ pub struct Step {
     pub tls: Option<String>,
     /// Wire code, such as `450 4.4.1`. Empty: this was no attempt.
     pub code: String,
-    /// What happened, in one sentence.
+    /// What happened: to be read with [`Step::sentence`] or [`Step::for_operator`].
     pub text: String,
 }
 

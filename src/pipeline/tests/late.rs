@@ -98,3 +98,47 @@ async fn a_clock_that_jumps_forward_gives_nothing_up() {
     assert!(later.told().await.iter().all(|(_, subject)| subject.starts_with("Delayed")));
     assert_eq!(later.ending("n1").await, Some(Ending::Delivered));
 }
+
+/// Why a connection failed once was in the log alone.
+#[tokio::test(start_paused = true)]
+async fn the_operator_finds_a_row_by_why_its_attempt_failed_and_its_sender_is_told_less() {
+    let world = World::new(ScriptedPeer::like_us()).await;
+    world.peer.will(std::iter::repeat_n(Deed::Refuse, 10_000));
+    world.submit("n1", |_| {}).await;
+    world.told_for(HOUR).await;
+    let row = async |error: &str| {
+        let filter = RowFilter { error: Some(error.into()), ..RowFilter::default() };
+        world.pipeline.store.list(filter, None, 10).await.unwrap().rows.pop()
+    };
+    let found = row("cannot connect: Refused").await.expect("a row");
+    let last = found.trail.last().expect("a step");
+    assert_eq!(last.sentence(), "The recipient's server cannot be reached.");
+    assert_eq!(last.for_operator(), "The recipient's server cannot be reached. (cannot connect: refused)");
+    assert!(row("cannot connect: other").await.is_none());
+    world.told_for(HOUR * 72).await;
+    let told = world.bounces().await;
+    assert_eq!(told.len(), 2, "{told:?}");
+    for told in told {
+        let told = told.to_string();
+        assert!(told.contains("cannot be reached.") && !told.contains("cannot connect"), "{told}");
+        assert!(!told.contains("\\u001f"), "{told}");
+    }
+}
+
+/// It once was told to be tried for two days, and came back after an hour.
+#[tokio::test(start_paused = true)]
+async fn what_is_refused_for_its_key_is_told_to_be_given_up_when_it_is() {
+    let world = World::new(ScriptedPeer::like_us()).await;
+    world
+        .peer
+        .will(std::iter::repeat_n(Deed::Say(403, r#"{"error":"x","error_code":"550 5.7.29"}"#.into()), 100));
+    world.submit("n1", |_| {}).await;
+    world.told_for(Duration::from_secs(40 * 60)).await;
+    let rows = world.pipeline.store.list(RowFilter::default(), None, 10).await.unwrap().rows;
+    let told = crate::pipeline::given_up(&rows[0], &world.pipeline.settings.now().schedule);
+    assert!(told >= NOON.plus(HOUR) && told < NOON.plus(2 * HOUR), "{told:?}");
+    world.told_for(HOUR * 2).await;
+    assert_eq!(world.ending("n1").await, Some(Ending::Bounced));
+    let bounced = world.bounces().await[0]["timestamp"].as_i64().unwrap();
+    assert!((bounced - told.seconds()).abs() < 60, "{bounced} and {told:?}");
+}

@@ -117,19 +117,35 @@ struct LastReceipt {
     payload: Option<Value>,
 }
 
-/// Every message that a nonce names. `heard`: the receipts of each that was sent from here, in the order of the trace.
+/// What is told of a step: a sender reads a sentence, the operator also why.
+type Say = fn(&Step) -> String;
+
+fn to_sender(step: &Step) -> String {
+    step.sentence().to_owned()
+}
+
+fn to_operator(step: &Step) -> String {
+    step.for_operator().into_owned()
+}
+
+/// For the operator: every message that a nonce names. `heard`: the receipts of each that was sent from here, in the order of the trace.
 pub(super) fn every(trace: &Trace, heard: &[Option<Heard>]) -> Vec<Fate> {
     let sent = trace.sent.iter().zip(heard);
-    let sent = sent.map(|((record, rows), heard)| Fate::of_sent(record, rows, heard.as_ref()));
+    let sent = sent.map(|((record, rows), heard)| Fate::of(record, rows, heard.as_ref(), to_operator));
     sent.chain(trace.received.iter().map(Fate::of_received)).collect()
 }
 
 impl Fate {
-    /// Of a message that was sent from here.
+    /// Of a message that was sent from here, for its sender.
     pub fn of_sent(record: &SentRecord, rows: &[Row], heard: Option<&Heard>) -> Fate {
+        Fate::of(record, rows, heard, to_sender)
+    }
+
+    fn of(record: &SentRecord, rows: &[Row], heard: Option<&Heard>, say: Say) -> Fate {
         let heard_of = |place: u16| heard.and_then(|heard| heard.recipients.get(&place));
         let recipients = (0u16..).zip(&record.recipients);
-        let recipients = recipients.map(|(place, recipient)| Recipient::of(recipient, rows, heard_of(place)));
+        let recipients =
+            recipients.map(|(place, recipient)| Recipient::of(recipient, rows, heard_of(place), say));
         let updated = heard.iter().flat_map(|heard| heard.recipients.values()).map(|record| record.heard);
         let attempts = record.recipients.iter().map(|recipient| recipient.attempts).max().unwrap_or(0);
         let next = rows.iter().filter_map(|row| row.state.due()).min();
@@ -142,7 +158,7 @@ impl Fate {
             updated_at: updated.fold(record.updated, UnixMillis::max).seconds(),
             retry_count: attempts.saturating_sub(1),
             next_retry_at: next.map(|due| due.seconds()),
-            error: record.recipients.iter().find_map(error_of),
+            error: record.recipients.iter().find_map(|recipient| error_of(recipient, say)),
             recipients: Some(recipients.collect()),
         }
     }
@@ -164,7 +180,7 @@ impl Fate {
 }
 
 impl Recipient {
-    fn of(recipient: &SentRecipient, rows: &[Row], heard: Option<&HeardRecord>) -> Recipient {
+    fn of(recipient: &SentRecipient, rows: &[Row], heard: Option<&HeardRecord>, say: Say) -> Recipient {
         let row = recipient.row.and_then(|id| rows.iter().find(|row| row.id == id));
         let state = match (recipient.ending, row.map(|row| row.state)) {
             _ if heard.is_some_and(|heard| heard.outcome != ReceiptOutcome::Delivered) => "acknowledged",
@@ -183,19 +199,19 @@ impl Recipient {
             state,
             attempts: row.map_or(recipient.attempts, Row::attempts_begun),
             next_attempt: row.and_then(|row| row.state.due()).map(|due| due.seconds()),
-            error: error_of(recipient),
+            error: error_of(recipient, say),
             remote: last.and_then(|step| step.remote.clone()),
             tls: last.and_then(|step| step.tls.clone()),
-            trail: story.iter().map(TrailStep::from).collect(),
+            trail: story.iter().map(|step| TrailStep::of(step, say)).collect(),
             receipt: heard.map(LastReceipt::from),
         }
     }
 }
 
-impl From<&Step> for TrailStep {
-    fn from(step: &Step) -> TrailStep {
-        let Step { at, remote, tls, code, text } = step.clone();
-        TrailStep { at: at.seconds(), remote, tls, code, text }
+impl TrailStep {
+    fn of(step: &Step, say: Say) -> TrailStep {
+        let Step { at, remote, tls, code, .. } = step.clone();
+        TrailStep { at: at.seconds(), remote, tls, code, text: say(step) }
     }
 }
 
@@ -207,13 +223,13 @@ impl From<&HeardRecord> for LastReceipt {
 }
 
 /// The last failure, unless the recipient has got it after all.
-fn error_of(recipient: &SentRecipient) -> Option<String> {
+fn error_of(recipient: &SentRecipient, say: Say) -> Option<String> {
     let failed = !matches!(recipient.ending, Some(Ending::Delivered | Ending::DeliveredInferred));
     recipient
         .last
         .as_ref()
         .filter(|_| failed)
-        .map(|step| format!("{} {}", step.code, step.text).trim_start().to_owned())
+        .map(|step| format!("{} {}", step.code, say(step)).trim_start().to_owned())
 }
 
 /// One word for all recipients: what is still open counts first, then what failed.

@@ -102,7 +102,11 @@ fn queue(app: &App, sample: &Sample) -> Check {
 
 fn suspended(waiting: &Waiting) -> Check {
     let Waiting { domain, rows, .. } = waiting;
-    let last = waiting.last.as_ref().map(|last| format!(": {} {}", last.code, last.text)).unwrap_or_default();
+    let last = waiting
+        .last
+        .as_ref()
+        .map(|last| format!(": {} {}", last.code, last.for_operator()))
+        .unwrap_or_default();
     if waiting.standing == Standing::Stopped {
         let text = format!("{domain} is suspended by the operator, {rows} waiting");
         return Check::new("destination", Level::Warning, text).remedy(format!("atp queue resume {domain}"));
@@ -195,7 +199,11 @@ fn acme(app: &App, now: UnixMillis) -> Option<Check> {
         acme.next.map(|next| format!("; asked next in {}", about(next.since(now)))).unwrap_or_default();
     if acme.failures > 0 {
         let why = acme.last_error.unwrap_or_default();
-        let text = format!("{} failures in a row to be given a certificate: {why}{next}", acme.failures);
+        let tried = match acme.failures {
+            1 => "the last attempt to be given a certificate failed".into(),
+            failures => format!("{failures} failures in a row to be given a certificate"),
+        };
+        let text = format!("{tried}: {why}{next}");
         return Some(
             Check::new("acme", Level::Warning, text).remedy("mend what it says; it is tried again by itself"),
         );

@@ -189,7 +189,8 @@ impl InTrouble {
             rows: waiting.rows,
             oldest_seconds: waiting.oldest.as_secs(),
             failing_seconds: waiting.since.map(|since| now.since(since).as_secs()),
-            last: last.map(|last| LastAttempt { code: last.code.clone(), text: last.text.clone() }),
+            last: last
+                .map(|last| LastAttempt { code: last.code.clone(), text: last.for_operator().into_owned() }),
         }
     }
 }

@@ -3,6 +3,7 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::pipeline::given_up;
 use crate::proto::time::UnixMillis;
 use crate::spool::entry::{Row, SentRecipient, SentRecord, Step};
 use crate::spool::retry::Schedule;
@@ -69,7 +70,7 @@ struct QueuedOpen {
     next_attempt: Option<i64>,
     /// Null: it is not held.
     held_since: Option<i64>,
-    /// When it is given up. Null: not while it is held.
+    /// When it is given up if nothing changes. Null: not while it is held.
     given_up: Option<i64>,
     /// Whether its sender has been told that it takes long.
     #[schema(required = false)]
@@ -130,7 +131,7 @@ impl QueuedMessage {
 impl QueuedCopy {
     fn open(row: &Row, schedule: &Schedule) -> QueuedCopy {
         let held_since = held_since(row);
-        let given_up = held_since.is_none().then(|| row.after(schedule.give_up_after).wall);
+        let given_up = held_since.is_none().then(|| given_up(row, schedule));
         let open = QueuedOpen {
             first_attempt: seconds(row.first_attempt),
             last_attempt: seconds(row.last_attempt),
@@ -177,7 +178,7 @@ impl From<&Step> for StoryStep {
             remote: step.remote.clone(),
             tls: step.tls.clone(),
             code: Some(&step.code).filter(|code| !code.is_empty()).cloned(),
-            text: step.text.clone(),
+            text: step.for_operator().into_owned(),
         }
     }
 }

@@ -283,7 +283,8 @@ impl<A> Runner<A> {
             Contact::Failed => {
                 (lane.proven, lane.failing) = (false, true);
                 if let Some(pause) = lane.trouble.failed(now, |pause| rng::jittered(&*rng, pause)) {
-                    let reason = trouble.as_ref().map(|step| format!("{} {}", step.code, step.text));
+                    let reason =
+                        trouble.as_ref().map(|step| format!("{} {}", step.code, step.for_operator()));
                     tracing::warn!(destination = %domain, ?pause, reason, "suspended");
                     lane.last = trouble;
                     self.trouble_changed(domain);

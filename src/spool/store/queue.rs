@@ -301,7 +301,7 @@ fn last_holds(row: &Row, text: &str) -> bool {
     let text = text.to_lowercase();
     // Not what the operator did: what was held for an error must be found again by it.
     let last = row.trail.iter().rev().find(|step| !step.is_note());
-    last.is_some_and(|step| format!("{} {}", step.code, step.text).to_lowercase().contains(&text))
+    last.is_some_and(|step| format!("{} {}", step.code, step.for_operator()).to_lowercase().contains(&text))
 }
 
 /// Where the backlogs behind `domain`'s begin.
