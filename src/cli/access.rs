@@ -5,10 +5,11 @@ use clap::Args;
 use serde_json::Value;
 
 use super::error::CliError;
+use super::found;
 use super::http::{Client, Credential, Request};
 use super::identities::{Identities, Identity};
 use super::names;
-use super::options::{HomeOptions, NO_SERVER, ServerOptions};
+use super::options::{HomeOptions, ServerOptions};
 use super::prompt::Prompt;
 use crate::proto::address::Address;
 use crate::secret::Secret;
@@ -82,9 +83,9 @@ impl AccessOptions {
     /// is given or noted.
     pub async fn open(&self, agent: Option<&str>) -> Result<Access, CliError> {
         let agent = named(agent);
-        let Chosen { server, identity } = self.choose(agent)?;
-        if named(server.server.as_deref()).is_none() {
-            return Err(CliError::usage(format!("{NO_SERVER}, or log in once: atp login")));
+        let Chosen { mut server, identity } = self.choose(agent)?;
+        if !server.is_given() {
+            found::name_server(&mut server, agent).await?;
         }
         let prompt = Prompt::new();
         let mut client = Client::new(&server, prompt)?;
@@ -112,7 +113,10 @@ impl AccessOptions {
     /// For what only the password is good for. Asks for it unless it is given.
     pub async fn open_as_owner(&self, agent: Option<&str>) -> Result<Access, CliError> {
         let agent = named(agent);
-        let Chosen { server, identity } = self.choose(agent)?;
+        let Chosen { mut server, identity } = self.choose(agent)?;
+        if !server.is_given() {
+            found::name_server(&mut server, agent).await?;
+        }
         let prompt = Prompt::new();
         let mut client = Client::new(&server, prompt)?;
         let noted = identity.as_ref().map(|(_, identity)| identity);

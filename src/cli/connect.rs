@@ -1,5 +1,6 @@
 //! Connections to a server: over TLS, unencrypted when the user agrees, or to the control socket.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,8 +12,9 @@ use super::error::CliError;
 use super::options::ServerOptions;
 use super::prompt::Prompt;
 use super::target::Target;
-use crate::env::dial::{Connection, Dial, DialError, Endpoint, Trust};
+use crate::env::dial::{Connection, Dial, DialError, Endpoint, Mistrust, Trust};
 use crate::env::tls::{Authorities, CONNECT_TIMEOUT, TlsDial};
+use crate::proto::limits::DEFAULT_PORT;
 
 /// Longest time the host's addresses may take to be found.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(10);
@@ -31,6 +33,7 @@ impl Peer {
     /// The server of the options. Asks before an unencrypted connection.
     pub fn new(options: &ServerOptions, prompt: Prompt) -> Result<Peer, CliError> {
         let target = Target::parse(options.server()?)?;
+        let prompt = if options.is_found { Prompt::nobody() } else { prompt };
         if !target.tls {
             agree_to_plaintext(&target, options.no_verify, prompt)?;
             return Ok(Peer::Plain { target });
@@ -101,7 +104,7 @@ async fn tls(
                 let connection = unverified.map_err(|_| refused(target, &reason))?;
                 let Some(shown) = connection.certificate_sha256 else { return Err(refused(target, &reason)) };
                 if *accepted != Some(Accepted(shown)) {
-                    accept_certificate(&reason, &shown, &ask)?;
+                    accept_certificate(&reason, target, &shown, &ask)?;
                     *accepted = Some(Accepted(shown));
                 }
                 return Ok(connection);
@@ -117,7 +120,8 @@ async fn tls(
 pub(super) struct Accepted([u8; 32]);
 
 fn accept_certificate(
-    reason: &str,
+    reason: &Mistrust,
+    target: &Target,
     shown: &[u8; 32],
     ask: impl Fn(&str) -> Option<bool>,
 ) -> Result<(), CliError> {
@@ -126,8 +130,21 @@ fn accept_certificate(
         Some(true) => Ok(()),
         Some(false) => Err(CliError::failed("stopped: the certificate was not accepted")),
         None => Err(CliError::failed(format!(
-            "{reason}; trust its authority with --ca FILE, or skip verification with --no-verify"
+            "{reason}; {}, or skip verification with --no-verify",
+            remedy(reason, target)
         ))),
+    }
+}
+
+/// What makes the certificate a good one: to call the server by its name, if that is what is wrong.
+fn remedy(reason: &Mistrust, target: &Target) -> String {
+    match reason.names.first() {
+        Some(name) => {
+            let named = Target { host: name.to_string(), ..target.clone() };
+            let given = if target.port == DEFAULT_PORT { named.host } else { named.to_string() };
+            format!("give --server {given}")
+        }
+        None => "trust its authority with --ca FILE".into(),
     }
 }
 
@@ -153,10 +170,15 @@ async fn plain(target: &Target) -> Result<Connection, CliError> {
 async fn control(socket: &Path) -> Result<Connection, CliError> {
     let connected = timeout(CONNECT_TIMEOUT, UnixStream::connect(socket)).await;
     let failed = |reason: String| {
-        CliError::failed(format!("cannot reach the server at {}: {reason}; is it running?", socket.display()))
+        CliError::failed(format!("cannot reach the server at {}: {reason}", socket.display()))
     };
-    let stream =
-        connected.map_err(|_| failed("no answer".into()))?.map_err(|error| failed(error.to_string()))?;
+    let stream = connected.map_err(|_| failed("no answer; is it running?".into()))?;
+    let stream = stream.map_err(|error| match error.kind() {
+        ErrorKind::PermissionDenied => {
+            failed(format!("{error}; use sudo, or become a member of the group atp"))
+        }
+        _ => failed(format!("{error}; is it running?")),
+    })?;
     Ok(Connection { io: Box::new(stream), alpn: None, certificate_sha256: None, certificate_ends: None })
 }
 
@@ -190,7 +212,7 @@ mod tests {
             Box::pin(async move {
                 if endpoint.trust != Trust::Unverified {
                     return Err(DialError::Certificate(
-                        "the certificate is from an issuer we do not trust".into(),
+                        "the certificate is from an issuer we do not trust".to_owned().into(),
                     ));
                 }
                 let (io, _) = tokio::io::duplex(1);
@@ -223,5 +245,20 @@ mod tests {
         assert_eq!(questions.get(), 2);
         let unasked = tls(&target, &Trust::Roots, &mut accepted, &server, |_| None).await.unwrap_err();
         assert!(unasked.message.contains("--ca FILE"), "{unasked:?}");
+    }
+
+    /// It once advised to trust the authority, which was trusted.
+    #[test]
+    fn a_certificate_for_another_name_says_which_server_to_give() {
+        let names = vec!["atp.alpha.example".parse().unwrap(), "atp.beta.example".parse().unwrap()];
+        let reason = Mistrust { text: "the certificate is not for 127.0.0.1".into(), names };
+        let advice = |server: &str| {
+            accept_certificate(&reason, &Target::parse(server).unwrap(), &[0; 32], |_| None)
+                .unwrap_err()
+                .message
+        };
+        let wanted = "not for 127.0.0.1; give --server atp.alpha.example, or skip";
+        assert!(advice("127.0.0.1").contains(wanted), "{}", advice("127.0.0.1"));
+        assert!(advice("127.0.0.1:8443").contains("--server atp.alpha.example:8443,"));
     }
 }

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::access::{Access, AgentOptions, Chosen};
 use super::error::CliError;
+use super::found;
 use super::http::{Client, Credential, Request, encoded};
 use super::identities::{Identities, Identity};
 use super::options::{HomeOptions, ServerOptions};
@@ -74,7 +75,11 @@ impl Login {
             // It is what the new one is to be called.
             options.access.identity = None;
         }
-        let Chosen { server, identity } = options.access.choose(options.agent_id.as_deref())?;
+        let Chosen { mut server, identity } = options.access.choose(options.agent_id.as_deref())?;
+        if !server.is_given() {
+            found::name_server(&mut server, options.agent_id.as_deref()).await?;
+            options.access.server = server.clone();
+        }
         let (new, agent) = match &access.token {
             Some(token) => {
                 let Access { agent, .. } = options.open().await?;
@@ -129,7 +134,8 @@ fn noted(
 async fn end(identity: &Identity) -> Result<(), CliError> {
     let Some(name) = &identity.token_name else { return Ok(()) };
     let Identity { server, no_verify, ca, .. } = identity.clone();
-    let mut client = Client::new(&ServerOptions { server: Some(server), no_verify, ca }, Prompt::new())?;
+    let mut client =
+        Client::new(&ServerOptions { server: Some(server), no_verify, ca, is_found: false }, Prompt::new())?;
     let request = Request::delete(&format!("me/tokens/{}", encoded(name)));
     let reply = client.call(request.authorize(&Credential::bearer(&identity.token))).await?;
     // Whose token is worth nothing any more has none to end.

@@ -29,6 +29,7 @@ mod dns;
 mod error;
 mod export;
 mod extend;
+mod found;
 mod http;
 mod identities;
 mod import;

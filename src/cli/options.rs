@@ -24,6 +24,9 @@ pub(super) struct ServerOptions {
     /// PEM file of the only certificate authorities to trust; without meaning beside --no-verify
     #[arg(long, env = "ATP_CA", value_name = "FILE")]
     pub ca: Option<PathBuf>,
+    /// Whether DNS named it, and not the user: then only a good certificate will do.
+    #[arg(skip)]
+    pub is_found: bool,
 }
 
 impl ServerOptions {

@@ -21,6 +21,11 @@ impl Prompt {
         Prompt { interactive: io::stdin().is_terminal() && io::stderr().is_terminal() }
     }
 
+    /// Nobody is asked.
+    pub fn nobody() -> Prompt {
+        Prompt { interactive: false }
+    }
+
     /// The password given, or the one typed.
     pub fn password(self, given: Option<Secret>, of: &str) -> Result<Secret, CliError> {
         match given {

@@ -7,6 +7,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::BoxFuture;
 use super::tls::Authorities;
+use crate::proto::address::Domain;
 
 /// A byte stream in both directions.
 pub trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -66,9 +67,30 @@ pub enum DialError {
     /// The TLS handshake failed for another reason than the certificate.
     #[error("TLS: {0}")]
     Tls(String),
-    /// The peer's certificate is not accepted: a sentence without an end, fit to be shown to anybody.
+    /// The peer's certificate is not accepted.
     #[error("TLS: {0}")]
-    Certificate(String),
+    Certificate(Mistrust),
+}
+
+/// Why a peer's certificate is not accepted. Displays as a sentence without an end, fit to be shown to anybody.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mistrust {
+    /// The sentence.
+    pub text: String,
+    /// The hosts that it is for, if it is good but not for the one that was expected; at most a few. Empty otherwise.
+    pub names: Vec<Domain>,
+}
+
+impl fmt::Display for Mistrust {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl From<String> for Mistrust {
+    fn from(text: String) -> Mistrust {
+        Mistrust { text, names: Vec::new() }
+    }
 }
 
 /// An address family.

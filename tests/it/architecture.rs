@@ -129,6 +129,9 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "proto",
             "secret",
             "sign",
+            // Where an agent's own server is.
+            "discover::Discovery",
+            "discover::Target",
             // Backups, and the stores of servers that are stopped.
             "spool::backup",
             "spool::check",

@@ -138,7 +138,7 @@ async fn connect(way: Way<'_>, endpoint: &Endpoint) -> Result<(Connection, bool)
         Err(DialError::Tls(reason)) => {
             return Err((State::Wrong, format!("TLS: {reason}; peers cannot reach it")));
         }
-        Err(DialError::Certificate(reason)) => reason,
+        Err(DialError::Certificate(reason)) => reason.text,
         Err(error) => return Err((State::Unknown, error.to_string())),
     };
     if let Some(insider) = way.insider

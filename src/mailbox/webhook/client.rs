@@ -135,9 +135,8 @@ impl Client {
         for address in addresses.into_iter().take(MAX_TRIED) {
             match self.dial(url, address).await {
                 Ok(connection) => return Ok(connection),
-                Err(DialError::Tls(error) | DialError::Certificate(error)) => {
-                    return Err(Answered::none(PushOutcome::Tls, error));
-                }
+                Err(DialError::Tls(error)) => return Err(Answered::none(PushOutcome::Tls, error)),
+                Err(DialError::Certificate(error)) => return Err(Answered::none(PushOutcome::Tls, error)),
                 Err(error) => last = Answered::none(PushOutcome::Unreachable, error),
             }
         }
