@@ -94,6 +94,12 @@ impl Failure {
     pub fn of(error: &Error, doing: &str, http: &Http) -> Failure {
         let (kind, said) = match error {
             Error::Api(problem) => (problem.r#type.as_deref(), problem.to_string()),
+            // What a parser says of an answer in another form means nothing to an operator.
+            Error::Json(_) => (
+                None,
+                "the answer is not one of an ACME server; is acme.directory the address of its directory?"
+                    .into(),
+            ),
             error => (None, error.to_string()),
         };
         let said = said.trim_start_matches("API error: ");
@@ -121,7 +127,7 @@ impl Issue for Authority {
             };
             match timeout(ATTEMPT_TIMEOUT, attempts).await {
                 Ok(outcome) => outcome,
-                Err(_) => Err(Failure::own(format!("not done within {ATTEMPT_TIMEOUT:?}"))),
+                Err(_) => Err(Failure::own(format!("not done within {} s", ATTEMPT_TIMEOUT.as_secs()))),
             }
         })
     }
@@ -214,7 +220,11 @@ impl Authority {
             match authorization.status {
                 AuthorizationStatus::Pending => {}
                 AuthorizationStatus::Valid => continue,
-                status => return Err(Failure::own(format!("an authorization is {status:?} from the start"))),
+                _ => {
+                    return Err(Failure::own(
+                        "the authority has ended an authorization before it began".into(),
+                    ));
+                }
             }
             let name = authorization.identifier().to_string();
             // Or it could have a record of any name put into the operator's zones.
@@ -300,7 +310,10 @@ async fn wait_for(order: &mut Order, wanted: OrderStatus, http: &Http) -> Result
             OrderStatus::Valid => return Ok(()),
             OrderStatus::Invalid => return Err(Failure::own("the authority has ended the order".into())),
             _ if Instant::now() + wait > deadline => {
-                return Err(Failure::own(format!("the authority was not done within {ORDER_TIMEOUT:?}")));
+                return Err(Failure::own(format!(
+                    "the authority was not done within {} s",
+                    ORDER_TIMEOUT.as_secs()
+                )));
             }
             _ => {}
         }

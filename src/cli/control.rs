@@ -1,14 +1,24 @@
 //! Reaching servers on this machine as their operator.
 
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::time::timeout;
 
 use super::error::CliError;
-use super::http::Client;
+use super::http::{Client, Request};
 use super::names;
-use crate::config::home::{Home, NodeDir};
+use crate::config::home::{Home, HomeError, NodeDir};
 use crate::config::runtime::{self, RuntimeDir};
+use crate::config::service;
 use crate::proto::address::{Address, Domain};
+
+/// Most servers of a machine that are asked whether a domain is theirs.
+const MAX_ASKED: usize = 8;
+/// Longest time each may take to say so.
+const ASK_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// A client of the control socket of the server of a domain. One whose state we may not see is found by its socket in
 /// the runtime directory.
@@ -16,7 +26,7 @@ pub(super) fn client(home: &Home, domain: &Domain) -> Result<Client, CliError> {
     let runtime = runtime::likely();
     match home.node_of(domain) {
         Ok(node) => Ok(Client::control(node.control_socket())),
-        Err(error) => shared(&runtime, domain).map(Client::control).ok_or_else(|| error.into()),
+        Err(error) => shared(&runtime, domain).map(Client::control).ok_or_else(|| hidden(&runtime, error)),
     }
 }
 
@@ -51,9 +61,69 @@ fn client_of_only(home: &Home, runtime: &RuntimeDir) -> Result<Client, CliError>
     }
     match runtime.sockets().as_slice() {
         [socket] => Ok(Client::control(socket.clone())),
+        [] if runtime.is_closed() => Err(not_yours(runtime)),
         [] => Err(node.err().unwrap_or_else(|| none(home))),
         _ => Err(which()),
     }
+}
+
+/// Why no server of a domain is found: because its socket is where we may not look, if that can be.
+fn hidden(runtime: &RuntimeDir, error: HomeError) -> CliError {
+    match error {
+        HomeError::NoNode { .. } if runtime.is_closed() => not_yours(runtime),
+        other => other.into(),
+    }
+}
+
+fn not_yours(runtime: &RuntimeDir) -> CliError {
+    HomeError::NotYours { home: runtime.root().into() }.into()
+}
+
+/// Whether a key that is made in `home` is of use to the server of `domain`, as far as can be seen from here: not if that
+/// server runs on this machine with another state directory, or is our service with its own.
+///
+/// # Errors
+/// Which state directory is meant instead.
+pub(super) async fn served_here(home: &Home, domain: &Domain) -> Result<(), CliError> {
+    if home.node_of(domain).is_ok() {
+        return Ok(());
+    }
+    let (root, service) = (home.root().display(), service::STATE);
+    let of_service = Home::locate(Some(service.into()))?;
+    let refused = |remedy: String| {
+        Err(CliError::failed(format!(
+            "{domain} is served on this machine with another state directory than {root}, so no server would sign \
+             with a key made there; {remedy}"
+        )))
+    };
+    let given = || refused(format!("give --state-dir {service}, as root"));
+    if of_service != *home && of_service.node_of(domain).is_ok() {
+        return given();
+    }
+    let runtime = runtime::likely();
+    for socket in runtime.sockets().into_iter().take(MAX_ASKED) {
+        if !serves(&socket, domain).await {
+            continue;
+        }
+        return match runtime.is_of_the_service() {
+            // Its own first key is its own to make.
+            true if of_service == *home => Ok(()),
+            true => given(),
+            false => refused(format!(
+                "give the --state-dir of the server at {}, which its log says at the start",
+                socket.display()
+            )),
+        };
+    }
+    Ok(())
+}
+
+/// Whether the server at a socket says that it serves a domain.
+async fn serves(socket: &Path, domain: &Domain) -> bool {
+    let request = Request::get("health").query("domain", domain.as_str());
+    let asked = timeout(ASK_TIMEOUT, async { Client::control(socket.into()).call(request).await?.success() });
+    let Ok(Ok(said)) = asked.await else { return false };
+    said.get("domain").and_then(Value::as_str) == Some(domain.as_str())
 }
 
 /// That no server has run with a state directory.

@@ -3,11 +3,11 @@
 use clap::{Args, Subcommand};
 
 use super::as_server::ServerFile;
+use super::control;
 use super::error::CliError;
 use super::options::HomeOptions;
 use super::output::Output;
 use crate::config::Config;
-use crate::config::home::Home;
 use crate::proto::address::Domain;
 use crate::sign::Keyring;
 
@@ -39,7 +39,7 @@ pub(super) struct Domains {
 impl Dns {
     pub async fn run(self, output: &Output) -> Result<(), CliError> {
         match self {
-            Dns::Generate(generate) => generate.run(output),
+            Dns::Generate(generate) => generate.run(output).await,
             Dns::Check(check) => check.run(output).await,
         }
     }
@@ -58,7 +58,7 @@ impl Domains {
     fn every(&self, config: Option<&Config>, kept: bool) -> Result<Vec<Domain>, CliError> {
         let domains = match config {
             Some(config) => config.domains().to_vec(),
-            None if kept => in_home(&self.home.home()?),
+            None if kept => self.home.home()?.domains(),
             None => return Err(CliError::usage("which domain? give --domain, or --config")),
         };
         match domains.is_empty() {
@@ -69,17 +69,13 @@ impl Domains {
         }
     }
 
+    /// Refuses to make the first key of a domain that another state directory of this machine has the keys of.
+    async fn may_make_key(&self, domain: &Domain) -> Result<(), CliError> {
+        control::served_here(&self.home.home()?, domain).await
+    }
+
     fn ring(&self, domain: &Domain) -> Result<Keyring, CliError> {
         let directory = self.home.home()?.domain(domain).keys();
         Ok(Keyring::open(domain.clone(), &directory)?)
     }
-}
-
-/// Every domain this home holds state of.
-fn in_home(home: &Home) -> Vec<Domain> {
-    let Ok(entries) = std::fs::read_dir(home.root().join("domains")) else { return Vec::new() };
-    let mut domains: Vec<Domain> =
-        entries.flatten().filter_map(|entry| Domain::parse(entry.file_name().to_str()?).ok()).collect();
-    domains.sort();
-    domains
 }

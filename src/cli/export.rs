@@ -16,7 +16,7 @@ use super::progress::Progress;
 use super::unfinished::Unfinished;
 use crate::daemon::keep;
 use crate::spool::exchange::What;
-use crate::spool::exchange::export::{Wanted, export};
+use crate::spool::exchange::export::{Wanted, export, knows};
 
 const NOTES: &str = "\
 Each line is an object; docs/operating.md says what is in it. Passwords and tokens are hashed, secrets of webhooks are not.
@@ -90,6 +90,13 @@ impl Export {
             }
             Found::Stopped(_, node) => {
                 let snapshot = keep::open(&node.store()).map_err(|error| explained(&node.store(), &error))?;
+                if let Some(agent) = &wanted.agent
+                    && !knows(&snapshot, agent).map_err(|error| unreadable(&error))?
+                {
+                    return Err(CliError::failed(format!(
+                        "there is no agent {agent} here; `atp agent list` names those that there are, once the server runs"
+                    )));
+                }
                 let mut failure = None;
                 let done = export(&snapshot, &wanted, &mut |line| {
                     let written = serde_json::to_string(line).map_err(io::Error::other);
@@ -104,9 +111,7 @@ impl Export {
                 if let Some(error) = failure {
                     return Err(unwritable(error));
                 }
-                done.map_err(|error| {
-                    CliError::failed(format!("the store cannot be read to its end: {error}"))
-                })?;
+                done.map_err(|error| unreadable(&error))?;
             }
         }
         sink.flush().map_err(unwritable)?;
@@ -132,6 +137,10 @@ impl Export {
     }
 }
 
+fn unreadable(error: &dyn std::fmt::Display) -> CliError {
+    CliError::failed(format!("the store cannot be read to its end: {error}"))
+}
+
 /// What the last line says. `None`: it is not the last.
 fn told(line: &[u8]) -> Option<Result<(), CliError>> {
     if line.len() > 4096 {
@@ -139,7 +148,6 @@ fn told(line: &[u8]) -> Option<Result<(), CliError>> {
     }
     let line: Value = serde_json::from_slice(line).ok()?;
     let error = line.get("error").and_then(Value::as_str);
-    let error =
-        error.map(|error| Err(CliError::failed(format!("the store cannot be read to its end: {error}"))));
+    let error = error.map(|error| Err(unreadable(&error)));
     error.or_else(|| line.get("end").map(|_| Ok(())))
 }

@@ -6,6 +6,7 @@ use clap::Args;
 use serde_json::Value;
 
 use super::access::{Access, AgentOptions};
+use super::control;
 use super::error::CliError;
 use super::http::{self, Client, Reply, Request};
 use super::options::AdminOptions;
@@ -16,7 +17,8 @@ use crate::proto::calendar::Calendar;
 use crate::proto::time::UnixMillis;
 use crate::secret::Secret;
 
-/// Show what became of a message: to the agent that sent it, and any message to the operator.
+/// Show what became of a message: to the agent that sent it, and any message to the operator, who needs no token on the
+/// server's machine.
 #[derive(Args)]
 pub(super) struct Inspect {
     /// The message's nonce, as send printed it
@@ -44,7 +46,10 @@ impl Inspect {
         let AgentOptions { agent_id, access } = &self.agent;
         let named = agent_id.is_some() || access.has_secret();
         if operator.is_err() && !named && access.choose(None)?.identity.is_none() {
-            return Err(CliError::usage("who asks? give --agent-id, or as the operator --admin-token"));
+            if access.server.is_given() {
+                return Err(CliError::usage("who asks? give --agent-id, or as the operator --admin-token"));
+            }
+            return self.as_neighbour().await;
         }
         // With the operator's token at hand nobody need be asked for a password.
         if operator.is_err() || (agent_id.is_some() && access.has_secret()) {
@@ -60,6 +65,20 @@ impl Inspect {
         }
         let mut client = Client::new(&access.choose(agent_id.as_deref())?.server, Prompt::new())?;
         let found = self.as_operator(&mut client, operator?).await?;
+        found.ok_or_else(|| CliError::failed(format!("message {} not found", self.nonce)))
+    }
+
+    /// The operator of a server on this machine, whose socket knows who calls.
+    async fn as_neighbour(&self) -> Result<Value, CliError> {
+        let who = |error: CliError| {
+            CliError::usage(format!(
+                "who asks? give --agent-id, or as the operator --admin-token and --server; no server here answers: {}",
+                error.message
+            ))
+        };
+        let mut client = control::client_of(&self.agent.access.home.home()?, None).map_err(who)?;
+        let request = Request::get("inspect").query("nonce", &self.nonce);
+        let found = found(client.call(request).await?)?;
         found.ok_or_else(|| CliError::failed(format!("message {} not found", self.nonce)))
     }
 

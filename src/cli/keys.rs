@@ -12,6 +12,7 @@ use clap::{Args, Subcommand};
 use zeroize::Zeroizing;
 
 use super::as_server::{Names, ServerFile};
+use super::control;
 use super::error::CliError;
 use super::options::HomeOptions;
 use super::output::{self, Output};
@@ -73,7 +74,7 @@ pub(super) struct Ring {
 pub(super) struct Chosen {
     #[command(flatten)]
     ring: Ring,
-    /// The key's name in DNS [default: default; show: the active key; rotate: the day]
+    /// The key's name in DNS [default: default; show: the active key; rotate: the day, with --force the key that waits]
     #[arg(long, visible_alias = "new-selector", env = "ATP_SELECTOR", value_name = "SELECTOR")]
     selector: Option<String>,
 }
@@ -112,7 +113,7 @@ pub(super) struct Rotate {
     chosen: Chosen,
     #[command(flatten)]
     expiry: Expiry,
-    /// Sign with it at once: servers that cannot see its record yet refuse the messages, and what is still refused
+    /// Sign with it at once, or, without --selector, with the key that waits already: servers that cannot see its record yet refuse the messages, and what is still refused
     /// after an hour is returned to its sender
     #[arg(long, env = "ATP_FORCE", value_parser = FalseyValueParser::new())]
     force: bool,
@@ -147,13 +148,13 @@ impl Expiry {
 impl Keys {
     pub async fn run(self, output: &Output) -> Result<(), CliError> {
         match self {
-            Keys::Generate(generate) => generate.run(output),
+            Keys::Generate(generate) => generate.run(output).await,
             Keys::Show(show) => show.run(output),
             Keys::List(list) => list.run(output).await,
             Keys::Rotate(rotate) => rotate.run(output),
             Keys::Revoke(revoke) => revoke.run(output),
             Keys::Remove(remove) => remove.run(output),
-            Keys::Import(import) => import.run(output),
+            Keys::Import(import) => import.run(output).await,
         }
     }
 }
@@ -163,6 +164,16 @@ impl Ring {
         let (home, domain) = self.locate()?;
         let directory = home.domain(&domain).keys();
         Ok(Keyring::open(domain, &directory)?)
+    }
+
+    /// The ring, for another key. The first is not made for a domain that another state directory of this machine has
+    /// the keys of.
+    async fn open_to_add(&self) -> Result<Keyring, CliError> {
+        let ring = self.open()?;
+        if ring.keys().next().is_none() {
+            control::served_here(&self.home.home()?, ring.domain()).await?;
+        }
+        Ok(ring)
     }
 
     fn locate(&self) -> Result<(Home, Domain), CliError> {
@@ -178,8 +189,8 @@ impl Ring {
 }
 
 impl Generate {
-    fn run(&self, output: &Output) -> Result<(), CliError> {
-        let mut ring = self.chosen.ring.open()?;
+    async fn run(&self, output: &Output) -> Result<(), CliError> {
+        let mut ring = self.chosen.ring.open_to_add().await?;
         let selector = self.chosen.selector.as_deref().unwrap_or(FIRST_SELECTOR);
         let expires = self.expiry.from(SystemClock.now());
         let key = ring.generate_until(selector, expires, &SystemRng)?;
@@ -233,12 +244,12 @@ impl Rotate {
 }
 
 impl Import {
-    fn run(&self, output: &Output) -> Result<(), CliError> {
+    async fn run(&self, output: &Output) -> Result<(), CliError> {
         let unreadable = |error| CliError::failed(format!("cannot read {}: {error}", self.file.display()));
         let mut pem = Zeroizing::new(Vec::new());
         let file = File::open(&self.file).map_err(unreadable)?;
         file.take(MAX_KEY_FILE_BYTES).read_to_end(&mut pem).map_err(unreadable)?;
-        let mut ring = self.chosen.ring.open()?;
+        let mut ring = self.chosen.ring.open_to_add().await?;
         let key = ring.import(self.chosen.selector.as_deref().unwrap_or(FIRST_SELECTOR), &pem)?;
         report(&ring, &key, "Key taken in", false, output)
     }

@@ -157,8 +157,9 @@ fn line(webhook: &Value) -> String {
     let why = words::text(webhook, "disabled");
     let why = if why.is_empty() { why } else { format!(" ({why})") };
     let failures = words::number(webhook, "failures");
-    let failing = words::time(webhook, "failing_since")
-        .map(|since| format!(", {failures} failures since {}", words::date(since)));
+    let failing = words::time(webhook, "failing_since").map(|since| {
+        format!(", {failures} failure{} since {}", if failures == 1 { "" } else { "s" }, words::date(since))
+    });
     format!("{agent}  {host}  {state}{why}{}", failing.unwrap_or_default())
 }
 

@@ -139,18 +139,28 @@ impl Home {
             .ok_or_else(|| HomeError::NoNode { domain: domain.clone(), home: self.root.clone() })
     }
 
+    /// The domains that are served from this home, in order, or, if none has been served yet, those that it holds keys
+    /// of.
+    pub fn domains(&self) -> Vec<Domain> {
+        let nodes = self.nodes().unwrap_or_default();
+        let served = nodes.iter().flat_map(|(_, file)| &file.domains);
+        let mut domains: Vec<Domain> = served.filter_map(|text| Domain::parse(text).ok()).collect();
+        if domains.is_empty() {
+            let entries = std::fs::read_dir(self.root.join("domains")).into_iter().flatten().flatten();
+            domains = entries.filter_map(|entry| Domain::parse(entry.file_name().to_str()?).ok()).collect();
+        }
+        domains.sort();
+        domains.dedup();
+        domains
+    }
+
     /// The one domain that is served from this home, or that it holds keys of, if none has been served yet. `None`: there are
     /// several, or none.
     pub fn only_domain(&self) -> Option<Domain> {
-        let nodes = self.nodes().unwrap_or_default();
-        let mut served = nodes.iter().flat_map(|(_, file)| &file.domains);
-        if let Some(first) = served.next() {
-            return if served.next().is_none() { Domain::parse(first).ok() } else { None };
+        match self.domains().as_slice() {
+            [only] => Some(only.clone()),
+            _ => None,
         }
-        let entries = std::fs::read_dir(self.root.join("domains")).ok()?;
-        let mut domains =
-            entries.flatten().filter_map(|entry| Domain::parse(entry.file_name().to_str()?).ok());
-        domains.next().filter(|_| domains.next().is_none())
     }
 
     /// The daemons that have run here.

@@ -1,5 +1,6 @@
 //! The runtime directory: where a service manager lets a daemon keep its sockets, for others than its own user too.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use crate::proto::address::Domain;
@@ -36,6 +37,21 @@ impl RuntimeDir {
     /// The socket of the daemon whose first domain this is.
     pub fn socket(&self, first_domain: &Domain) -> PathBuf {
         self.root.join(format!("{first_domain}.{SOCKET}"))
+    }
+
+    /// The directory itself.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Whether it is our service's.
+    pub fn is_of_the_service(&self) -> bool {
+        self.root == Path::new(OF_THE_SERVICE)
+    }
+
+    /// Whether it is there, and we may not look into it.
+    pub fn is_closed(&self) -> bool {
+        std::fs::read_dir(&self.root).is_err_and(|error| error.kind() == ErrorKind::PermissionDenied)
     }
 
     /// The sockets that are there, in order.

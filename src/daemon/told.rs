@@ -27,8 +27,8 @@ pub(super) fn served(domain: &Domain, home: &Home) {
         let state = home.root().display();
         tracing::info!(
             %domain,
-            "publish the records of `atp dns generate --state-dir {state} --domain {domain} --ip <public address>`, \
-             then run `atp dns check --state-dir {state} --domain {domain}`"
+            "DNS records: `atp dns generate --state-dir {state} --domain {domain} --ip <public address>` prints them, \
+             `atp dns check --state-dir {state} --domain {domain}` says whether they are there"
         );
     }
 }

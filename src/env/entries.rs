@@ -77,5 +77,9 @@ fn is_unquoted_name(value: &toml::Value) -> bool {
 
 /// The first line of a TOML error; the others draw the place, which a value taken out of its file has lost.
 fn one_line(error: &toml::de::Error) -> String {
-    error.message().lines().next().unwrap_or("not understood").to_owned()
+    let line = error.message().lines().next().unwrap_or("not understood");
+    match line.rsplit_once(", expected struct ") {
+        Some((found, _)) => format!("{found}, expected a section"),
+        None => line.to_owned(),
+    }
 }

@@ -300,7 +300,10 @@ fn is_lock(error: &sled::Error) -> bool {
 fn from_sled(error: sled::Error) -> DiskError {
     match error {
         sled::Error::Io(io) => from_io(io),
-        sled::Error::Corruption { at, .. } => DiskError::Corrupt(format!("at {at:?}")),
+        sled::Error::Corruption { at, .. } => DiskError::Corrupt(match at {
+            Some(at) => format!("at {at}"),
+            None => "it is not said where".into(),
+        }),
         // Settings that are not ours, or a state it thought impossible.
         sled::Error::Unsupported(text) | sled::Error::ReportableBug(text) => DiskError::Corrupt(text),
         other => DiskError::Io(other.to_string()),

@@ -20,7 +20,7 @@ use super::state::{App, Operator, Parameters};
 use crate::error::Fault;
 use crate::proto::address::Address;
 use crate::proto::status::Reason;
-use crate::spool::exchange::export::{Wanted, export as write};
+use crate::spool::exchange::export::{Wanted, export as write, knows};
 use crate::spool::exchange::{Line, MAX_LINE_BYTES, What};
 
 /// Lines of one call.
@@ -53,7 +53,7 @@ struct WrongLine {
 ///
 /// # Errors
 /// [`Reason::Forbidden`] for members of the group, [`Reason::Malformed`] for parameters that make no sense,
-/// [`Reason::RateLimited`] while the store is being read for
+/// [`Reason::UnknownAgent`] if there is no such agent, [`Reason::RateLimited`] while the store is being read for
 /// another.
 #[utoipa::path(get, path = "/export", tag = "keeping",
     params(("what" = Option<String>, Query, description = "Kinds of lines, with commas between. Without: all."),
@@ -62,6 +62,7 @@ struct WrongLine {
         (status = 200, description = "A JSON object a line.", content_type = "application/x-ndjson", body = Moving),
         (status = 400, description = "There is no such kind, or that is no address.", body = Refusal),
         (status = 403, description = "The caller is only a member of the group.", body = Refusal),
+        (status = 404, description = "There is no such agent.", body = Refusal),
         (status = 429, description = "The store is being backed up, exported or checked already.", body = Refusal)))]
 pub async fn export(
     State(app): State<Arc<App>>,
@@ -81,7 +82,15 @@ pub async fn export(
     };
     let agent = parameters.get("agent").map(|text| Address::parse(text)).transpose();
     let agent = agent.map_err(|error| malformed(format!("This is no address: {error}.")))?;
-    let snapshot = snapshot(&app).await?;
+    let snapshot = Arc::new(snapshot(&app).await?);
+    if let Some(agent) = agent.clone() {
+        let snapshot = Arc::clone(&snapshot);
+        let known = tokio::task::spawn_blocking(move || knows(&snapshot, &agent)).await;
+        if !known.map_err(Fault::internal)?? {
+            let text = "There is no such agent here; `atp agent list` names those that there are.";
+            return Err(Fault::new(Reason::UnknownAgent, text).into());
+        }
+    }
     let (pen, body) = pair();
     tokio::task::spawn_blocking(move || {
         let done = write(&snapshot, &Wanted { what, agent }, &mut |line| match serde_json::to_value(line)

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, StatusCode, header};
 use serde::Serialize;
 use tracing::Instrument;
 use utoipa::ToSchema;
@@ -17,6 +17,7 @@ use super::state::{App, Ends};
 use crate::agents::Need;
 use crate::error::Fault;
 use crate::pipeline::Accepted;
+use crate::proto::address::Domain;
 use crate::proto::message::Message;
 use crate::proto::status::Reason;
 use crate::verify::Received;
@@ -85,7 +86,10 @@ async fn take(app: &Arc<App>, ends: Option<Extension<Ends>>, headers: HeaderMap,
         };
         let source = ends.peer.ip().to_canonical();
         let at = app.pipeline.env.clock.now();
-        app.pipeline.inbound(&settings, Received { message, bytes, source, at }).await
+        let inbound = app.pipeline.inbound(&settings, Received { message, bytes, source, at }).await;
+        // Peers show no credential: this is an agent, perhaps of a domain that was taken out.
+        let is_agent = headers.contains_key(header::AUTHORIZATION);
+        inbound.map_err(|fault| if is_agent { not_served(fault, &domain) } else { fault })
     };
     let accepted = take.instrument(tracing::debug_span!("message", %nonce)).await?;
     let status = match accepted {
@@ -94,4 +98,11 @@ async fn take(app: &Arc<App>, ends: Option<Extension<Ends>>, headers: HeaderMap,
     };
     let timestamp = app.pipeline.env.clock.now().seconds();
     json_answer(StatusCode::ACCEPTED, Taken { status, nonce: nonce.to_string(), timestamp })
+}
+
+/// A refusal in words for an agent who takes this server for its own. Code and reason stay.
+fn not_served(fault: Fault, domain: &Domain) -> Fault {
+    let public =
+        format!("This server does not serve {domain}, so nobody sends from there here. {}", fault.public);
+    Fault { public: public.into(), ..fault }
 }

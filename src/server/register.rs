@@ -59,7 +59,13 @@ pub async fn post(
     request: Body,
 ) -> Answer {
     let (name, password) = parse(&body::object(&headers, request, &app.readiness.stopping).await?)?;
-    let operator = operator.is_some() || app.has_admin_token(&headers);
+    let called = operator.map(|Extension(operator)| operator);
+    let by = match (&called, &ends) {
+        (Some(operator @ Operator::User { .. }), _) => format!("control socket ({operator})"),
+        (_, Some(Extension(ends))) => ends.peer.ip().to_string(),
+        (_, None) => "unknown".into(),
+    };
+    let operator = called.is_some() || app.has_admin_token(&headers);
     let unknown = std::net::Ipv4Addr::UNSPECIFIED.into();
     let (peer, local) = ends.map_or((unknown, unknown), |Extension(ends)| (ends.peer.ip(), ends.local.ip()));
     let proxied = is_proxied(headers.keys().map(header::HeaderName::as_str));
@@ -72,7 +78,7 @@ pub async fn post(
         mode: &|domain| settings.of(domain).and_then(|own| own.registration),
     };
     let address = app.accounts.register(&name, &password, &caller, &rules).await?;
-    tracing::info!(agent = %address, peer = %caller.peer, "registered");
+    tracing::info!(agent = %address, peer = by, "registered");
     json_answer(StatusCode::CREATED, Registered { status: "registered", agent_id: address.to_string() })
 }
 

@@ -43,6 +43,7 @@ mod keys;
 mod kills;
 mod login;
 mod mistakes;
+mod neighbours;
 mod openapi;
 mod operator;
 mod queue;

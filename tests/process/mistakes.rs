@@ -297,7 +297,7 @@ fn certificates_that_do_not_fit() {
     );
     for (cert, key, wanted) in [
         (expired, expired_key, "the certificate of localhost has expired"),
-        (other, other_key, "the certificate is not for localhost but for "),
+        (other, other_key, "is not for localhost but for other.example; give --server other.example:"),
     ] {
         let server =
             place.server("alice.local", &["--cert", &cert, "--key", &key, "--allow-expired-certificate"]);

@@ -83,10 +83,10 @@ pub(in crate::cli) struct Generate {
 }
 
 impl Generate {
-    pub fn run(&self, output: &Output) -> Result<(), CliError> {
+    pub async fn run(&self, output: &Output) -> Result<(), CliError> {
         let config = self.domains.file.read()?;
         let domains = self.domains.list(config.as_ref(), false)?;
-        let plan = self.plan(&domains, config.as_ref())?;
+        let plan = self.plan(&domains, config.as_ref()).await?;
         for ip in plan.senders().iter().filter(|ip| !is_public(**ip)) {
             eprintln!(
                 "atp: {ip} is not a public address; servers in other networks know this one by another"
@@ -122,8 +122,11 @@ impl Generate {
         Ok(format)
     }
 
-    fn plan(&self, domains: &[Domain], config: Option<&Config>) -> Result<Plan, CliError> {
-        let sites = domains.iter().map(|domain| self.site(domain)).collect::<Result<Vec<_>, _>>()?;
+    async fn plan(&self, domains: &[Domain], config: Option<&Config>) -> Result<Plan, CliError> {
+        let mut sites = Vec::with_capacity(domains.len());
+        for domain in domains {
+            sites.push(self.site(domain).await?);
+        }
         if let Some(outside) =
             self.zone.as_ref().and_then(|zone| domains.iter().find(|domain| !domain.is_within(zone)))
         {
@@ -155,13 +158,14 @@ impl Generate {
         targets.into_iter().map(host).collect()
     }
 
-    fn site(&self, domain: &Domain) -> Result<Site, CliError> {
+    async fn site(&self, domain: &Domain) -> Result<Site, CliError> {
         let mut ring = self.domains.ring(domain)?;
         if ring.keys().next().is_none() {
             // A ring that has lost its key is not one that never had any.
             if let Err(lost @ KeyError::Lost { .. }) = ring.active() {
                 return Err(lost.into());
             }
+            self.domains.may_make_key(domain).await?;
             let selector = self.selector.as_deref().unwrap_or(FIRST_SELECTOR);
             let key = ring.generate(selector, &SystemRng)?;
             let path = ring.key_path(key.id().selector());

@@ -71,7 +71,10 @@ impl Pair {
                 true => {
                     "the key is that of a later certificate of the chain; put the server's own first".into()
                 }
-                false => error.to_string(),
+                false => match error {
+                    rustls::Error::InconsistentKeys(_) => "the key is that of another certificate".into(),
+                    other => other.to_string(),
+                },
             },
         })?;
         let (_, read) = x509_parser::parse_x509_certificate(&leaf)

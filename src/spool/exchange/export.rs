@@ -66,6 +66,15 @@ pub fn export(snapshot: &Snapshot, wanted: &Wanted, out: &mut Out<'_>) -> Result
     Ok(())
 }
 
+/// Whether an agent is one of this store, or was one lately.
+///
+/// # Errors
+/// [`StoreError`] if that cannot be read.
+pub fn knows(snapshot: &Snapshot, agent: &Address) -> Result<bool, StoreError> {
+    let is_there = snapshot.disk.get(&keys::account(agent))?.is_some();
+    Ok(is_there || snapshot.disk.get(&keys::tokens::reserved(agent))?.is_some())
+}
+
 /// Does something with a key and its value.
 type Each<'a, T> = dyn FnMut(&mut T, &[u8], &[u8]) -> Result<(), StoreError> + 'a;
 

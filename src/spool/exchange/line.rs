@@ -98,6 +98,17 @@ pub struct Export {
     pub program: String,
 }
 
+/// What the parser says, without the names of our types.
+fn plain(said: &str) -> String {
+    match said.split_once("expected struct ") {
+        Some((before, after)) => {
+            let place = after.find(" at line ").and_then(|at| after.get(at..)).unwrap_or_default();
+            format!("{before}expected an object{place}")
+        }
+        None => said.to_owned(),
+    }
+}
+
 impl Line {
     /// Reads a line, which must be about agents of one of these domains.
     ///
@@ -107,7 +118,7 @@ impl Line {
         if bytes.len() > MAX_LINE_BYTES {
             return Err("the line is too long".into());
         }
-        let line: Line = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+        let line: Line = serde_json::from_slice(bytes).map_err(|error| plain(&error.to_string()))?;
         match line.about().map(Address::domain) {
             Some(domain) if !domains.contains(domain) => Err(format!("{domain} is not served here")),
             _ => Ok(line),
