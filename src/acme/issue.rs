@@ -21,6 +21,7 @@ use crate::env::BoxFuture;
 use crate::env::Env;
 use crate::env::dial::Trust;
 use crate::env::tls::Authorities;
+use crate::proto::address::Domain;
 use crate::proto::time::UnixMillis;
 
 /// Longest time an attempt may take, from the account to the certificate.
@@ -68,8 +69,17 @@ pub(super) struct Suggestion {
 
 /// Has certificates issued: an authority, or a test's.
 pub(super) trait Issue: Send + Sync {
-    /// Asks for a certificate, in place of `old` if there is one.
-    fn issue<'a>(&'a self, old: Option<&'a Certificate>) -> BoxFuture<'a, Result<Issued, Failure>>;
+    /// Asks for a certificate with these names, in place of `old` if there is one.
+    fn issue<'a>(
+        &'a self,
+        names: &'a [Domain],
+        old: Option<&'a Certificate>,
+    ) -> BoxFuture<'a, Result<Issued, Failure>>;
+
+    /// Why that cannot come to anything before the server is started anew, and what to do. `None`: nothing is known.
+    fn hindrance(&self) -> Option<&'static str> {
+        None
+    }
 
     /// When the authority suggests to renew a certificate.
     fn suggestion<'a>(&'a self, of: &'a Certificate) -> BoxFuture<'a, Result<Suggestion, Failure>>;
@@ -114,12 +124,20 @@ impl Failure {
 }
 
 impl Issue for Authority {
-    fn issue<'a>(&'a self, old: Option<&'a Certificate>) -> BoxFuture<'a, Result<Issued, Failure>> {
+    fn hindrance(&self) -> Option<&'static str> {
+        self.solver.hindrance()
+    }
+
+    fn issue<'a>(
+        &'a self,
+        names: &'a [Domain],
+        old: Option<&'a Certificate>,
+    ) -> BoxFuture<'a, Result<Issued, Failure>> {
         Box::pin(async move {
             let attempts = async {
                 let mut tries = 1;
                 loop {
-                    match self.attempt(old).await {
+                    match self.attempt(names, old).await {
                         Err(failure) if failure.bad_nonce && tries < NONCE_TRIES => tries += 1,
                         outcome => return outcome,
                     }
@@ -150,14 +168,14 @@ impl Authority {
         Ok(Http::new(self.env.clone(), trust))
     }
 
-    async fn attempt(&self, old: Option<&Certificate>) -> Result<Issued, Failure> {
+    async fn attempt(&self, names: &[Domain], old: Option<&Certificate>) -> Result<Issued, Failure> {
         let http = self.http().await?;
         let account = account::open(&self.config, &self.directory, &http).await?;
-        match self.order(&account, old, &http).await {
+        match self.order(&account, names, old, &http).await {
             Err(failure) if failure.no_account => {
                 account::forget(&self.config, &self.directory).await?;
                 let account = account::open(&self.config, &self.directory, &http).await?;
-                self.order(&account, old, &http).await
+                self.order(&account, names, old, &http).await
             }
             outcome => outcome,
         }
@@ -166,11 +184,12 @@ impl Authority {
     async fn order(
         &self,
         account: &Account,
+        names: &[Domain],
         old: Option<&Certificate>,
         http: &Http,
     ) -> Result<Issued, Failure> {
-        let mut order = self.begin(account, old, http).await?;
-        let proofs = self.proofs(&mut order, http).await?;
+        let mut order = self.begin(account, names, old, http).await?;
+        let proofs = self.proofs(&mut order, names, http).await?;
         let proven = self.prove(&mut order, &proofs, http).await;
         // Whatever came of it, what was published for it goes.
         self.solver.clean(&proofs).await;
@@ -187,10 +206,11 @@ impl Authority {
     async fn begin(
         &self,
         account: &Account,
+        names: &[Domain],
         old: Option<&Certificate>,
         http: &Http,
     ) -> Result<Order, Failure> {
-        let names = self.config.names.iter().map(|name| Identifier::Dns(name.as_str().to_owned()));
+        let names = names.iter().map(|name| Identifier::Dns(name.as_str().to_owned()));
         let names: Vec<Identifier> = names.collect();
         let der = old.map(|old| CertificateDer::from(old.der.as_slice()));
         if let Some(id) = der.as_ref().and_then(|der| CertificateIdentifier::try_from(der).ok()) {
@@ -211,7 +231,7 @@ impl Authority {
     }
 
     /// What has to be shown for the names that the authority has not seen to be ours already.
-    async fn proofs(&self, order: &mut Order, http: &Http) -> Result<Vec<Proof>, Failure> {
+    async fn proofs(&self, order: &mut Order, names: &[Domain], http: &Http) -> Result<Vec<Proof>, Failure> {
         let failed = |error: Error| Failure::of(&error, "the authorizations", http);
         let mut proofs = Vec::new();
         let mut authorizations = order.authorizations();
@@ -228,7 +248,7 @@ impl Authority {
             }
             let name = authorization.identifier().to_string();
             // Or it could have a record of any name put into the operator's zones.
-            if !self.config.names.iter().any(|own| own.as_str() == name) {
+            if !names.iter().any(|own| own.as_str() == name) {
                 return Err(Failure::own(format!(
                     "the authority wants proof of {name}, for which nothing was asked"
                 )));

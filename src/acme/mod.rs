@@ -15,6 +15,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::config::checked::CertificateFiles;
+use crate::proto::address::Domain;
 use crate::proto::time::UnixMillis;
 
 mod account;
@@ -64,6 +65,8 @@ pub struct State {
     pub last_error: Option<String>,
     /// Until when the authority wants no more orders. `None`: it has not said so.
     pub limited_until: Option<UnixMillis>,
+    /// Why none is asked before the server is started anew, and what to do, on one line. `None`: nothing is in the way.
+    pub hindered: Option<&'static str>,
 }
 
 /// The runner, seen from outside. Cheap to clone.
@@ -71,6 +74,7 @@ pub struct State {
 pub struct Handle {
     state: watch::Receiver<State>,
     commands: mpsc::Sender<Command>,
+    names: Arc<watch::Sender<Vec<Domain>>>,
     files: Arc<CertificateFiles>,
 }
 
@@ -87,6 +91,8 @@ pub enum NotRenewed {
     UnderWay,
     /// A limit forbids it.
     Held(Held),
+    /// It could not come to anything before the server is started anew: why, and what to do.
+    Hindered(&'static str),
     /// The runner has ended: the server stops.
     Stopping,
 }
@@ -102,11 +108,25 @@ impl Handle {
         &self.files
     }
 
+    /// Has the certificate be for these names from now on: it is due at once if it is not for all of them.
+    pub fn follow(&self, names: &[Domain]) {
+        self.names.send_if_modified(|have| {
+            let is_new = have.as_slice() != names;
+            if is_new {
+                *have = names.to_vec();
+            }
+            is_new
+        });
+    }
+
     /// Begins an order at once, whatever the certificate's age.
     ///
     /// # Errors
     /// [`NotRenewed`] if one is under way or a limit forbids it.
     pub async fn renew(&self) -> Result<(), NotRenewed> {
+        if let Some(why) = self.state.borrow().hindered {
+            return Err(NotRenewed::Hindered(why));
+        }
         if self.state.borrow().under_way {
             return Err(NotRenewed::UnderWay);
         }

@@ -33,6 +33,9 @@ const CONNECTION_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_HEAD_BYTES: usize = 8 * 1024;
 /// Pause when no connection can be accepted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Why nothing can be answered, and what to do.
+const NO_PORT: &str = "for http-01 nobody has given this server port 80; run: systemctl enable atp-acme.socket && \
+                       systemctl restart atp (without systemd set acme.http_listen)";
 /// Connections that wait in the kernel.
 const BACKLOG: i32 = 128;
 
@@ -54,6 +57,11 @@ impl Drop for Listening {
 }
 
 impl Responder {
+    /// Why no order can come to anything, and what to do. `None`: nothing is known to be in the way.
+    pub fn hindrance(&self) -> Option<&'static str> {
+        (self.socket.is_none() && self.address.is_none()).then_some(NO_PORT)
+    }
+
     /// Begins to answer for these proofs.
     pub fn listen(&self, proofs: &[Proof]) -> Result<Listening, Failure> {
         let listener = self.open()?;
@@ -67,9 +75,7 @@ impl Responder {
             (Some(socket), _) => (socket.try_clone(), "the socket acme-http".to_owned()),
             (None, Some(address)) => (bind(address), address.to_string()),
             (None, None) => {
-                let text =
-                    "http-01 needs acme.http_listen, or a socket named acme-http from the service manager";
-                return Err(Failure::own(text.into()));
+                return Err(Failure::own(NO_PORT.into()));
             }
         };
         let listening = listener.and_then(|listener| {
@@ -78,7 +84,8 @@ impl Responder {
         });
         listening.map_err(|error| {
             let hint = if error.kind() == io::ErrorKind::PermissionDenied {
-                "; systemd can hand the port over: systemctl enable --now atp-acme.socket"
+                "; systemd can hand the port over: leave acme.http_listen out and run: \
+                 systemctl enable atp-acme.socket && systemctl restart atp"
             } else {
                 ""
             };

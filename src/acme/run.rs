@@ -21,6 +21,7 @@ use crate::config::checked;
 use crate::config::private;
 use crate::env::Env;
 use crate::env::dns::authorities::Authorities;
+use crate::proto::address::Domain;
 use crate::proto::time::UnixMillis;
 
 /// How often the wall clock is looked at, which may jump.
@@ -57,6 +58,8 @@ pub struct Runner {
     disk_until: Option<UnixMillis>,
     state: watch::Sender<State>,
     commands: mpsc::Receiver<Command>,
+    /// The names as the configuration in force has them.
+    names: watch::Receiver<Vec<Domain>>,
 }
 
 impl Runner {
@@ -85,6 +88,7 @@ impl Runner {
         let certificate = install::current(&directory);
         let (state, seen) = watch::channel(State::default());
         let (sender, commands) = mpsc::channel(MAX_COMMANDS);
+        let (wanted, names) = watch::channel(config.names.clone());
         let files = Arc::new(install::files(&directory));
         let ask_at = env.clock.now();
         let runner = Runner {
@@ -98,32 +102,52 @@ impl Runner {
             disk_until: None,
             state,
             commands,
+            names,
         };
         runner.show(false);
-        (runner, Handle { state: seen, commands: sender, files })
+        (runner, Handle { state: seen, commands: sender, names: Arc::new(wanted), files })
     }
 
     /// Goes on until it is dropped, which may be at any moment, or nobody has a [`Handle`] any more.
     pub async fn run(mut self) {
+        if let Some(why) = self.issuer.hindrance() {
+            tracing::error!(names = self.names(), "no certificate is asked for: {why}");
+        }
         loop {
+            self.follow();
             let now = self.env.clock.now();
             let at = self.next_attempt(now);
             self.show(false);
-            if at <= now {
+            let is_hindered = self.issuer.hindrance().is_some();
+            if at <= now && !is_hindered {
                 self.attempt().await;
                 continue;
             }
+            let wait = if is_hindered { LOOK_EVERY } else { at.since(now).min(LOOK_EVERY) };
             tokio::select! {
-                () = sleep(at.since(now).min(LOOK_EVERY)) => self.heed_suggestion().await,
+                () = sleep(wait) => self.heed_suggestion().await,
                 command = self.commands.recv() => match command {
                     Some(command) => self.obey(command).await,
                     None => return,
                 },
+                changed = self.names.changed() => if changed.is_err() { return },
             }
         }
     }
 
+    /// Takes up the names of the configuration in force. What was found out about others does not hold back.
+    fn follow(&mut self) {
+        let names = self.names.borrow_and_update().clone();
+        if names == self.config.names {
+            return;
+        }
+        self.config.names = names;
+        self.record = Record::resume(Some(self.record.clone()), &self.config.directory, &self.config.names);
+        tracing::info!(names = self.names(), "the names that are to be in the certificate have changed");
+    }
+
     async fn obey(&mut self, Command { answer }: Command) {
+        self.follow();
         let now = self.env.clock.now();
         let held = self.record.held(now).or(self.disk_until.filter(|until| *until > now).map(Held::ByDisk));
         if let Some(held) = held {
@@ -148,7 +172,7 @@ impl Runner {
         self.show(true);
         let names = self.names();
         tracing::info!(names, directory = self.config.directory, "asking the authority for a certificate");
-        let outcome = match self.issuer.issue(self.certificate.as_ref()).await {
+        let outcome = match self.issuer.issue(&self.config.names, self.certificate.as_ref()).await {
             Ok(issued) => self.put(issued).await,
             Err(failure) => Err(failure),
         };
@@ -246,6 +270,7 @@ impl Runner {
             last_attempt: self.record.last_attempt,
             last_error: failed,
             limited_until: self.record.limited_until.filter(|until| *until > now),
+            hindered: self.issuer.hindrance(),
         });
     }
 

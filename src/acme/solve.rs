@@ -30,6 +30,14 @@ pub(super) enum Solver {
 pub(super) struct Shown(#[allow(dead_code, reason = "listens for as long as it is there")] Option<Listening>);
 
 impl Solver {
+    /// Why no order can come to anything before the server is started anew. `None`: nothing is known to be in the way.
+    pub fn hindrance(&self) -> Option<&'static str> {
+        match self {
+            Solver::Dns(_) => None,
+            Solver::Http(responder) => responder.hindrance(),
+        }
+    }
+
     /// Shows the proofs; when this returns, the authority may look.
     pub async fn show(&self, proofs: &[Proof]) -> Result<Shown, Failure> {
         match self {

@@ -42,6 +42,7 @@ struct Script {
     acts: Mutex<VecDeque<Act>>,
     asked: Mutex<Vec<UnixMillis>>,
     window: Mutex<Option<(UnixMillis, UnixMillis)>>,
+    hindered: bool,
 }
 
 impl Script {
@@ -51,6 +52,7 @@ impl Script {
             acts: Mutex::new(acts.iter().cloned().collect()),
             asked: Mutex::default(),
             window: Mutex::default(),
+            hindered: false,
         })
     }
 
@@ -61,14 +63,22 @@ impl Script {
 }
 
 impl Issue for Arc<Script> {
-    fn issue<'a>(&'a self, _: Option<&'a Certificate>) -> BoxFuture<'a, Result<Issued, Failure>> {
+    fn hindrance(&self) -> Option<&'static str> {
+        self.hindered.then_some("run: something")
+    }
+
+    fn issue<'a>(
+        &'a self,
+        names: &'a [Domain],
+        _: Option<&'a Certificate>,
+    ) -> BoxFuture<'a, Result<Issued, Failure>> {
         let now = self.clock.now();
         self.asked.lock().unwrap().push(now);
         let act = self.acts.lock().unwrap().pop_front().unwrap_or(Act::Issue(90 * DAY));
         Box::pin(async move {
             match act {
-                Act::Issue(life) => Ok(issued("atp.a.example", now, life)),
-                Act::OtherNames => Ok(issued("atp.b.example", now, DAY)),
+                Act::Issue(life) => Ok(issued(names, now, life)),
+                Act::OtherNames => Ok(issued(&[name("atp.b.example")], now, DAY)),
                 Act::Fail(told, limited) => {
                     let failure = Failure::own("no such luck".into());
                     Err(Failure { told: told.map(|wait| now.plus(wait)), limited, ..failure })
@@ -84,8 +94,13 @@ impl Issue for Arc<Script> {
     }
 }
 
-fn issued(name: &str, from: UnixMillis, life: Duration) -> Issued {
-    let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+fn name(text: &str) -> Domain {
+    Domain::parse(text).unwrap()
+}
+
+fn issued(names: &[Domain], from: UnixMillis, life: Duration) -> Issued {
+    let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+    let mut params = CertificateParams::new(names).unwrap();
     params.not_before = rcgen::date_time_ymd(2026, 11, 21) + from.since(START);
     params.not_after = params.not_before + life;
     let key = KeyPair::generate().unwrap();
@@ -99,7 +114,7 @@ fn config() -> Acme {
         directory: "https://ca.example/dir".into(),
         ca: None,
         email: None,
-        names: vec![Domain::parse("atp.a.example").unwrap()],
+        names: vec![name("atp.a.example")],
         challenge: Challenge::Http(None),
         renew_before: 30 * DAY,
     }
@@ -179,6 +194,45 @@ async fn a_certificate_is_asked_for_at_once_and_renewed_in_time() {
     let state = running.handle.state();
     assert_eq!((state.failures, state.last_error), (0, None));
     assert_eq!(state.certificate.map(|certificate| certificate.sha256), world.in_place());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_name_that_is_added_while_the_server_runs_gets_its_certificate() {
+    let world = World::new();
+    let acts = [Act::Issue(90 * DAY), Act::Fail(None, false)];
+    let script = Script::new(&world.clock, &acts);
+    let running = world.start(&script);
+    until(|| world.in_place().is_some()).await;
+    let both = [name("atp.a.example"), name("atp.b.example")];
+    running.handle.follow(&both);
+    // Its records are published a little later.
+    until(|| running.handle.state().certificate.is_some_and(|certificate| certificate.covers(&both))).await;
+    assert_eq!(running.handle.state().names, ["atp.a.example", "atp.b.example"]);
+    let asked = script.asked();
+    assert!(asked.len() == 3 && asked[2] <= 2 * HOUR, "{asked:?}");
+    // One less is no reason for another order.
+    running.handle.follow(&both[..1]);
+    sleep(2 * DAY).await;
+    assert_eq!(script.asked().len(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_without_port_80_says_so_and_uses_up_no_attempt() {
+    let world = World::new();
+    let script =
+        Arc::new(Script { hindered: true, ..Arc::into_inner(Script::new(&world.clock, &[])).unwrap() });
+    let running = world.start(&script);
+    sleep(DAY).await;
+    let state = running.handle.state();
+    assert_eq!((state.hindered, state.failures), (Some("run: something"), 0));
+    assert_eq!(running.handle.renew().await, Err(NotRenewed::Hindered("run: something")));
+    drop(running);
+    assert!(script.asked().is_empty());
+    // Nothing holds back the first order once it has the port.
+    let script = Script::new(&world.clock, &[]);
+    let _running = world.start(&script);
+    until(|| world.in_place().is_some()).await;
+    assert!(script.asked()[0] < DAY + Duration::from_secs(2), "{:?}", script.asked());
 }
 
 #[tokio::test(start_paused = true)]
@@ -346,7 +400,7 @@ fn a_pair_is_changed_in_one_step_and_never_half() {
     let names = [Domain::parse("atp.a.example").unwrap()];
     let mut seen = Vec::new();
     for _ in 0..4 {
-        let issued = issued("atp.a.example", START, DAY);
+        let issued = issued(&[name("atp.a.example")], START, DAY);
         let put = install::put(place, &issued, &names, START).unwrap();
         assert_eq!(install::current(place).unwrap(), put);
         seen.push(put.sha256);
@@ -359,11 +413,12 @@ fn a_pair_is_changed_in_one_step_and_never_half() {
         .filter(|entry| entry.file_name().to_str().is_some_and(|name| name.starts_with("issued-")));
     assert_eq!(issues.count(), 2);
     // The key of another certificate changes nothing.
-    let (one, other) = (issued("atp.a.example", START, DAY), issued("atp.a.example", START, DAY));
+    let (one, other) =
+        (issued(&[name("atp.a.example")], START, DAY), issued(&[name("atp.a.example")], START, DAY));
     let crossed = Issued { chain: one.chain, key: other.key };
     assert!(install::put(place, &crossed, &names, START).unwrap_err().to_string().contains("cannot be used"));
     let late = START.plus(2 * DAY);
-    let over = install::put(place, &issued("atp.a.example", START, DAY), &names, late).unwrap_err();
+    let over = install::put(place, &issued(&[name("atp.a.example")], START, DAY), &names, late).unwrap_err();
     assert!(over.to_string().contains("clock"), "{over}");
     let garbage = Issued { chain: "no".into(), key: Zeroizing::new("no".into()) };
     assert!(install::put(place, &garbage, &names, START).is_err());

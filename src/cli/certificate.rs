@@ -131,7 +131,9 @@ fn described(answer: &Value, now: i64) -> String {
         let _ = writeln!(text, "Issued:   {}", &date(&acme["certificate"], "not_before"));
         certificate(&mut text, &acme["certificate"], now);
     }
-    if acme["under_way"].as_bool().unwrap_or_default() {
+    if let Some(why) = acme["hindered"].as_str() {
+        let _ = writeln!(text, "Hindered: {}", output::one_line(why));
+    } else if acme["under_way"].as_bool().unwrap_or_default() {
         text.push_str("Now:      an order is under way\n");
     } else {
         let _ = writeln!(text, "Next:     {}", date(acme, "next_attempt"));
@@ -157,6 +159,13 @@ fn certificate(text: &mut String, of: &Value, now: i64) {
     };
     let _ = writeln!(text, "  for     {}", names(of));
     let _ = writeln!(text, "  until   {} ({left})", date(of, "not_after"));
+    if of["own"].as_bool().unwrap_or_default() {
+        text.push_str("  WARNING it is of the server's own making: servers elsewhere refuse it\n");
+    }
+    if let Some(trouble) = of["trouble"].as_str() {
+        let trouble = output::one_line(trouble);
+        let _ = writeln!(text, "  WARNING what now lies in its place cannot be used, so it stays: {trouble}");
+    }
     for (label, member) in [("from   ", "issuer"), ("SHA-256", "sha256")] {
         if let Some(known) = of[member].as_str() {
             let _ = writeln!(text, "  {label} {}", output::one_line(known));
@@ -201,5 +210,16 @@ mod tests {
             assert!(on.lines().any(|have| have == line), "{line:?} in {on}");
         }
         assert!(on.contains("(EXPIRED)"), "{on}");
+        let leaf = json!({ "file": "/s/cert.pem", "names": [], "not_after": 864_000, "own": true,
+                           "trouble": "cannot read /s/key.pem" });
+        let acme = json!({ "certificate": null, "hindered": "run: this" });
+        let bad = described(&json!({ "shown": [leaf], "acme": acme }), 0);
+        for line in [
+            "  WARNING it is of the server's own making: servers elsewhere refuse it",
+            "  WARNING what now lies in its place cannot be used, so it stays: cannot read /s/key.pem",
+            "Hindered: run: this",
+        ] {
+            assert!(bad.lines().any(|have| have == line), "{line:?} in {bad}");
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! `atp config check` and `show`
 
 use std::fmt::Write as _;
+use std::path::Path;
 
 use clap::builder::FalseyValueParser;
 use clap::{Args, Subcommand};
@@ -10,6 +11,8 @@ use super::configuration::Configuration;
 use super::error::CliError;
 use super::output::{self, Output};
 use crate::config::effective::{Origin, Setting};
+use crate::config::reader::Reader;
+use crate::config::service;
 use crate::config::{ConfigError, Loaded, Source};
 use crate::daemon;
 use crate::proto::address::Domain;
@@ -72,7 +75,16 @@ impl Check {
 /// A configuration whose files are good as well.
 fn checked(source: &Source) -> Result<Loaded, ConfigError> {
     let loaded = source.read()?;
-    loaded.wrong(&daemon::files::check(&loaded.config)).map_or(Ok(loaded), Err)
+    // Root can read what the service cannot.
+    let is_service = source.path.as_deref().is_some_and(|path| path == Path::new(service::CONFIG));
+    let reader = is_service.then(Reader::of_service).flatten();
+    let mut wrong = daemon::files::check_for(&loaded.config, reader.as_ref());
+    if let Some((reader, path)) = reader.as_ref().zip(source.path.as_deref())
+        && let Err(why) = reader.check(path)
+    {
+        wrong.push((String::new(), why));
+    }
+    loaded.wrong(&wrong).map_or(Ok(loaded), Err)
 }
 
 /// Prints all findings but the last, which is what the command ends with.

@@ -96,6 +96,7 @@ impl Setup {
         let (of_state, ring) = state::ensure(&site)?;
         steps.extend(of_state);
         steps.extend(service::write(&site)?);
+        steps.extend(service::enable_http(&site)?);
         let zone = state::records(&site, &ring)?;
         let findings = probes::probe(&site, &ring).await;
         let remaining = remaining::list(&site, &findings);

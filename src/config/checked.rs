@@ -275,7 +275,11 @@ impl Config {
         self.server.host = Some(running.listen_host());
         self.server.port = started.port;
         self.admin.listen = running.admin.listen;
+        let names = self.acme.take().map(|acme| acme.names);
         self.acme = running.acme.clone();
+        if let (Some(acme), Some(names)) = (&mut self.acme, names) {
+            acme.names = names;
+        }
         self
     }
 

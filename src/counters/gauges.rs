@@ -15,6 +15,10 @@ pub struct CertificateState {
     pub expires: UnixMillis,
     /// Whether the server made it itself: then nobody outside trusts it, and its end matters little.
     pub is_own: bool,
+    /// Whether servers elsewhere are to accept it.
+    pub is_public: bool,
+    /// Why what now lies in its files is not shown, in one line. `None`: it is.
+    pub trouble: Option<String>,
 }
 
 /// A signing key.
@@ -35,6 +39,10 @@ pub struct KeyState {
 pub struct AcmeState {
     /// From when the certificate it last gave is valid. `None`: it has given none.
     pub renewed: Option<UnixMillis>,
+    /// When the certificate in place is due. `None`: there is none, or it lacks a name.
+    pub due: Option<UnixMillis>,
+    /// Why it is not asked at all, and what to do, in one line. `None`: it is.
+    pub hindered: Option<&'static str>,
     /// When it is asked next. `None`: that is not known.
     pub next: Option<UnixMillis>,
     /// Failures since the last success.

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 use tracing::Instrument as _;
 
-use crate::acme::{Parts, Runner};
+use super::reload::{Commit, Part};
+use crate::acme::{Handle, Parts, Runner};
 use crate::config::Config;
 use crate::config::home::NodeDir;
-use crate::env::Env;
 use crate::env::dns::authorities::Authorities;
 use crate::env::dns::zone_servers::ZoneServers;
+use crate::env::{BoxFuture, Env};
 use crate::server::state::App;
 
 /// Has certificates asked for, if the operator wants that. What is issued is shown by whoever watches the place it is
@@ -35,6 +36,21 @@ pub(super) fn start(
     chores.spawn(runner.run().in_current_span());
     // This is the only place that sets it, once for each daemon.
     let _ = app.acme.set(handle);
+}
+
+/// The names in the certificate follow the configuration when it is read again.
+pub(super) struct Followed(pub(super) Option<Handle>);
+
+impl Part for Followed {
+    fn prepare<'a>(&'a mut self, next: &'a Arc<Config>) -> BoxFuture<'a, Result<Commit, String>> {
+        let wanted = self.0.clone().zip(next.acme.as_ref().map(|acme| acme.names.clone()));
+        let commit = move || {
+            if let Some((handle, names)) = wanted {
+                handle.follow(&names);
+            }
+        };
+        Box::pin(std::future::ready(Ok(Box::new(commit) as Commit)))
+    }
 }
 
 /// `None`: there is no resolver that could say where the name servers of a zone are.

@@ -9,7 +9,7 @@ use tracing::Instrument;
 
 use super::ground::Ground;
 use super::reload::news::News;
-use super::reload::{Reloader, Served};
+use super::reload::{Part, Reloader, Served};
 use super::{
     Daemon, Sockets, StartError, acme, app, certificates, chores, keys, local, outside, room, runner,
     secrets, service, store, told, watching,
@@ -86,7 +86,7 @@ async fn build(
         clock: Arc::clone(&env.clock),
         has_resolver: ArcSwap::from_pointee(watching::has_resolver(config, kept.has_resolver())),
     };
-    watching::feed(&readiness.gauges, &certificates, config, home);
+    watching::feed(&readiness.gauges, &certificates, config);
     let shown_keys = watching::feed_keys(&readiness.gauges, &keys);
     let (webhooks, pusher) =
         webhook::Webhooks::new(Arc::clone(&store), env.clone(), pushed_to(&live), Arc::clone(&counters));
@@ -129,9 +129,11 @@ async fn build(
     told::announce(config, home, &node, address);
     let (reloads, wishes) = Reloads::new();
     set_once(&app.reloads, reloads.clone());
+    let asking = acme::Followed(app.acme.get().cloned());
     let served = Served { home: home.clone(), node, local, neighbours: neighbours.clone(), moves, app };
     let news = News::new(Arc::clone(&env.clock), &served.app.gauges);
-    let reloader = Reloader::new(source, loaded, served, kept, vec![Box::new(news), Box::new(followed)]);
+    let parts: Vec<Box<dyn Part>> = vec![Box::new(news), Box::new(followed), Box::new(asking)];
+    let reloader = Reloader::new(source, loaded, served, kept, parts);
     chores.spawn(reloader.run(wishes).in_current_span());
     Ok(Daemon { address, stop, serving, chores, committer, store_health, live, reloads, local: neighbours })
 }

@@ -2,10 +2,11 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::config::home::HomeError;
 use crate::config::private::PrivateError;
+use crate::config::reader;
 use crate::env::entries::EntriesError;
 use crate::env::tls::RootsError;
 use crate::server::tls::TlsError;
@@ -73,6 +74,18 @@ pub enum StartError {
         /// What was found.
         error: String,
     },
+    /// Something in the state directory is not ours to open.
+    #[error(
+        "the user {user} may not open {}; run: chown -R {user}: {}", path.display(), state.display()
+    )]
+    Closed {
+        /// Who we are.
+        user: String,
+        /// What is refused.
+        path: PathBuf,
+        /// The state directory.
+        state: PathBuf,
+    },
     /// The store's files are not what was written.
     #[error("the store {} cannot be used: {error}; {DAMAGED_REMEDY}", path.display())]
     Damaged {
@@ -106,6 +119,17 @@ fn listen_remedy(error: &io::Error) -> &'static str {
 }
 
 impl StartError {
+    /// Names what the system refuses us in the state directory, if that may be why the store cannot be opened.
+    pub(super) fn or_closed(self, state: &Path) -> StartError {
+        if !matches!(self, StartError::Unusable { .. } | StartError::Private(_)) {
+            return self;
+        }
+        let Some(path) = reader::closed_to_us(state) else { return self };
+        let id = nix::unistd::geteuid();
+        let user = nix::unistd::User::from_uid(id).ok().flatten().map(|user| user.name);
+        StartError::Closed { user: user.unwrap_or_else(|| id.to_string()), path, state: state.to_owned() }
+    }
+
     pub(super) fn bind(host: IpAddr, port: u16, error: io::Error) -> StartError {
         StartError::Bind { host, port, error }
     }

@@ -8,6 +8,7 @@ use crate::acme;
 use crate::config::Config;
 use crate::config::checked::CertificateFiles;
 use crate::config::files::{Kind, Named};
+use crate::config::reader::Reader;
 use crate::env::clock::{Clock as _, SystemClock};
 use crate::env::dns::overrides::Overrides;
 use crate::env::peers::Peers;
@@ -37,6 +38,19 @@ pub fn check(config: &Config) -> Vec<(String, String)> {
                 .err()
                 .map(|error| (file.key.clone(), error.split_whitespace().collect::<Vec<_>>().join(" "))),
         );
+    }
+    wrong
+}
+
+/// The same, and which of them the user of the service cannot read, where root asks for it.
+pub fn check_for(config: &Config, reader: Option<&Reader>) -> Vec<(String, String)> {
+    let mut wrong = check(config);
+    for file in config.files() {
+        if wrong.iter().all(|(key, _)| *key != file.key)
+            && let Some(Err(why)) = reader.map(|reader| reader.check(&file.path))
+        {
+            wrong.push((file.key, why));
+        }
     }
     wrong
 }

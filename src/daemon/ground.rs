@@ -53,7 +53,9 @@ impl Ground {
         let counters = Arc::new(Counters::default());
         let mailboxes = Arc::new(room::Mailboxes::new(Arc::clone(config)));
         let limits = Arc::clone(&mailboxes) as _;
-        let store = store::open(&node.store(), Arc::clone(&ballast), limits, &counters).await?;
+        let store = store::open(&node.store(), Arc::clone(&ballast), limits, &counters)
+            .await
+            .map_err(|error| error.or_closed(home.root()))?;
         node.announce(config.domains())?;
         let listener = sockets.public(config)?;
         let is_http = |acme: &checked::Acme| matches!(acme.challenge, checked::Challenge::Http(_));

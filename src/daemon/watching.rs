@@ -12,7 +12,6 @@ use super::StartError;
 use super::keys::Keys;
 use crate::acme::State;
 use crate::config::Config;
-use crate::config::home::Home;
 use crate::counters::{AcmeState, CertificateState, Gauges, KeyState};
 use crate::proto::address::Domain;
 use crate::proto::time::UnixMillis;
@@ -20,9 +19,6 @@ use crate::server::state::App;
 use crate::server::tls::{CertificateSummary, Certificates};
 use crate::server::{listen, observer, routes};
 use crate::sign::KeysSummary;
-
-/// Where our own making of a certificate is kept, below a domain's directory.
-const OWN_CHAIN: &str = "cert.pem";
 
 /// The admin listener, if one is wanted, on the socket of the service manager if it has handed one over; its address is logged.
 pub(super) fn serve(
@@ -83,10 +79,13 @@ pub(super) fn feed_keys(gauges: &Gauges, keys: &Keys) -> Arc<ShownKeys> {
 pub(super) fn feed_acme(app: &App) {
     let Some(handle) = app.acme.get().cloned() else { return };
     app.gauges.feed_acme(move || {
-        let State { certificate, next_attempt, failures, last_error, .. } = handle.state();
+        let State { certificate, renew_at, next_attempt, failures, last_error, hindered, .. } =
+            handle.state();
         Some(AcmeState {
             renewed: certificate.map(|certificate| certificate.not_before),
-            next: Some(next_attempt),
+            due: renew_at,
+            hindered,
+            next: Some(next_attempt).filter(|_| hindered.is_none()),
             failures: failures.into(),
             last_error,
         })
@@ -94,14 +93,15 @@ pub(super) fn feed_acme(app: &App) {
 }
 
 /// Has the gauges ask for the certificates that are shown.
-pub(super) fn feed(gauges: &Gauges, certificates: &Arc<Certificates>, config: &Config, home: &Home) {
-    let own = home.domain(config.first_domain()).tls().join(OWN_CHAIN);
+pub(super) fn feed(gauges: &Gauges, certificates: &Arc<Certificates>, config: &Config) {
     let (first, certificates) = (config.first_domain().clone(), Arc::clone(certificates));
     gauges.feed_certificates(move || {
         let state = |shown: CertificateSummary| CertificateState {
+            is_public: shown.is_public(),
             domain: shown.domain.as_ref().unwrap_or(&first).to_string(),
             expires: shown.not_after,
-            is_own: shown.file == own,
+            is_own: shown.is_own,
+            trouble: shown.trouble,
         };
         certificates.summary().into_iter().map(state).collect()
     });

@@ -38,6 +38,11 @@ struct CertificateShown {
     names: Vec<String>,
     /// In Unix seconds.
     not_after: i64,
+    /// Whether the server made it itself although servers elsewhere are to accept it: they refuse it.
+    own: bool,
+    /// Why what now lies in the files is not shown. Null: it is.
+    #[schema(required)]
+    trouble: Option<String>,
 }
 
 /// How an authority is asked. Times are Unix seconds.
@@ -68,6 +73,9 @@ struct Acme {
     /// Until when the authority wants no more orders. Null: it has not said so.
     #[schema(required)]
     limited_until: Option<i64>,
+    /// Why none is asked before the server is started anew, and what to do. Null: nothing is in the way.
+    #[schema(required)]
+    hindered: Option<&'static str>,
 }
 
 /// A certificate of an authority.
@@ -104,10 +112,11 @@ pub async fn show(State(app): State<Arc<App>>) -> Answer {
 /// Begins an order now. The answer does not wait for what comes of it.
 ///
 /// # Errors
-/// [`Reason::NoSuchPath`] if no authority is asked, [`Reason::RateLimited`] if a limit forbids it.
+/// [`Reason::NoSuchPath`] if no authority is asked, [`Reason::Conflict`] if nothing could come of it, [`Reason::RateLimited`] if a limit forbids it.
 #[utoipa::path(post, path = "/certificate/renew", tag = "server",
     responses((status = 202, body = Renewing),
         (status = 404, description = "No authority is asked.", body = Refusal),
+        (status = 409, description = "Nothing could come of it before the server is started anew.", body = Refusal),
         (status = 429, description = "The authority allows no more now. Retry-After says when.", body = Refusal)))]
 pub async fn renew(State(app): State<Arc<App>>, Extension(operator): Extension<Operator>) -> Answer {
     let acme = app.acme.get().ok_or_else(|| {
@@ -123,6 +132,9 @@ pub async fn renew(State(app): State<Arc<App>>, Extension(operator): Extension<O
         Err(NotRenewed::Held(held)) => {
             let now = app.pipeline.env.clock.now();
             Err(Fault::new(Reason::RateLimited, refused(held)).after(held.until().since(now)).into())
+        }
+        Err(NotRenewed::Hindered(why)) => {
+            Err(Fault::new(Reason::Conflict, format!("No certificate is asked for: {why}.")).into())
         }
         Err(NotRenewed::Stopping) => Err(not_running().into()),
     }
@@ -155,6 +167,7 @@ impl From<acme::State> for Acme {
             last_attempt: state.last_attempt.map(UnixMillis::seconds),
             last_error: state.last_error,
             limited_until: state.limited_until.map(UnixMillis::seconds),
+            hindered: state.hindered,
         }
     }
 }
@@ -166,6 +179,8 @@ impl From<&CertificateSummary> for CertificateShown {
             file: certificate.file.display().to_string(),
             names: certificate.names.clone(),
             not_after: certificate.not_after.seconds(),
+            own: certificate.is_own && certificate.is_public(),
+            trouble: certificate.trouble.clone(),
         }
     }
 }

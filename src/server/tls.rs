@@ -4,6 +4,7 @@
 //! a pair that is good takes the place of the one before it, for new handshakes only; one that is not is told and left.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -131,6 +132,18 @@ pub struct CertificateSummary {
     pub days_left: i64,
     /// The file of its chain.
     pub file: PathBuf,
+    /// Whether the server made it itself.
+    pub is_own: bool,
+    /// Why what now lies in the files is not shown instead, on one line. `None`: nothing else lies there.
+    pub trouble: Option<String>,
+}
+
+impl CertificateSummary {
+    /// Whether servers elsewhere are to accept it: it is not for special-use domains and this machine alone.
+    pub fn is_public(&self) -> bool {
+        let names = self.names.iter().filter(|name| name.parse::<IpAddr>().is_err());
+        names.filter_map(|name| Domain::parse(name).ok()).any(|name| !name.is_special_use())
+    }
 }
 
 /// Whether a pair of files could be shown at `now`.
@@ -183,11 +196,14 @@ impl Certificates {
         let now = self.clock.now();
         let judgement = Judgement { provider: &self.provider, now, allow_expired: kept.allow_expired };
         let mut is_new = false;
+        let mut is_otherwise = false;
         for watched in kept.watched() {
+            let before = watched.trouble().map(str::to_owned);
             is_new |= watched.look(&judgement);
+            is_otherwise |= watched.trouble() != before.as_deref();
             watched.warn(now);
         }
-        if is_new {
+        if is_new || is_otherwise {
             self.shown.store(Arc::new(kept.shown()));
         }
         is_new
@@ -202,6 +218,8 @@ impl Certificates {
             not_after: UnixMillis::from_seconds(entry.pair.not_after),
             days_left: entry.pair.seconds_left(now).div_euclid(SECONDS_A_DAY),
             file: entry.file.clone(),
+            is_own: entry.file == own::files(&self.places.own).chain,
+            trouble: entry.trouble.clone(),
         };
         self.shown.load().entries().map(summary).collect()
     }

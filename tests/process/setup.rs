@@ -151,6 +151,57 @@ fn a_second_domain_takes_nothing_from_the_first() {
 }
 
 #[test]
+fn a_host_name_that_was_a_slip_is_mended_by_the_next_run() {
+    let place = Place::new();
+    let config = place.state().join("atp.toml");
+    fs::create_dir_all(place.state()).expect("a directory");
+    let slip = "domains = [\"a.example\"]\n[acme]\nchallenge = \"http-01\"\nagree_to_terms = true\nnames = [\"y\"]\n";
+    fs::write(&config, slip).expect("a file");
+    let site = ["--ip", "203.0.113.5", "--dns-server", NO_DNS];
+    let told = set_up(&place, "a.example", &site);
+    assert!(outcomes(&told).iter().any(|(outcome, what)| outcome == "changed" && what.contains("atp.toml")));
+    let after = fs::read_to_string(&config).expect("a file");
+    assert!(!after.contains("names"), "{after}");
+
+    // A name that could be meant is told.
+    let told = set_up(&place, "a.example", &[site.as_slice(), &["--target", "mx.a.example"]].concat());
+    let after = fs::read_to_string(&config).expect("a file");
+    assert!(after.contains("names = [\"mx.a.example\"]"), "{after}");
+    assert!(!told["remaining"].to_string().contains("as well as"), "{told:#}");
+    let told = set_up(&place, "a.example", &site);
+    let left = told["remaining"].to_string();
+    assert!(left.contains("mx.a.example as well as atp.a.example") && left.contains("acme.names"), "{left}");
+
+    let said = place.run(&["setup", "--yes", "--domain", "a.example", "--target", "y"]);
+    assert!(said.code == 2 && said.stderr.contains("write all of it"), "{said:?}");
+}
+
+#[test]
+fn the_socket_of_port_80_is_enabled_where_certificates_need_it() {
+    let place = Place::new();
+    let units = place.state().join("units");
+    fs::create_dir_all(&units).expect("a directory");
+    fs::write(units.join("atp-acme.socket"), "").expect("a unit");
+    let link = units.join("atp.service.wants/atp-acme.socket");
+    let directory = units.to_str().expect("a UTF-8 path");
+    let site = ["--ip", "203.0.113.5", "--dns-server", NO_DNS, "--unit-dir", directory];
+    set_up(&place, "a.example", &site);
+    assert!(fs::symlink_metadata(&link).is_err(), "nobody has asked for it");
+    let config = fs::metadata(place.state().join("atp.toml")).expect("a file");
+    assert_eq!(config.mode() & 0o777, 0o640, "others may not read what may get a token");
+
+    let site = [site.as_slice(), &["--email", "a@a.example", "--agree-to-terms"]].concat();
+    let told = set_up(&place, "a.example", &site);
+    assert!(
+        outcomes(&told).iter().any(|(outcome, what)| outcome == "made" && what.contains("port 80")),
+        "{told:#}"
+    );
+    assert_eq!(fs::read_link(&link).expect("a link"), units.join("atp-acme.socket"));
+    let told = set_up(&place, "a.example", &site);
+    assert!(outcomes(&told).iter().all(|(outcome, _)| outcome != "made" && outcome != "changed"), "{told:#}");
+}
+
+#[test]
 fn what_cannot_work_is_said_before_anything_is_published() {
     let place = Place::new();
     for (domain, why) in [

@@ -74,10 +74,11 @@ async fn orders(answers: Answers, config: Acme) -> (Vec<Failure>, Vec<String>) {
     let directory = tempfile::tempdir().unwrap();
     let solver = Solver::Http(Responder { socket: None, address: None });
     let env = Env { dial, ..testing::env(&dns, &clock) };
+    let names = config.names.clone();
     let authority = Authority { config, directory: directory.path().to_owned(), env, solver };
     let mut failures = Vec::new();
     for _ in 0..2 {
-        failures.push(authority.issue(None).await.err().unwrap());
+        failures.push(authority.issue(&names, None).await.err().unwrap());
     }
     let asked: &Mutex<Vec<String>> = &asked;
     let asked = asked.lock().unwrap().clone();

@@ -6,6 +6,8 @@ use std::path::Path;
 use toml_edit::{Array, DocumentMut, Item, Table, value};
 
 use super::AcmeChoice;
+use super::owner::Owner;
+use super::questions;
 use super::site::Site;
 use super::step::Step;
 use crate::cli::error::CliError;
@@ -23,8 +25,8 @@ domains = []
 ";
 /// Largest file that is read, in bytes: the server takes none that is larger.
 const MAX_BYTES: u64 = 1024 * 1024;
-/// Mode of a file that is not there yet: it holds no secret, and the service's user has to read it.
-const MODE: u32 = 0o644;
+/// Mode of a file that is not there yet: the service's user has to read it, and others a token in it must not.
+const MODE: u32 = 0o640;
 
 /// Writes what the site needs into the configuration; what is right in it stays as it is.
 pub(super) fn write(site: &Site) -> Result<Vec<Step>, CliError> {
@@ -42,7 +44,7 @@ pub(super) fn write(site: &Site) -> Result<Vec<Step>, CliError> {
         load(path)?;
         return Ok(vec![Step::kept(what)]);
     }
-    replace(path, &after)?;
+    replace(path, &after, site.owner.as_ref().and_then(Owner::group))?;
     Ok(vec![if before.is_some() { Step::changed(what) } else { Step::made(what) }])
 }
 
@@ -155,8 +157,11 @@ fn name_host(file: &mut DocumentMut, site: &Site) -> Result<(), String> {
     }
     let names = acme.entry("names").or_insert_with(|| value(Array::new()));
     let names = names.as_array_mut().ok_or("`acme.names` is no list")?;
+    // What no authority gives a certificate for would have it refuse the others with it.
+    names.retain(|name| name.as_str().is_none_or(|name| questions::host_name(name).is_ok()));
     if names.is_empty() {
         if usual(&site.domain).as_deref() == Some(site.target.as_str()) {
+            acme.remove("names");
             return Ok(());
         }
         names.extend(others);
@@ -165,6 +170,18 @@ fn name_host(file: &mut DocumentMut, site: &Site) -> Result<(), String> {
         names.push(site.target.as_str());
     }
     Ok(())
+}
+
+/// Host names of the domain for which certificates are asked, although it is not the one that is set up: no certificate
+/// comes before records lead there too.
+pub(super) fn other_names(site: &Site, config: &Config) -> Vec<String> {
+    let names = config.acme.iter().flat_map(|acme| &acme.names);
+    let usual: Vec<_> = config.domains().iter().filter(|domain| **domain != site.domain).collect();
+    let is_of_another =
+        |name: &Domain| usual.iter().any(|domain| domain.default_target().as_ref() == Some(name));
+    let is_below = |name: &Domain| name.as_str().ends_with(&format!(".{}", site.domain));
+    let others = names.filter(|name| **name != site.target && is_below(name) && !is_of_another(name));
+    others.map(ToString::to_string).collect()
 }
 
 fn section<'a>(file: &'a mut DocumentMut, name: &str) -> Result<&'a mut Table, String> {
@@ -197,8 +214,9 @@ fn set(table: &mut Table, key: &str, wanted: impl Into<toml_edit::Value>) {
     }
 }
 
-/// Puts the new text in place if it is a good configuration; else nothing changes.
-fn replace(path: &Path, text: &str) -> Result<(), CliError> {
+/// Puts the new text in place if it is a good configuration; else nothing changes. A file that was not there is also
+/// for `group`.
+fn replace(path: &Path, text: &str, group: Option<u32>) -> Result<(), CliError> {
     let refused = |error: io::Error| CliError::failed(format!("cannot write {}: {error}", path.display()));
     // A link stays one.
     let real = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
@@ -213,6 +231,8 @@ fn replace(path: &Path, text: &str) -> Result<(), CliError> {
         if let Some(before) = &before {
             // Whoever could read it must go on reading it; where that cannot be done, they are the same already.
             let _ = fchown(&new.1, Some(before.uid()), Some(before.gid()));
+        } else if group.is_some() {
+            fchown(&new.1, None, group)?;
         }
         let mode = before.map_or(MODE, |before| before.permissions().mode());
         new.1.set_permissions(Permissions::from_mode(mode))?;

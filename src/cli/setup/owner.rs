@@ -33,6 +33,11 @@ impl Owner {
         &self.name
     }
 
+    /// The user's group. `None`: there is no such user.
+    pub(super) fn group(&self) -> Option<u32> {
+        self.find().ok().flatten().map(|user| user.gid.as_raw())
+    }
+
     fn find(&self) -> Result<Option<User>, CliError> {
         User::from_name(&self.name)
             .map_err(|error| CliError::failed(format!("cannot look up the user {}: {error}", self.name)))

@@ -8,9 +8,11 @@ use serde::Serialize;
 
 use super::configuration;
 use super::remaining;
+use super::service;
 use super::site::Site;
 use crate::cli::output;
 use crate::config::Config;
+use crate::config::reader::Reader;
 use crate::daemon;
 use crate::dns_records::Host;
 use crate::dns_records::check::{NeededKey, Needs, Sources, State, check};
@@ -61,13 +63,17 @@ pub(super) async fn probe(site: &Site, ring: &Keyring) -> Vec<Found> {
     let mut found = vec![port(site, site.port)];
     let config = configuration::load(&site.config);
     // A server that runs has it already, or its socket unit has.
-    let needs_http = |config: &Config| remaining::asks_over_http(config) && !remaining::runs(site, config);
+    let needs_http = |config: &Config| {
+        remaining::asks_over_http(config) && !remaining::runs(site, config) && !service::holds_http()
+    };
     if config.as_ref().is_ok_and(needs_http) && site.port != HTTP {
         found.push(port(site, HTTP));
     }
     found.extend(addresses(site));
     found.push(clock());
-    let wrong = config.as_ref().map(daemon::files::check).unwrap_or_default();
+    let reader = site.owner.as_ref().and_then(|owner| Reader::named(owner.name()));
+    let wrong = config.as_ref().map(|config| daemon::files::check_for(config, reader.as_ref()));
+    let wrong = wrong.unwrap_or_default();
     found.extend(files(&wrong));
     found.push(match config {
         Ok(config) => certificate(site, &config, &wrong),

@@ -39,7 +39,8 @@ impl Questions {
     pub(super) fn target(&self, usual: Domain) -> Result<Domain, CliError> {
         let Some(prompt) = self.prompt else { return Ok(usual) };
         let text = prompt.line("The server's host name", usual.as_str())?;
-        host_name(&text).map_err(|error| CliError::usage(format!("{text:?}: {error}")))
+        let wrong = |error| CliError::usage(format!("{text:?}: {error}; press Enter for {usual}"));
+        host_name(&text).map_err(wrong)
     }
 
     pub(super) fn addresses(&self, own: &[IpAddr]) -> Result<Vec<IpAddr>, CliError> {
@@ -68,6 +69,19 @@ impl Questions {
         match prompt.confirm(&question) {
             Some(true) => Ok(true),
             _ => Err(CliError::usage("not agreed; give --acme off to do without, or --cert and --key")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_that_is_no_host_name_is_refused() {
+        for (text, is_good) in [("y", false), ("yes", false), ("a b.example", false), ("atp.a.example", true)]
+        {
+            assert_eq!(host_name(text).is_ok(), is_good, "{text}");
         }
     }
 }

@@ -29,6 +29,13 @@ pub(super) fn list(site: &Site, found: &[Found]) -> Vec<String> {
         left.extend(details(About::Certificate).cloned());
     }
     let config = configuration::load(&site.config).ok();
+    for name in config.as_ref().map(|config| configuration::other_names(site, config)).unwrap_or_default() {
+        left.push(format!(
+            "Certificates are asked for {name} as well as {}; if no record leads there, take it out of acme.names in {}.",
+            site.target,
+            site.config.display()
+        ));
+    }
     let http = config.as_ref().is_some_and(asks_over_http);
     if !site.domain.is_special_use() {
         let also = if http { " and port 80" } else { "" };
@@ -38,7 +45,7 @@ pub(super) fn list(site: &Site, found: &[Found]) -> Vec<String> {
         ));
     }
     left.push(if config.is_some_and(|config| runs(site, &config)) {
-        take_up(site)
+        take_up(site, http)
     } else {
         start(site, http)
     });
@@ -59,8 +66,11 @@ pub(super) fn asks_over_http(config: &Config) -> bool {
 }
 
 /// For a server that runs already.
-fn take_up(site: &Site) -> String {
-    let how = if service::is_there(site) {
+fn take_up(site: &Site, http: bool) -> String {
+    let how = if service::is_there(site) && http && !service::holds_http() {
+        // Nothing can open a socket for a service that runs.
+        "systemctl enable atp-acme.socket && systemctl restart atp".into()
+    } else if service::is_there(site) {
         "systemctl reload atp".into()
     } else {
         format!("atp reload{}", home(site))

@@ -1,10 +1,15 @@
 use std::fs;
 use std::io;
+use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::process::Command;
 
 use super::site::Site;
 use super::step::Step;
+use super::{configuration, remaining};
 use crate::cli::error::CliError;
+use crate::config::Config;
+use crate::config::checked::Challenge;
 use crate::config::service::{CONFIG, STATE};
 
 /// The units by name.
@@ -17,6 +22,9 @@ const UNITS: [(&str, &str); 3] = [
 const PROGRAM: &str = "=atp ";
 const USER: &str = "User=atp\n";
 const PORT: &str = "]:7443\n";
+/// The socket of port 80, and where it is enabled.
+const HTTP_SOCKET: &str = "atp-acme.socket";
+const WANTS: &str = "atp.service.wants";
 /// Where packages put units.
 const OF_PACKAGES: [&str; 2] = ["/usr/lib/systemd/system", "/lib/systemd/system"];
 
@@ -43,6 +51,38 @@ pub(super) fn write(site: &Site) -> Result<Vec<Step>, CliError> {
 pub(super) fn is_there(site: &Site) -> bool {
     let directories = OF_PACKAGES.iter().map(Path::new).chain(site.units.as_deref());
     site.units.is_some() && directories.into_iter().any(|directory| directory.join(UNITS[0].0).exists())
+}
+
+/// Has systemd open port 80 at each start of the server, as `systemctl enable atp-acme.socket` does, if certificates are
+/// asked for over it.
+pub(super) fn enable_http(site: &Site) -> Result<Vec<Step>, CliError> {
+    let config = configuration::load(&site.config)?;
+    let Some(directory) = site.units.as_deref().filter(|_| remaining::asks_over_http(&config)) else {
+        return Ok(Vec::new());
+    };
+    let units = OF_PACKAGES.iter().map(Path::new).chain([directory]);
+    let unit = units.map(|units| units.join(HTTP_SOCKET)).find(|unit| unit.exists());
+    let Some(unit) = unit.filter(|_| !listens_itself(&config)) else { return Ok(Vec::new()) };
+    let wants = directory.join(WANTS);
+    let link = wants.join(HTTP_SOCKET);
+    let made = fs::symlink_metadata(&link).is_err();
+    if made {
+        let refused =
+            |error| CliError::failed(format!("cannot enable {HTTP_SOCKET} ({}): {error}", link.display()));
+        fs::create_dir_all(&wants).and_then(|()| symlink(&unit, &link)).map_err(refused)?;
+    }
+    Ok(vec![Step::file(made, "port 80 for the authority is enabled", &link)])
+}
+
+/// Whether the server opens the port itself.
+fn listens_itself(config: &Config) -> bool {
+    config.acme.as_ref().is_some_and(|acme| matches!(acme.challenge, Challenge::Http(Some(_))))
+}
+
+/// Whether systemd holds port 80 for the server at this moment.
+pub(super) fn holds_http() -> bool {
+    let asked = Command::new("systemctl").args(["is-active", "--quiet", HTTP_SOCKET]).status();
+    asked.is_ok_and(|status| status.success())
 }
 
 /// The unit's text for this site.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Check, Level};
-use crate::counters::CertificateState;
+use crate::counters::{AcmeState, CertificateState, KeyState};
 use crate::proto::address::Domain;
 use crate::proto::time::UnixMillis;
 use crate::server::ready::Trouble;
@@ -35,12 +35,12 @@ pub(super) async fn all(app: &App, sample: &Sample) -> Vec<Check> {
         checks.push(Check::new("destination", Level::Warning, text).remedy("atp queue destinations"));
     }
     checks.extend(app.gauges.certificates().iter().map(|certificate| certificate_of(certificate, sample.at)));
-    checks.extend(keys(app, sample.at));
+    checks.extend(keys(app.settings().domains(), &app.gauges.keys(), sample.at));
     checks.push(dns(app));
     checks.extend(disk(sample));
     checks.extend(memory(sample));
     checks.extend(reload(app, sample.at));
-    checks.extend(acme(app, sample.at));
+    checks.extend(app.gauges.acme().map(|state| acme(state, sample.at)));
     checks.push(mailboxes(app));
     checks.push(webhooks(app).await);
     checks
@@ -118,34 +118,50 @@ fn suspended(waiting: &Waiting) -> Check {
 }
 
 fn certificate_of(certificate: &CertificateState, now: UnixMillis) -> Check {
-    let CertificateState { domain, expires, is_own } = certificate;
-    if *is_own {
-        let text = format!("{domain} shows one of its own making, which only this machine trusts");
-        return Check::new("certificate", Level::Ok, text);
-    }
+    let CertificateState { domain, expires, is_own, is_public, trouble } = certificate;
     let left = expires.since(now);
-    let text = format!("{domain}'s is good for another {}", about(left));
+    let text = match is_own {
+        true => format!("{domain} shows one of its own making, which only this machine trusts"),
+        false if left.is_zero() => format!("{domain}'s has expired"),
+        false => format!("{domain}'s is good for another {}", about(left)),
+    };
+    if let Some(trouble) = trouble {
+        let level = if *is_own || left >= TROUBLE_BEFORE { Level::Warning } else { Level::Trouble };
+        let text = format!("{text}; what now lies in its place cannot be used: {trouble}");
+        return Check::new("certificate", level, text)
+            .remedy("put a chain and its key there that the service's user can read");
+    }
     match left {
-        left if left.is_zero() => {
-            Check::new("certificate", Level::Trouble, format!("{domain}'s has expired")).remedy("renew it")
-        }
+        _ if *is_own && *is_public => Check::new("certificate", Level::Warning, text)
+            .remedy("atp certificate show; without an authority: atp setup --email, or --cert and --key"),
+        _ if *is_own => Check::new("certificate", Level::Ok, text),
         left if left < TROUBLE_BEFORE => Check::new("certificate", Level::Trouble, text).remedy("renew it"),
         left if left < WARN_BEFORE => Check::new("certificate", Level::Warning, text).remedy("renew it"),
         _ => Check::new("certificate", Level::Ok, text),
     }
 }
 
-fn keys(app: &App, now: UnixMillis) -> Vec<Check> {
-    let keys = app.gauges.keys();
-    let ends = keys.iter().filter_map(|key| {
+fn keys(domains: &[Domain], keys: &[KeyState], now: UnixMillis) -> Vec<Check> {
+    let signs = |key: &&KeyState| key.state == "active" && key.expires.is_none_or(|at| at > now);
+    let ends = keys.iter().filter(signs).filter_map(|key| {
         let left = key.expires?.since(now);
         let text = format!("{} of {} is good for another {}", key.selector, key.domain, about(left));
         let level = if left < TROUBLE_BEFORE { Level::Trouble } else { Level::Warning };
-        (key.state == "active" && left < WARN_BEFORE).then(|| {
+        (left < WARN_BEFORE).then(|| {
             Check::new("keys", level, text).remedy(format!("atp keys rotate --domain {}", key.domain))
         })
     });
-    ends.collect()
+    let has_none = |domain: &&Domain| {
+        let name = domain.as_str();
+        !keys.iter().filter(signs).any(|key| key.domain == name)
+    };
+    let unsigned = domains.iter().filter(has_none).map(|domain| {
+        let text = format!("no key signs for {domain}: what its agents send elsewhere waits");
+        Check::new("keys", Level::Trouble, text).remedy(format!(
+            "atp keys rotate --force --domain {domain}, publish its record, then atp queue retry --all"
+        ))
+    });
+    unsigned.chain(ends).collect()
 }
 
 fn dns(app: &App) -> Check {
@@ -193,22 +209,33 @@ fn reload(app: &App, now: UnixMillis) -> Option<Check> {
     })
 }
 
-fn acme(app: &App, now: UnixMillis) -> Option<Check> {
-    let acme = app.gauges.acme()?;
+fn acme(acme: AcmeState, now: UnixMillis) -> Check {
     let next =
         acme.next.map(|next| format!("; asked next in {}", about(next.since(now)))).unwrap_or_default();
-    if acme.failures > 0 {
-        let why = acme.last_error.unwrap_or_default();
-        let tried = match acme.failures {
-            1 => "the last attempt to be given a certificate failed".into(),
-            failures => format!("{failures} failures in a row to be given a certificate"),
-        };
-        let text = format!("{tried}: {why}{next}");
-        return Some(
-            Check::new("acme", Level::Warning, text).remedy("mend what it says; it is tried again by itself"),
-        );
+    if let Some(why) = acme.hindered {
+        return Check::new("acme", Level::Warning, "no certificate is asked for").remedy(why);
     }
-    Some(Check::new("acme", Level::Ok, format!("certificates are renewed in time{next}")))
+    let why = acme.last_error.unwrap_or_default();
+    // What an operator wanted before its time is tried again when its time has come.
+    let is_due = acme.due.is_none_or(|due| due <= now);
+    match acme.failures {
+        0 => Check::new("acme", Level::Ok, format!("certificates are renewed in time{next}")),
+        _ if !is_due => {
+            let text =
+                format!("the certificate in place needs no renewal yet{next}; the last order failed: {why}");
+            Check::new("acme", Level::Ok, text)
+        }
+        failures => {
+            let tried = match failures {
+                1 => "the last attempt to be given a certificate failed".into(),
+                failures => format!("{failures} failures in a row to be given a certificate"),
+            };
+            let text = format!("{tried}: {why}{next}");
+            let remedy =
+                "mend what it says; it is tried again by itself, and at once by atp certificate renew";
+            Check::new("acme", Level::Warning, text).remedy(remedy)
+        }
+    }
 }
 
 fn mailboxes(app: &App) -> Check {
@@ -268,17 +295,85 @@ mod tests {
         assert_eq!(sizes, ["0 B", "1023 B", "1.0 KiB", "1.5 KiB", "20 MiB", "3.4 GiB"]);
     }
 
+    const NOW: UnixMillis = UnixMillis(1_000_000_000);
+    const DAY: Duration = Duration::from_secs(86_400);
+
+    fn certificate(left: Duration) -> CertificateState {
+        CertificateState {
+            domain: "a.example".into(),
+            expires: NOW.plus(left),
+            is_own: false,
+            is_public: true,
+            trouble: None,
+        }
+    }
+
     #[test]
     fn a_certificate_is_worth_a_word_before_it_ends() {
-        let now = UnixMillis::from_seconds(1_000_000);
-        let check = |days: u64, is_own| {
-            let expires = now.plus(Duration::from_secs(days * 86_400));
-            certificate_of(&CertificateState { domain: "a.example".into(), expires, is_own }, now).level
+        let check = |days: u32, is_own| {
+            certificate_of(&CertificateState { is_own, is_public: !is_own, ..certificate(DAY * days) }, NOW)
+                .level
         };
         assert_eq!(
             [0, 1, 13, 15].map(|days| check(days, false)),
             [Level::Trouble, Level::Trouble, Level::Warning, Level::Ok]
         );
         assert_eq!(check(0, true), Level::Ok);
+    }
+
+    #[test]
+    fn a_certificate_that_others_refuse_or_that_cannot_be_read_is_worth_a_word() {
+        let own = certificate_of(&CertificateState { is_own: true, ..certificate(DAY * 300) }, NOW);
+        assert_eq!(own.level, Level::Warning);
+        let trouble = Some("cannot read /etc/atp/k.pem: Permission denied".to_owned());
+        let check =
+            |left| certificate_of(&CertificateState { trouble: trouble.clone(), ..certificate(left) }, NOW);
+        assert!(
+            check(DAY * 59)
+                .text
+                .contains("good for another 59d; what now lies in its place cannot be used: cannot")
+        );
+        assert_eq!((check(DAY * 59).level, check(DAY).level), (Level::Warning, Level::Trouble));
+    }
+
+    #[test]
+    fn a_domain_that_no_key_signs_for_is_in_trouble() {
+        let key = |domain: &str, state, expires| KeyState {
+            domain: domain.into(),
+            selector: "default".into(),
+            state,
+            expires,
+        };
+        let domains = ["a.example", "b.example", "c.example"].map(|name| Domain::parse(name).unwrap());
+        let known = [
+            key("a.example", "active", None),
+            key("b.example", "revoked", None),
+            key("c.example", "active", Some(NOW)),
+        ];
+        let told = keys(&domains, &known, NOW);
+        assert!(told.iter().all(|check| check.level == Level::Trouble), "{told:?}");
+        let told: Vec<&str> =
+            told.iter().map(|check| &check.text["no key signs for ".len()..][..9]).collect();
+        assert_eq!(told, ["b.example", "c.example"]);
+    }
+
+    #[test]
+    fn a_failed_order_is_worth_a_word_only_while_a_certificate_is_due() {
+        let state = |due, hindered| AcmeState {
+            renewed: None,
+            due,
+            hindered,
+            next: Some(NOW.plus(DAY)),
+            failures: 1,
+            last_error: Some("no route".into()),
+        };
+        let due = acme(state(Some(NOW), None), NOW);
+        assert!(due.level == Level::Warning && due.text.starts_with("1 failure to be given"), "{due:?}");
+        assert_eq!(acme(state(None, None), NOW).level, Level::Warning);
+        // Another try is years away.
+        let good = acme(state(Some(NOW.plus(DAY * 1795)), None), NOW);
+        assert!(good.level == Level::Ok && good.remedy.is_none(), "{good:?}");
+        let hindered = acme(state(None, Some("run: something")), NOW);
+        assert_eq!((hindered.level, hindered.remedy.as_deref()), (Level::Warning, Some("run: something")));
     }
 }

@@ -20,6 +20,8 @@ pub(super) struct Entry {
     /// The file of its chain.
     pub(super) file: PathBuf,
     pub(super) pair: Arc<Pair>,
+    /// Why what now lies in its files is not shown, on one line. `None`: it is.
+    pub(super) trouble: Option<String>,
 }
 
 /// All certificates that are shown, found by name.

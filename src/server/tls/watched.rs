@@ -89,7 +89,17 @@ impl Watched {
     }
 
     pub(super) fn entry(&self) -> Entry {
-        Entry { domain: self.domain.clone(), file: self.files.chain.clone(), pair: Arc::clone(&self.pair) }
+        Entry {
+            domain: self.domain.clone(),
+            file: self.files.chain.clone(),
+            pair: Arc::clone(&self.pair),
+            trouble: self.trouble().map(str::to_owned),
+        }
+    }
+
+    /// Why what now lies in the files is not shown, once that is sure.
+    pub(super) fn trouble(&self) -> Option<&str> {
+        self.trouble.as_ref().filter(|trouble| trouble.told).map(|trouble| trouble.text.as_str())
     }
 
     /// Looks whether there is another certificate, and takes it if it is good. `true`: it was taken. One that is not
