@@ -80,7 +80,7 @@ fn checked(source: &Source) -> Result<Loaded, ConfigError> {
     let reader = is_service.then(Reader::of_service).flatten();
     let mut wrong = daemon::files::check_for(&loaded.config, reader.as_ref());
     if let Some((reader, path)) = reader.as_ref().zip(source.path.as_deref())
-        && let Err(why) = reader.check(path)
+        && let Err(why) = reader.check(path, false)
     {
         wrong.push((String::new(), why));
     }

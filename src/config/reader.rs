@@ -52,11 +52,11 @@ impl Reader {
         Some(Reader { name: user.name, uid, gid, groups, hidden: &HIDDEN })
     }
 
-    /// Whether this user can read a file that is there.
+    /// Whether this user can read a file that is there. `is_secret`: of others only its owner may.
     ///
     /// # Errors
     /// One sentence with the command that mends it.
-    pub fn check(&self, path: &Path) -> Result<(), String> {
+    pub fn check(&self, path: &Path, is_secret: bool) -> Result<(), String> {
         let Ok(real) = fs::canonicalize(path) else { return Ok(()) };
         let (name, shown) = (&self.name, path.display());
         let copy = || {
@@ -77,7 +77,8 @@ impl Reader {
             Some(closed) => {
                 format!("{who} may not enter {}, and so not read {shown}; {}", closed.display(), copy())
             }
-            None => format!("{who} may not read {shown}; run: chown {name}: {shown}"),
+            None if is_secret => format!("{who} may not read {shown}; run: chown {name}: {shown}"),
+            None => format!("{who} may not read {shown}; run: chgrp {name} {shown} && chmod g+r {shown}"),
         })
     }
 
@@ -164,24 +165,26 @@ mod tests {
             (0o644, 0, 0, true),
         ] {
             let path = file("key", mode, owner, group);
-            let said = reader.check(&path);
+            let said = reader.check(&path, true);
             assert_eq!(said.is_ok(), is_good, "{mode:o} {owner} {group}: {said:?}");
             assert!(
                 said.err().is_none_or(|said| said.ends_with(&format!("run: chown atp: {}", path.display())))
             );
         }
+        let shared = reader.check(&file("shared", 0o600, 0, 0), false).unwrap_err();
+        assert!(shared.contains("run: chgrp atp ") && shared.contains(" && chmod g+r "), "{shared}");
         // As certbot has it: a link from a directory to a file in another that only root may enter.
         let real = file("archive/key", 0o644, 0, 0);
         let link = root.path().join("link");
         symlink(&real, &link).unwrap();
-        assert_eq!(reader.check(&link), Ok(()));
+        assert_eq!(reader.check(&link, true), Ok(()));
         mode(real.parent().unwrap(), 0o700);
-        let said = reader.check(&link).unwrap_err();
+        let said = reader.check(&link, true).unwrap_err();
         let remedy =
             format!("run: install -o atp -m 600 {} /etc/atp/link, and name that file", link.display());
         assert!(said.contains("may not enter") && said.ends_with(&remedy), "{said}");
         let hidden = Reader { hidden: &["/tmp", "/var", "/root", "/home"], ..reader };
-        assert!(hidden.check(Path::new("/var/tmp")).unwrap_err().contains("sees nothing of /var"));
+        assert!(hidden.check(Path::new("/var/tmp"), true).unwrap_err().contains("sees nothing of /var"));
     }
 
     #[test]

@@ -121,7 +121,9 @@ fn listen_remedy(error: &io::Error) -> &'static str {
 impl StartError {
     /// Names what the system refuses us in the state directory, if that may be why the store cannot be opened.
     pub(super) fn or_closed(self, state: &Path) -> StartError {
-        if !matches!(self, StartError::Unusable { .. } | StartError::Private(_)) {
+        // What may not be read looks like damage as well.
+        if !matches!(self, StartError::Unusable { .. } | StartError::Damaged { .. } | StartError::Private(_))
+        {
             return self;
         }
         let Some(path) = reader::closed_to_us(state) else { return self };

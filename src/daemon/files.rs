@@ -47,12 +47,16 @@ pub fn check_for(config: &Config, reader: Option<&Reader>) -> Vec<(String, Strin
     let mut wrong = check(config);
     for file in config.files() {
         if wrong.iter().all(|(key, _)| *key != file.key)
-            && let Some(Err(why)) = reader.map(|reader| reader.check(&file.path))
+            && let Some(Err(why)) = reader.map(|reader| reader.check(&file.path, is_secret(file.kind)))
         {
             wrong.push((file.key, why));
         }
     }
     wrong
+}
+
+fn is_secret(kind: Kind) -> bool {
+    matches!(kind, Kind::Key | Kind::UpdateKey | Kind::BindingKey)
 }
 
 fn pair(chain: &Named, key: &Named, config: &Config) -> Result<(), String> {

@@ -145,6 +145,25 @@ fn a_certificate_is_replaced_while_messages_are_sent_and_none_fails() {
     server.stop();
 }
 
+#[test]
+fn a_pair_on_disk_that_cannot_be_used_is_seen_by_whoever_looks() {
+    let place = Place::new();
+    let (authority, home) = (Authority::new(&place), place.home());
+    authority.issue(&directory(&home, "live"));
+    let server = started(&place, "alice.test", "live", &[]);
+    assert!(!place.ok(&["status"]).contains("in its place"));
+    fs::write(directory(&home, "live").join("tls.key"), "no key").expect("a key file");
+    let warned = |words: &[&str], begins: &str| {
+        let told = place.ok(words);
+        told.lines()
+            .any(|line| line.starts_with(begins) && line.contains("what now lies in its place"))
+            .then_some(())
+    };
+    until("a warning in the status", || warned(&["status"], "warning  certificate"));
+    until("a warning beside the certificate", || warned(&["certificate", "show"], "  WARNING"));
+    server.stop();
+}
+
 /// Says so when it is dropped, also by a panic.
 struct Over<'a>(&'a AtomicBool);
 
