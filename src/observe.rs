@@ -33,7 +33,7 @@
 //! | `receipt` | info | a peer tells what became of a message | `nonce`, `from`, `to`, `outcome`, `news` |
 //! | `pushed` | debug | a webhook's receiver has taken a message | `agent`, `cursor`, `attempt`, `outcome` |
 //! | `not pushed` | info | it has not | `agent`, `cursor`, `attempt`, `outcome`, `detail`, `next` |
-//! | `registered` | info | there is a new agent | `agent`, `peer` |
+//! | `registered` | info | there is a new agent | `agent`, `peer` (an address, or the control socket) |
 //! | `removed` | info | an agent is gone | `agent`, `release`, `status` |
 //! | `listening` | info | the server is there | `domains`, `address`, `state` |
 //! | `stopping` | info | the server was told to stop | `grace` |

@@ -175,7 +175,8 @@ impl From<DialError> for Failure {
         };
         let failure = Failure::temporary(reason, text);
         match error {
-            DialError::Certificate(_) => failure.because(format_args!("{error}; {CERTIFICATE_REMEDY}")),
+            // The sentence says already what was wrong with it.
+            DialError::Certificate(_) => failure.because(CERTIFICATE_REMEDY),
             _ => failure.because(error),
         }
     }

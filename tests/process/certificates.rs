@@ -193,7 +193,8 @@ fn mail_crosses_to_a_server_of_a_private_authority_only_where_it_is_named() {
     assert_eq!(
         reason,
         "450 4.7.5 The recipient's server does not prove who it is: the certificate of 127.0.0.1 is from an issuer \
-         we do not trust."
+         we do not trust. (an authority of one's own is named with --ca or tls.extra_roots, and what is demanded of \
+         one destination in its section of [tls.destination])"
     );
     assert!(alice.log().contains("tls.extra_roots"), "{}", alice.log());
     alice.stop();

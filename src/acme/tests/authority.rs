@@ -120,7 +120,7 @@ async fn a_broken_authority_is_told_as_what_it_is() {
     for (answer, wanted) in [
         ((500, problem("serverInternal", "out of order"), Some("60")), "out of order"),
         ((503, "<html>".into(), None), "the order"),
-        ((201, "{}".into(), None), "missing field"),
+        ((201, "{}".into(), None), "not one of an ACME server"),
         ((200, "x".repeat(2 * 1024 * 1024), None), "length limit"),
     ] {
         let (failures, _) = orders(up_to_order(answer), at_ip()).await;

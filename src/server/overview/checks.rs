@@ -368,7 +368,10 @@ mod tests {
             last_error: Some("no route".into()),
         };
         let due = acme(state(Some(NOW), None), NOW);
-        assert!(due.level == Level::Warning && due.text.starts_with("1 failure to be given"), "{due:?}");
+        assert!(
+            due.level == Level::Warning && due.text.starts_with("the last attempt to be given"),
+            "{due:?}"
+        );
         assert_eq!(acme(state(None, None), NOW).level, Level::Warning);
         // Another try is years away.
         let good = acme(state(Some(NOW.plus(DAY * 1795)), None), NOW);
