@@ -10,10 +10,10 @@ use super::{Step, truncate};
 /// Stands between the sentence and what is for the operator alone.
 const FOR_THE_OPERATOR: char = '\u{1f}';
 /// Longest cause that is kept, in bytes.
-pub const MAX_CAUSE_BYTES: usize = 200;
+const MAX_CAUSE_BYTES: usize = 200;
 
 impl Step {
-    /// Adds why, for the operator alone: at most [`MAX_CAUSE_BYTES`], and nothing in it steers a terminal. `None`: that
+    /// Adds why, for the operator alone: at most 200 bytes, and nothing in it steers a terminal. `None`: that
     /// is not known.
     #[must_use]
     pub fn because(mut self, cause: Option<&str>) -> Step {
