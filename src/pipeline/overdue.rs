@@ -1,6 +1,6 @@
 //! Rows that are late: their senders are told, and what no attempt is made for any more is given up.
 //!
-//! A row whose attempt fails past its deadline is bounced on the spot (see [`settle`](super::settle)). What
+//! A row whose attempt fails past its deadline is bounced on the spot (see [`settle`]). What
 //! waits for a suspended destination has no attempts, so the queue is walked through in the order of acceptance.
 
 use std::time::Duration;

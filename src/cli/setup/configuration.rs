@@ -138,7 +138,7 @@ fn forget_absent_pair(server: &mut Table, config: &Path) {
     }
 }
 
-/// Has certificates asked for this host too. As long as no host is named they are for atp.<domain> of each domain, so
+/// Has certificates asked for this host too. As long as no host is named they are for `atp.<domain>` of each domain, so
 /// with the first that is, those of the other domains have to be.
 fn name_host(file: &mut DocumentMut, site: &Site) -> Result<(), String> {
     let usual = |domain: &Domain| domain.default_target().map(|target| target.to_string());
