@@ -17,7 +17,7 @@ use super::error::CliError;
 use super::options::HomeOptions;
 use super::output::{self, Output};
 use crate::config::home::Home;
-use crate::config::units;
+use crate::config::{service, units};
 use crate::env::clock::{Clock as _, SystemClock};
 use crate::env::rng::SystemRng;
 use crate::proto::address::Domain;
@@ -178,6 +178,9 @@ impl Ring {
 
     fn locate(&self) -> Result<(Home, Domain), CliError> {
         let home = self.home.home()?;
+        if self.home.state_dir.is_none() && service::is_anothers() && !home.root().join("domains").exists() {
+            return Err(CliError::failed("the service's keys are for root and its user; use sudo"));
+        }
         let domain = match &self.domain {
             Some(text) => {
                 Domain::parse(text).map_err(|error| CliError::usage(format!("{text:?}: {error}")))?

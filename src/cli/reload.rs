@@ -84,7 +84,7 @@ fn text(answer: &Value) -> String {
     if !keys.is_empty() {
         text += "what needs one: systemctl restart atp, or stop the server and start it\n";
     }
-    if keys.iter().any(|key| matches!(*key, "server.host" | "server.port" | "admin.listen")) {
+    if keys.iter().any(|key| matches!(*key, "server.host" | "server.port")) {
         text += "where systemd opens the port: change ListenStream= first, systemctl edit atp.socket\n";
     }
     if text.is_empty() { "nothing has changed".into() } else { text }

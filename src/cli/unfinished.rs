@@ -31,8 +31,15 @@ impl Unfinished {
         let name = target.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         remove_left(target, &name);
         let path = target.with_file_name(format!(".{name}.{}.tmp", std::process::id()));
-        let file = begin(&path)
-            .map_err(|error| CliError::failed(format!("cannot write {}: {error}", path.display())))?;
+        let file = begin(&path).map_err(|error| {
+            let directory = directory_of(target).display();
+            CliError::failed(match error.kind() {
+                io::ErrorKind::NotFound => {
+                    format!("there is no directory {directory}; make it with: install -d -m 700 {directory}")
+                }
+                _ => format!("cannot write {}: {error}", path.display()),
+            })
+        })?;
         Ok(Unfinished { file, path: Some(path), target: target.to_owned(), overwrite })
     }
 
@@ -139,6 +146,15 @@ mod tests {
             .collect();
         names.sort();
         names
+    }
+
+    #[test]
+    fn a_directory_that_is_missing_is_named_with_what_makes_it() {
+        let place = tempfile::tempdir().unwrap();
+        let directory = place.path().join("none");
+        let error = Unfinished::create(&directory.join("a.backup"), false).err().unwrap();
+        let wanted = format!("make it with: install -d -m 700 {}", directory.display());
+        assert!(error.message.ends_with(&wanted), "{}", error.message);
     }
 
     #[test]

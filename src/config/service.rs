@@ -17,6 +17,11 @@ pub fn state_in_charge() -> Option<PathBuf> {
     (in_charge && Path::new(CONFIG).exists()).then(|| STATE.into())
 }
 
+/// Whether there is a service here that whoever runs this program is not in charge of.
+pub fn is_anothers() -> bool {
+    Path::new(STATE).exists() && Path::new(CONFIG).exists() && state_in_charge().is_none()
+}
+
 /// The configuration of the service, if it is there.
 pub fn config() -> Option<PathBuf> {
     Path::new(CONFIG).exists().then(|| CONFIG.into())
