@@ -9,8 +9,7 @@ use crate::cli::error::CliError;
 use crate::config::checked::CertificateFiles;
 use crate::config::home::Home;
 use crate::config::service;
-use crate::dns_records::check::reach::is_public;
-use crate::env::dial::{Dial as _, Family};
+use crate::dns_records::check::reach::own_addresses;
 use crate::env::tls::TlsDial;
 use crate::proto::address::Domain;
 use crate::proto::limits::DEFAULT_PORT;
@@ -65,7 +64,7 @@ impl Site {
         };
         let addresses = match given.ip.as_slice() {
             [] if domain.is_special_use() => vec![IpAddr::from([127, 0, 0, 1])],
-            [] => questions.addresses(&own_addresses())?,
+            [] => questions.addresses(&own_addresses(&TlsDial::new(Vec::new())))?,
             given => given.to_vec(),
         };
         let state_dir = given.home.state_dir.clone().or_else(|| is_root.then(|| service::STATE.into()));
@@ -117,16 +116,6 @@ fn acme(given: &Setup, target: &Domain, questions: &Questions) -> Result<Option<
         hook: given.acme_hook.as_deref().map(absolute).transpose()?,
         agree_to_terms,
     }))
-}
-
-/// Public addresses that this machine itself sends from.
-fn own_addresses() -> Vec<IpAddr> {
-    let dial = TlsDial::new(Vec::new());
-    [Family::V4, Family::V6]
-        .into_iter()
-        .filter_map(|family| dial.source(family))
-        .filter(|ip| is_public(*ip))
-        .collect()
 }
 
 fn units(given: &Setup, is_root: bool) -> Option<PathBuf> {
