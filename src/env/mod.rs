@@ -6,6 +6,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
+pub mod aside;
 pub mod backoff;
 pub mod ballast;
 pub mod clock;

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::shown::Shown;
+use crate::env::aside::aside;
 use crate::error::Fault;
 use crate::proto::address::Address;
 use crate::proto::filter::Filter;
@@ -63,7 +64,7 @@ pub async fn read(store: &dyn Store, owner: &Address, after: u64, want: &Arc<Wan
         let page = page.ok_or_else(unknown)?;
         let (owner, want) = (owner.clone(), Arc::clone(want));
         // Megabytes of JSON: nothing for a thread that others wait for.
-        let sifted = tokio::task::spawn_blocking(move || found.sift(&page, &owner, &want));
+        let sifted = aside(move || found.sift(&page, &owner, &want));
         let full;
         (found, full) = sifted.await.map_err(Fault::internal)??;
         if full || !found.more || found.is_tired() {

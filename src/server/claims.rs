@@ -24,6 +24,7 @@ use super::reader::{Reader, number};
 use super::state::{App, DomainMeant, Parameters};
 use crate::agents::Authenticated;
 use crate::env::BoxFuture;
+use crate::env::aside::aside;
 use crate::error::Fault;
 use crate::mailbox;
 use crate::mailbox::claims::{
@@ -70,7 +71,7 @@ pub async fn claim(
     app.counters.dead.add_many(dead);
     tracing::debug!(%agent, messages = grants.len(), "claimed");
     // Megabytes of JSON: nothing for a thread that others wait for.
-    let answer = tokio::task::spawn_blocking(move || Claims::of(&grants, &agent));
+    let answer = aside(move || Claims::of(&grants, &agent));
     told(answer.await.map_err(Fault::internal)??)
 }
 
@@ -206,7 +207,7 @@ pub async fn dead_letters(
     let limit = limit(&parameters)?;
     let after = parameters.get("after_id").map_or(Ok(0), |text| number("after_id", text))?;
     let page = app.pipeline.store.dead_letters(agent.clone(), after, limit, MAX_PAGE_BYTES).await?;
-    let answer = tokio::task::spawn_blocking(move || DeadPage::of(page, &agent, after));
+    let answer = aside(move || DeadPage::of(page, &agent, after));
     told(answer.await.map_err(Fault::internal)??)
 }
 
@@ -266,7 +267,7 @@ async fn receipt(
     let Some(mail) = app.pipeline.store.mail(agent.clone(), cursor).await? else { return Ok(None) };
     let here = mail.arrival.from_ip.is_none();
     // Up to a megabyte of JSON: nothing for a thread that others wait for.
-    let author = tokio::task::spawn_blocking(move || mailbox::receipt::asking(&mail));
+    let author = aside(move || mailbox::receipt::asking(&mail));
     let author = author.await.map_err(Fault::internal)?;
     Ok(author.and_then(|author| app.pipeline.receipt(&author, here, agent, outcome.into(), payload)))
 }

@@ -17,6 +17,7 @@ use super::body;
 use super::keep::{pair, snapshot, trusted};
 use super::openapi::Refusal;
 use super::state::{App, Operator, Parameters};
+use crate::env::aside::aside;
 use crate::error::Fault;
 use crate::proto::address::Address;
 use crate::proto::status::Reason;
@@ -85,7 +86,7 @@ pub async fn export(
     let snapshot = Arc::new(snapshot(&app).await?);
     if let Some(agent) = agent.clone() {
         let snapshot = Arc::clone(&snapshot);
-        let known = tokio::task::spawn_blocking(move || knows(&snapshot, &agent)).await;
+        let known = aside(move || knows(&snapshot, &agent)).await;
         if !known.map_err(Fault::internal)?? {
             let text = "There is no such agent here; `atp agent list` names those that there are.";
             return Err(Fault::new(Reason::UnknownAgent, text).into());

@@ -14,6 +14,7 @@ use super::credential::MayReceive;
 use super::openapi::{Mail, Message, Page, Refusal};
 use super::reader::{Conditions, Reader, cursor, filter, number};
 use super::state::{App, DomainMeant, Parameters};
+use crate::env::aside::aside;
 use crate::error::Fault;
 use crate::mailbox::read::{Found, Want};
 use crate::mailbox::shown::Shown;
@@ -95,7 +96,7 @@ async fn page(app: &App, reader: &Reader, parameters: &Parameters) -> Answer {
     let found = waited(app, reader, after, &want, Duration::from_secs(wait)).await?;
     tracing::debug!(agent = %reader.owner(), messages = found.shown.len(), "read");
     // Megabytes of JSON: nothing for a thread that others wait for.
-    let body = tokio::task::spawn_blocking(move || found.into_json().to_string());
+    let body = aside(move || found.into_json().to_string());
     let body = body.await.map_err(Fault::internal)?;
     Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
 }
@@ -152,7 +153,7 @@ pub async fn one(
 ) -> Answer {
     let reader = Reader::of_agent(Arc::clone(&app), who);
     let mail = app.pipeline.store.mail(reader.owner().clone(), place(cursor)?).await?.ok_or_else(gone)?;
-    let shown = tokio::task::spawn_blocking(move || Shown::of(&mail, reader.owner()));
+    let shown = aside(move || Shown::of(&mail, reader.owner()));
     json_answer(StatusCode::OK, shown.await.map_err(Fault::internal)??.into_json())
 }
 

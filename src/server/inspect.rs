@@ -105,6 +105,7 @@ pub async fn agent(
             seat = Some(app.seats.take(who.mailbox)?);
         }
         tokio::select! {
+            biased;
             () = sent.changed() => {}
             () = mailbox.changed() => {}
             () = sleep_until(until) => {}

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::state::App;
+use crate::env::aside::aside;
 use crate::env::machine::{Machine, Space};
 use crate::proto::address::Domain;
 use crate::proto::time::UnixMillis;
@@ -99,7 +100,7 @@ async fn look(app: &App) -> Sample {
     all.truncate(MAX_DESTINATIONS);
     let machine = Arc::clone(&app.machine);
     // The file system may be slow when it is in trouble.
-    let figures = tokio::task::spawn_blocking(move || figures(&*machine)).await;
+    let figures = aside(move || figures(&*machine)).await;
     let (space, occupied, resident, memory) = figures.unwrap_or_default();
     let taken = Instant::now();
     Sample { taken, at, counts, oldest, destinations: all, suspended, space, occupied, resident, memory }

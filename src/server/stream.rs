@@ -24,6 +24,7 @@ use super::credential::MayReceive;
 use super::openapi::Refusal;
 use super::reader::{Conditions, Reader, cursor, filter, number};
 use super::state::{App, Cut, DomainMeant, Parameters};
+use crate::env::aside::aside;
 use crate::error::Fault;
 use crate::mailbox::read::{Found, Want};
 use crate::mailbox::shown::Shown;
@@ -152,7 +153,7 @@ impl Feed {
     async fn tell(&mut self, found: Found) -> Result<(), End> {
         self.after = found.last;
         let Some(last) = found.shown.last().map(|shown| shown.cursor) else { return Ok(()) };
-        let text = tokio::task::spawn_blocking(move || events(found.shown)).await;
+        let text = aside(move || events(found.shown)).await;
         self.pen.write(text.map_err(|error| End::Refused(Fault::internal(error)))?).await?;
         self.told = last;
         Ok(())

@@ -251,7 +251,12 @@ impl Pool {
     pub fn close_idle(&self) {
         let now = Instant::now();
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.retain(|_, kept| kept.used + IDLE > now);
+        let mut unused: Vec<_> = kept.extract_if(|_, kept| kept.used + IDLE <= now).collect();
+        drop(kept);
+        // Closed one after the other, in an order that no map's dice decide.
+        unused.sort_unstable_by(|(one, _), (other, _)| {
+            (one.address, &one.name).cmp(&(other.address, &other.name))
+        });
     }
 }
 

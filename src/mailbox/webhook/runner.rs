@@ -18,6 +18,7 @@ use super::url::Url;
 use super::{content, schedule, sign};
 use crate::counters::Counters;
 use crate::env::Env;
+use crate::env::aside::aside;
 use crate::error::Fault;
 use crate::proto::time::UnixMillis;
 use crate::spool::contract::webhooks::{LeasedPush, NextPush, PushEnd};
@@ -327,7 +328,7 @@ async fn body(parts: &Parts, leased: &LeasedPush) -> Result<Option<(String, byte
     let Some(mail) = parts.store.mail(agent.clone(), leased.cursor).await? else { return Ok(None) };
     let id = sign::id(&agent, mail.cursor, mail.arrival.at);
     // Perhaps a megabyte of JSON: nothing for a thread that others wait for.
-    let body = tokio::task::spawn_blocking(move || content::message(&mail, &agent));
+    let body = aside(move || content::message(&mail, &agent));
     Ok(Some((id, body.await.map_err(Fault::internal)??)))
 }
 

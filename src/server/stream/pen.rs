@@ -84,6 +84,7 @@ impl Pen {
     /// Returns once there is no use in going on.
     pub(super) async fn ended(&self) -> End {
         tokio::select! {
+            biased;
             () = self.pieces.closed() => End::Gone,
             () = stop(self.stopping.clone()) => End::Stopping,
         }

@@ -1,6 +1,6 @@
 //! Who waits for something to happen to a mailbox, and how they are woken.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
@@ -10,7 +10,7 @@ use tokio::sync::watch;
 #[derive(Clone, Default)]
 pub struct Arrivals {
     /// By mailbox. Held for single look-ups and insertions only.
-    watched: Arc<Mutex<HashMap<u64, watch::Sender<()>>>>,
+    watched: Arc<Mutex<BTreeMap<u64, watch::Sender<()>>>>,
 }
 
 /// Watches one mailbox for as long as it lives.

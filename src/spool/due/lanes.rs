@@ -361,7 +361,7 @@ impl<A> Runner<A> {
     /// Forgets lanes that have had nothing to do for long. To be called now and then.
     pub(super) fn tidy(&mut self) {
         let now = self.parts.env.clock.now();
-        let over: Vec<Domain> = self
+        let mut over: Vec<Domain> = self
             .lanes
             .iter()
             .filter(|(_, lane)| lane.is_idle() && lane.used.elapsed() > FORGET_TROUBLE_AFTER)
@@ -373,6 +373,8 @@ impl<A> Runner<A> {
             })
             .map(|(domain, _)| domain.clone())
             .collect();
+        // What is noted and told does not follow the dice of a map.
+        over.sort_unstable();
         for domain in over {
             if let Some(lane) = self.lanes.get_mut(&domain) {
                 lane.trouble.resume();
@@ -424,6 +426,8 @@ impl<A> Runner<A> {
             since: lane.trouble.since(),
             last: lane.last.clone(),
         };
-        self.lanes.iter().map(view).collect()
+        let mut views: Vec<LaneView> = self.lanes.iter().map(view).collect();
+        views.sort_unstable_by(|one, other| one.domain.cmp(&other.domain));
+        views
     }
 }

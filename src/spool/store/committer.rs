@@ -12,6 +12,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{Committer, Job, MAX_GROUP, Reply, Writer, known_schema};
+use crate::env::aside::aside;
 use crate::env::backoff::Backoff;
 use crate::env::clock::micros_since;
 use crate::env::disk::{Disk, DiskError, Write};
@@ -159,7 +160,7 @@ impl Committer {
     /// `None`: nobody needs it any more.
     async fn reopen(&mut self) -> Option<Result<(), Setback>> {
         let disk = Arc::clone(&self.writer.disk);
-        let reopened = self.refuse_during(tokio::task::spawn_blocking(move || disk.reopen())).await?;
+        let reopened = self.refuse_during(aside(move || disk.reopen())).await?;
         Some(match reopened {
             Ok(Ok(())) => self.writer.resume(),
             Ok(Err(error)) => Err(error.into()),

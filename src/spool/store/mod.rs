@@ -23,6 +23,7 @@ use super::entry::RecordError;
 use super::identities::{Identities, Limits, manifest};
 use super::keys::{self, Key};
 use super::pulse::Pulse;
+use crate::env::aside::aside;
 use crate::env::clock::micros_since;
 use crate::env::disk::{Disk, DiskError, Write};
 use crate::env::files::Files;
@@ -392,6 +393,6 @@ impl SpoolStore {
     ) -> Result<T, StoreError> {
         let reader =
             reads::Reader { disk: Arc::clone(&self.disk), visible: self.visible.load(Ordering::Acquire) };
-        tokio::task::spawn_blocking(move || read(&reader)).await.map_err(|_| StoreError::Closed)?
+        aside(move || read(&reader)).await.map_err(|_| StoreError::Closed)?
     }
 }

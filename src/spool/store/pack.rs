@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::time::Instant;
 
 use super::{SpoolStore, Writer};
+use crate::env::aside::aside;
 use crate::env::clock::micros_since;
 use crate::env::disk::Disk;
 use crate::proto::time::Moment;
@@ -243,7 +244,7 @@ impl SpoolStore {
             let _locked: Arc<dyn Disk> = disk;
             work(&stopped)
         };
-        tokio::task::spawn_blocking(work).await.map_err(|_| StoreError::Closed)?
+        aside(work).await.map_err(|_| StoreError::Closed)?
     }
 }
 
