@@ -24,6 +24,8 @@ use crate::spool::contract::StoreError;
 
 mod acme;
 mod app;
+#[cfg(any(test, feature = "testing"))]
+pub mod borrowed;
 mod build;
 mod certificates;
 mod chores;

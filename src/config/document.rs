@@ -56,6 +56,12 @@ pub(super) fn read(path: &Path) -> (File, Document, Vec<Finding>) {
     }
 }
 
+/// Reads a text that stands in no file.
+#[cfg(any(test, feature = "testing"))]
+pub(super) fn of(text: &str) -> (File, Document, Vec<Finding>) {
+    parse(text, Document::default())
+}
+
 fn parse(text: &str, mut document: Document) -> (File, Document, Vec<Finding>) {
     let lines = Lines::of(text);
     let mut table = match DeTable::parse(text) {

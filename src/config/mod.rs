@@ -147,6 +147,19 @@ pub fn load(path: Option<&Path>, overrides: Overrides) -> Result<Config, ConfigE
     source.read().map(|loaded| loaded.config)
 }
 
+/// A configuration from the text of a file, with nothing laid over it or under it.
+///
+/// # Errors
+/// As [`Source::read`].
+#[cfg(any(test, feature = "testing"))]
+pub fn parse(text: &str) -> Result<Config, ConfigError> {
+    let (file, document, findings) = document::of(text);
+    let given = Given::default();
+    let report = Report::new(&document, &given, findings);
+    let config = check::check(file, &report);
+    ConfigError::of(report.findings()).map_or_else(|| config.ok_or_else(ConfigError::unexplained), Err)
+}
+
 fn resolve_paths(file: &mut file::File, directory: &Path) {
     let paths = [
         &mut file.server.cert,

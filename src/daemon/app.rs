@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use crate::agents::Accounts;
 use crate::agents::passwords::{Cost, Passwords};
 use crate::env::Env;
-use crate::env::machine::LinuxMachine;
+use crate::env::machine::Machine;
 use crate::mailbox::seats::Seats;
 use crate::mailbox::webhook;
 use crate::pipeline::Pipeline;
@@ -27,12 +27,14 @@ pub(super) struct Parts {
     pub(super) store: Arc<dyn Store>,
     pub(super) readiness: Readiness,
     pub(super) webhooks: webhook::Webhooks,
-    pub(super) certificates: Arc<Certificates>,
-    pub(super) machine: Arc<LinuxMachine>,
+    pub(super) certificates: Option<Arc<Certificates>>,
+    pub(super) machine: Arc<dyn Machine>,
+    /// How dear passwords are to try.
+    pub(super) cost: Cost,
 }
 
 pub(super) fn app(parts: Parts) -> App {
-    let Parts { env, live, store, readiness, webhooks, certificates, machine } = parts;
+    let Parts { env, live, store, readiness, webhooks, certificates, machine, cost } = parts;
     let (counters, gauges) = (Arc::clone(&readiness.counters), Arc::clone(&readiness.gauges));
     let started_at = env.clock.now();
     let pipeline = Pipeline {
@@ -44,7 +46,7 @@ pub(super) fn app(parts: Parts) -> App {
         handover: OnceLock::new(),
         env: env.clone(),
     };
-    let passwords = Passwords::new(Cost::production(), Arc::clone(&env.rng));
+    let passwords = Passwords::new(cost, Arc::clone(&env.rng));
     App {
         pipeline: Arc::new(pipeline),
         accounts: Accounts::new(store, passwords, env),

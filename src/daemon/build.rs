@@ -14,6 +14,7 @@ use super::{
     Daemon, Sockets, StartError, acme, app, certificates, chores, keys, local, outside, room, runner,
     secrets, service, store, told, watching,
 };
+use crate::agents::passwords::Cost;
 use crate::config::home::{Home, NodeDir};
 use crate::config::state_files::StateFiles;
 use crate::config::{Config, Loaded, Source};
@@ -96,8 +97,9 @@ async fn build(
         store,
         readiness,
         webhooks,
-        certificates: Arc::clone(&certificates),
+        certificates: Some(Arc::clone(&certificates)),
         machine,
+        cost: Cost::production(),
     };
     let app = Arc::new(app::app(parts));
     set_once(&app.state_files, StateFiles::new(home, &node));
@@ -139,7 +141,7 @@ async fn build(
 }
 
 /// Where webhooks may be dialled, as the settings in force say.
-fn pushed_to(live: &Live) -> webhook::guard::Guard {
+pub(super) fn pushed_to(live: &Live) -> webhook::guard::Guard {
     let live = live.clone();
     webhook::guard::Guard::following(Arc::new(move || live.now().config.webhooks.allow_networks.clone()))
 }

@@ -60,12 +60,18 @@ pub(super) fn start(
     moves: mpsc::Receiver<Moved>,
     neighbours: &Neighbours,
 ) -> JoinSet<()> {
+    let mut chores = of_mail(app, env);
+    chores.spawn(follow_keys(keys, moves, neighbours.clone()).in_current_span());
+    chores
+}
+
+/// Those that mail needs, whoever has the keys.
+pub(super) fn of_mail(app: &Arc<App>, env: &Env) -> JoinSet<()> {
     let mut chores = JoinSet::new();
     chores.spawn(forget(Arc::clone(&app.pipeline), Arc::clone(&env.clock)).in_current_span());
     chores.spawn(expire(Arc::clone(&app.pipeline), Arc::clone(&env.clock)).in_current_span());
     chores.spawn(tell_late(Arc::clone(&app.pipeline)).in_current_span());
     chores.spawn(pack(Arc::clone(&app.pipeline), Arc::clone(&env.clock)).in_current_span());
-    chores.spawn(follow_keys(keys, moves, neighbours.clone()).in_current_span());
     chores.spawn(watch_families(Arc::clone(&app.pipeline), Arc::clone(&env.dial)).in_current_span());
     chores.spawn(close_idle(Arc::clone(app)).in_current_span());
     chores
@@ -143,6 +149,7 @@ async fn follow_keys(
     loop {
         shown.store(Arc::new(keys.summaries()));
         tokio::select! {
+            biased;
             Some(Moved { domains, added, witness }) = moves.recv() => keys.follow(added, &domains, &witness),
             // However often domains move.
             () = sleep_until(look_at) => {

@@ -217,7 +217,9 @@ impl Reloader {
         commits.into_iter().for_each(|commit| commit());
         observe::change(config.log);
         let is_added = |domain: &Domain| running.settings_of(domain).is_none();
-        neighbours.follow(config.domains(), (&added, is_added), &app.certificates);
+        if let Some(certificates) = &app.certificates {
+            neighbours.follow(config.domains(), (&added, is_added), certificates);
+        }
         config
             .domains()
             .iter()

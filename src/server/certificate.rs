@@ -104,7 +104,12 @@ pub struct Renewing {
 /// None of its own.
 #[utoipa::path(get, path = "/certificate", tag = "server", responses((status = 200, body = CertificatesShown)))]
 pub async fn show(State(app): State<Arc<App>>) -> Answer {
-    let shown = app.certificates.summary().iter().map(CertificateShown::from).collect();
+    let shown = app
+        .certificates
+        .iter()
+        .flat_map(|all| all.summary())
+        .map(|one| CertificateShown::from(&one))
+        .collect();
     let acme = app.acme.get().map(|acme| Acme::from(acme.state()));
     json_answer(StatusCode::OK, CertificatesShown { shown, acme })
 }

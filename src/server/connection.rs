@@ -29,7 +29,7 @@ use crate::env::tls::Negotiated;
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long after it was accepted a connection may still bring its first request when the server stops: whoever was let
 /// in just before is not sent away.
-const FIRST_REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
+pub(crate) const FIRST_REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a request's header may take, and an idle HTTP/1.1 connection is kept.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(75);
 /// How long a connection is kept on which nothing is asked, whatever it speaks; also how long the answer to its
@@ -63,6 +63,7 @@ pub(super) async fn serve(
         sleep_until(first_by).await;
     };
     let stream = tokio::select! {
+        biased;
         // Nothing has been asked yet, so nothing is lost.
         () = stopped => return Err("stopped during the handshake".into()),
         stream = timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)) => stream
@@ -76,7 +77,9 @@ pub(super) async fn serve(
     requests(stream, ends, router, stop, first_by).await
 }
 
-async fn requests<I>(
+/// Serves what is asked on a connection that speaks HTTP from here on. `first_by`: until when its first request may still
+/// come when the server stops.
+pub(crate) async fn requests<I>(
     stream: I,
     ends: Ends,
     router: Router,
@@ -108,6 +111,7 @@ where
         let _ = timeout_at(first_by, sign.asked()).await;
     };
     let is_idle = tokio::select! {
+        biased;
         ended = connection.as_mut() => return ended.map_err(said),
         () = cut_off.as_mut() => return Err("cut off".into()),
         () = stopped => false,
@@ -119,6 +123,7 @@ where
     } else {
         // The daemon bounds this for all connections together.
         tokio::select! {
+            biased;
             ended = connection => ended.map_err(said),
             () = cut_off => Err("cut off".into()),
         }

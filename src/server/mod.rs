@@ -19,7 +19,7 @@ mod caller;
 pub mod certificate;
 pub mod claims;
 pub mod configuration;
-mod connection;
+pub(crate) mod connection;
 pub mod control;
 pub mod credential;
 pub mod custody;

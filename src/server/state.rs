@@ -55,8 +55,8 @@ pub struct App {
     pub readiness: Readiness,
     /// Who waits for messages.
     pub seats: Seats,
-    /// What the public listener shows.
-    pub certificates: Arc<Certificates>,
+    /// What the public listener shows. `None`: TLS is not its business.
+    pub certificates: Option<Arc<Certificates>>,
     /// Who asks an authority for them. Empty: nobody does.
     pub acme: OnceLock<acme::Handle>,
     /// What is kept beside the store, for backups. Set once at the start.

@@ -12,6 +12,7 @@ pub mod disk;
 pub mod files;
 pub mod filled;
 pub mod machine;
+pub mod node;
 pub mod peer;
 pub mod receiver;
 pub mod resolver;
