@@ -1,7 +1,7 @@
 //! Who waits for something to happen to a mailbox, and how they are woken.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
@@ -9,14 +9,25 @@ use tokio::sync::watch;
 /// watches. Cheap to clone.
 #[derive(Clone, Default)]
 pub struct Arrivals {
-    /// By mailbox. Held for single look-ups and insertions only.
-    watched: Arc<Mutex<BTreeMap<u64, watch::Sender<()>>>>,
+    /// Held for single look-ups and insertions only.
+    watched: Arc<Mutex<Watched>>,
 }
+
+#[derive(Default)]
+struct Watched {
+    /// By mailbox, those who came first before the others: they are woken in this order. Each has a channel of its own,
+    /// for the order in which one channel wakes several is left to chance.
+    watchers: BTreeMap<Place, watch::Sender<()>>,
+    last: u64,
+}
+
+/// A mailbox and a number of the watcher's own.
+type Place = (u64, u64);
 
 /// Watches one mailbox for as long as it lives.
 pub struct Watch {
     arrivals: Arrivals,
-    mailbox: u64,
+    place: Place,
     woken: watch::Receiver<()>,
 }
 
@@ -24,31 +35,37 @@ impl Arrivals {
     /// Watches a mailbox, that of [`AccountRecord::mailbox`](crate::spool::entry::AccountRecord::mailbox), from now
     /// on: whoever looks into it afterwards and then waits misses nothing.
     pub fn watch(&self, mailbox: u64) -> Watch {
-        let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
-        let woken = watched.entry(mailbox).or_insert_with(|| watch::channel(()).0).subscribe();
-        Watch { arrivals: self.clone(), mailbox, woken }
+        let (sender, woken) = watch::channel(());
+        let mut watched = self.watched();
+        watched.last += 1;
+        let place = (mailbox, watched.last);
+        watched.watchers.insert(place, sender);
+        Watch { arrivals: self.clone(), place, woken }
     }
 
     /// Something has happened to these mailboxes, and is on disk: mail came, or went, or what may be shown to
     /// whom has changed.
     pub(crate) fn wake(&self, mailboxes: &[u64]) {
-        let watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
-        if watched.is_empty() {
+        let watched = self.watched();
+        if watched.watchers.is_empty() {
             return;
         }
         for mailbox in mailboxes {
-            if let Some(watchers) = watched.get(mailbox) {
-                watchers.send_replace(());
+            for (_, watcher) in watched.watchers.range((*mailbox, 0)..=(*mailbox, u64::MAX)) {
+                watcher.send_replace(());
             }
         }
     }
 
     /// What may be shown to whom has changed altogether: everybody who watches looks again.
     pub fn wake_everybody(&self) {
-        let watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
-        watched.values().for_each(|watchers| {
-            watchers.send_replace(());
+        self.watched().watchers.values().for_each(|watcher| {
+            watcher.send_replace(());
         });
+    }
+
+    fn watched(&self) -> MutexGuard<'_, Watched> {
+        self.watched.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -62,11 +79,7 @@ impl Watch {
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        let mut watched = self.arrivals.watched.lock().unwrap_or_else(PoisonError::into_inner);
-        // This one still counts.
-        if watched.get(&self.mailbox).is_some_and(|watchers| watchers.receiver_count() <= 1) {
-            watched.remove(&self.mailbox);
-        }
+        self.arrivals.watched().watchers.remove(&self.place);
     }
 }
 
@@ -103,6 +116,25 @@ mod tests {
         arrivals.wake_everybody();
         assert!(ready(two.changed()) && ready(other.changed()));
         drop((two, other));
-        assert!(arrivals.watched.lock().unwrap().is_empty());
+        assert!(arrivals.watched().watchers.is_empty());
+    }
+
+    /// One channel for all who watch a mailbox once woke them in an order left to chance: a simulation was another each
+    /// time.
+    #[tokio::test]
+    async fn those_who_came_first_are_woken_first() {
+        let (arrivals, woken) = (Arrivals::default(), Arc::new(Mutex::new(Vec::new())));
+        let mut waiting = tokio::task::JoinSet::new();
+        for number in 0..32 {
+            let (mut watch, woken) = (arrivals.watch(7), Arc::clone(&woken));
+            waiting.spawn(async move {
+                watch.changed().await;
+                woken.lock().unwrap().push(number);
+            });
+        }
+        tokio::task::yield_now().await;
+        arrivals.wake(&[7]);
+        waiting.join_all().await;
+        assert_eq!(*woken.lock().unwrap(), (0..32).collect::<Vec<_>>());
     }
 }
