@@ -4,9 +4,11 @@
 //! It is put together as `build` does it, from the same parts. What a network, a machine and an operator's files would
 //! add is left out: listeners and TLS, the control sockets, key files and their changeover, reloading, the watchdog.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::convert::Infallible;
+use std::mem::ManuallyDrop;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
@@ -15,7 +17,7 @@ use axum::http::{HeaderValue, header};
 use axum::middleware;
 use axum::response::Response;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::watch;
+use tokio::sync::{Notify, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracing::Instrument as _;
@@ -45,7 +47,7 @@ use crate::server::ready::Readiness;
 use crate::server::routes;
 use crate::server::state::{App, Ends};
 use crate::spool::contract::{Store, StoreError};
-use crate::spool::store;
+use crate::spool::store::{self, SyncTakes};
 
 /// Where nothing is.
 const NOWHERE: &str = "/nonexistent";
@@ -62,6 +64,8 @@ pub struct Parts {
     pub signers: HashMap<Domain, SharedSigner>,
     /// Where the store is.
     pub disk: Arc<dyn Disk>,
+    /// How long syncs of it take; whoever reads meanwhile sees what is to be synced. `None`: no time.
+    pub sync_takes: Option<SyncTakes>,
     /// Where it keeps what is remembered.
     pub files: Arc<dyn Files>,
     /// What figures are shown.
@@ -76,9 +80,9 @@ pub struct Parts {
 pub struct Borrowed {
     app: Arc<App>,
     router: Router,
-    stop: watch::Sender<bool>,
-    /// Gone with the power: what is served ends then.
-    power: watch::Sender<()>,
+    /// Never dropped: that would wake all who wait for it, in an order that is left to chance.
+    stop: ManuallyDrop<watch::Sender<bool>>,
+    power: Power,
     serving: JoinSet<()>,
     chores: JoinSet<()>,
     committer: JoinSet<()>,
@@ -102,7 +106,7 @@ impl Borrowed {
     where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let (router, stop, mut power) = (self.router.clone(), self.stop.subscribe(), self.power.subscribe());
+        let (router, stop, line) = (self.router.clone(), self.stop.subscribe(), self.power.line());
         let counters = Arc::clone(&self.app.counters);
         let server = tracing::debug_span!("server", domain = %self.app.settings().config.first_domain());
         let first_by = Instant::now() + FIRST_REQUEST_TIMEOUT;
@@ -111,7 +115,7 @@ impl Borrowed {
             counters.connections.add();
             tokio::select! {
                 biased;
-                _ = power.changed() => Err("the power is gone".to_owned()),
+                () = line.cut() => Err("the power is gone".to_owned()),
                 ended = requests(io, ends, router, stop, first_by) => ended,
             }
         };
@@ -134,21 +138,88 @@ impl Borrowed {
     }
 
     /// Takes no new work, finishes what is in flight within `grace`, and has all that was asked for written down.
-    /// Connections end by themselves, for whoever serves them.
+    /// Connections end once what was asked on them is answered.
     pub async fn stop(mut self, grace: Duration) {
         self.stop.send_replace(true);
         self.chores.shutdown().await;
-        let drained =
-            tokio::time::timeout(grace, async { while self.serving.join_next().await.is_some() {} });
-        let _ = drained.await;
+        let drained = async {
+            while self.serving.join_next().await.is_some() {}
+            self.power.unused().await;
+        };
+        let _ = tokio::time::timeout(grace, drained).await;
         self.serving.shutdown().await;
         drop((self.router, self.app));
         let _ = tokio::time::timeout(super::COMMITTER_PATIENCE, self.committer.join_next()).await;
     }
 }
 
+/// What connections hang on: when it is dropped they end, in the order in which they began.
+#[derive(Default)]
+struct Power(Arc<Mutex<Lines>>);
+
+#[derive(Default)]
+struct Lines {
+    last: u64,
+    up: BTreeMap<u64, oneshot::Sender<Infallible>>,
+    /// Told when a connection has ended.
+    ended: Arc<Notify>,
+}
+
+/// What one connection hangs on.
+struct Line {
+    lines: Arc<Mutex<Lines>>,
+    number: u64,
+    up: oneshot::Receiver<Infallible>,
+}
+
+impl Power {
+    fn line(&self) -> Line {
+        let (sender, up) = oneshot::channel();
+        let mut lines = locked(&self.0);
+        lines.last += 1;
+        let number = lines.last;
+        lines.up.insert(number, sender);
+        Line { lines: Arc::clone(&self.0), number, up }
+    }
+
+    /// Returns when nothing hangs on it any more.
+    async fn unused(&self) {
+        let ended = Arc::clone(&locked(&self.0).ended);
+        while !locked(&self.0).up.is_empty() {
+            ended.notified().await;
+        }
+    }
+}
+
+impl Line {
+    /// Returns when the power is gone.
+    async fn cut(mut self) {
+        // There is nothing that could be sent.
+        let _ = (&mut self.up).await;
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        let mut lines = locked(&self.lines);
+        lines.up.remove(&self.number);
+        lines.ended.notify_one();
+    }
+}
+
+impl Drop for Power {
+    fn drop(&mut self) {
+        let up = std::mem::take(&mut locked(&self.0).up);
+        drop(up);
+    }
+}
+
+fn locked(lines: &Mutex<Lines>) -> MutexGuard<'_, Lines> {
+    lines.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 async fn assemble(parts: Parts) -> Result<Borrowed, StartError> {
-    let Parts { config, env, peers, signers, disk, files, machine, cost, admin_token } = parts;
+    let Parts { config, env, peers, signers, disk, sync_takes, files, machine, cost, admin_token } = parts;
     let counters = Arc::new(Counters::default());
     let mailboxes = Arc::new(room::Mailboxes::new(Arc::clone(&config)));
     let limits = Arc::clone(&mailboxes) as _;
@@ -156,6 +227,10 @@ async fn assemble(parts: Parts) -> Result<Borrowed, StartError> {
     let opened: Arc<dyn Store> = Arc::new(opened);
     let mut committer = JoinSet::new();
     // A disk in memory is never waited for, so this need be no thread.
+    let writer = match sync_takes {
+        Some(takes) => writer.lingering(takes),
+        None => writer,
+    };
     committer.spawn(writer.run().in_current_span());
     let local = LocalDirectory::new(Path::new(NOWHERE));
     let settings = Settings::new(Arc::clone(&config), env, peers, local, signers, admin_token);
@@ -198,7 +273,7 @@ async fn assemble(parts: Parts) -> Result<Borrowed, StartError> {
     serving.spawn(pusher.run(stopping).in_current_span());
     let chores = chores::of_mail(&app, &env);
     let router = dated(routes::public(Arc::clone(&app)), env.clock);
-    let power = watch::Sender::new(());
+    let (stop, power) = (ManuallyDrop::new(stop), Power::default());
     Ok(Borrowed { app, router, stop, power, serving, chores, committer, health, shortage })
 }
 

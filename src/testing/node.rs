@@ -28,13 +28,16 @@
 //! When a [`Node`] is dropped its committer, queue, chores and connections end before they do anything else. Nothing of it
 //! writes to its disk any more: only the committer and the packing chore do. Tasks that parts of it had started (an answer
 //! under way, the driver of a connection it had dialled) may run on for a moment; their calls to the store fail. What such
-//! a driver had in hand it may still write: cut the connections that the server had dialled, at the network's side.
+//! a driver had in hand it may still write: cut the connections that the server had dialled, at the network's side, and lend
+//! the next server a new `dial`.
 //!
 //! # What may still differ from run to run
 //! - Where libraries answer themselves (a request that is no HTTP) they say the machine's time in `Date`. All other answers
 //!   say the server's. In HTTP/2 the length of that header varies with its digits: let no event depend on counts of bytes.
 //! - A `HashMap` of the test's own: iterate over a `BTreeMap`.
 //! - `tokio::select!` without `biased;`, in the test's own code, and [`SystemRng`](crate::env::rng::SystemRng).
+//! - The order in which one `tokio::sync::watch` wakes several who wait for it: tokio draws it. So [`Node::stop`] ends
+//!   connections in no fixed order; let a simulation take the power instead.
 //! - Task ids and addresses of memory, should a test print them.
 //! - Backups and exports over the control socket, which need a thread: they are not served here.
 
@@ -70,6 +73,7 @@ use crate::secret::Secret;
 pub use crate::server::state::{App, Ends};
 use crate::sign::{Key, Signer};
 use crate::spool::contract::{Store, StoreError};
+pub use crate::spool::store::SyncTakes;
 
 /// The operator's token of every node.
 pub const ADMIN_TOKEN: &str = "atpo_simulated";
@@ -110,6 +114,19 @@ impl Node {
     /// # Errors
     /// [`StartError`] if the store cannot be opened, a setting makes no sense, or this thread has no [`Inline`].
     pub async fn start(parts: Parts) -> Result<Node, StartError> {
+        Node::on(parts, None).await
+    }
+
+    /// The same on a disk whose syncs take time, as much as `takes` says when each begins. Meanwhile readers see what is
+    /// to be synced, as on a real disk; a power cut then takes it.
+    ///
+    /// # Errors
+    /// As [`Node::start`].
+    pub async fn start_on_slow_disk(parts: Parts, takes: SyncTakes) -> Result<Node, StartError> {
+        Node::on(parts, Some(takes)).await
+    }
+
+    async fn on(parts: Parts, sync_takes: Option<SyncTakes>) -> Result<Node, StartError> {
         if !is_wanted() {
             return Err(StartError::Other("call Inline::here() first, and keep what it returns".into()));
         }
@@ -122,6 +139,7 @@ impl Node {
             peers: Peers::default(),
             signers,
             disk: Arc::clone(&disk),
+            sync_takes,
             files,
             machine: Arc::new(machine),
             cost: Cost::cheap(),

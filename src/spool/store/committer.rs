@@ -78,7 +78,7 @@ impl Committer {
         let mut works_since = Instant::now();
         while self.next_group(&mut group).await > 0 {
             self.pulse.within(LONGEST_COMMIT);
-            self.commit(&mut group);
+            self.commit(&mut group).await;
             self.pulse.within(LONGEST_REOPENING);
             self.writer.tidy(false);
             self.report();
@@ -109,8 +109,10 @@ impl Committer {
     }
 
     /// Runs the jobs of a group, syncs once for all of them, and answers.
-    fn commit(&mut self, group: &mut Vec<Job>) {
+    async fn commit(&mut self, group: &mut Vec<Job>) {
         let replies: Vec<Reply> = group.drain(..).map(|job| job(&mut self.writer)).collect();
+        #[cfg(any(test, feature = "testing"))]
+        self.linger().await;
         let result = self.writer.sync(replies.len());
         if result.is_ok() {
             self.visible.store(self.writer.next_number - 1, Ordering::Release);

@@ -43,7 +43,7 @@ impl GroupedDisk {
     }
 
     /// Puts what has been kept back on the disk, as one batch.
-    fn apply_changes(&self) -> Result<(), DiskError> {
+    pub(super) fn apply_changes(&self) -> Result<(), DiskError> {
         let changes = std::mem::take(&mut *self.changes());
         if changes.keys.is_empty() {
             return Ok(());

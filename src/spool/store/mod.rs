@@ -44,6 +44,8 @@ mod group;
 mod import;
 mod keep_open;
 mod keeping;
+#[cfg(any(test, feature = "testing"))]
+mod linger;
 mod operate;
 mod pack;
 mod queue;
@@ -60,6 +62,8 @@ mod verbs;
 mod webhooks;
 mod work;
 
+#[cfg(any(test, feature = "testing"))]
+pub use linger::SyncTakes;
 pub(super) use schema::{SCHEMA_VERSION, prepare};
 pub use schema::{can_be_opened, known_schema};
 
@@ -122,6 +126,8 @@ pub struct Committer {
     arrivals: Arrivals,
     health: watch::Sender<Option<StoreError>>,
     pulse: Pulse,
+    #[cfg(any(test, feature = "testing"))]
+    linger: linger::Linger,
 }
 
 /// What a job may use.
@@ -204,10 +210,12 @@ fn open_with(
     let (sender, receiver) = mpsc::channel(MAX_WAITING_JOBS);
     let arrivals = Arrivals::default();
     let (health, health_seen) = watch::channel(None);
-    let grouped = GroupedDisk::new(Arc::clone(&disk));
+    let grouped = Arc::new(GroupedDisk::new(Arc::clone(&disk)));
+    #[cfg(any(test, feature = "testing"))]
+    let linger = linger::Linger { disk: Arc::clone(&grouped), takes: None };
     let writer = Writer {
         cuts: grouped.cuts(),
-        disk: Arc::new(grouped),
+        disk: grouped,
         identities: Arc::clone(&identities),
         to_pack: Vec::new(),
         batch: Vec::new(),
@@ -241,7 +249,17 @@ fn open_with(
         expire_from: Arc::default(),
     };
     let pulse = Pulse::default();
-    Ok((store, Committer { jobs: receiver, writer, visible, arrivals, health, pulse }, health_seen))
+    let committer = Committer {
+        jobs: receiver,
+        writer,
+        visible,
+        arrivals,
+        health,
+        pulse,
+        #[cfg(any(test, feature = "testing"))]
+        linger,
+    };
+    Ok((store, committer, health_seen))
 }
 
 /// Opens what the disk lists, but for what the operator has given up.
@@ -358,6 +376,11 @@ impl Writer {
             }
         }
         Ok(())
+    }
+
+    #[cfg(any(test, feature = "testing"))]
+    fn is_dirty(&self) -> bool {
+        self.dirty && self.failed.is_none()
     }
 
     fn fail(&mut self, error: DiskError) -> StoreError {

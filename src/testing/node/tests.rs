@@ -98,6 +98,7 @@ struct Town {
     keys: Keys,
     disk: Arc<MemoryDisk>,
     files: MemoryFiles,
+    sync_takes: Duration,
 }
 
 fn host(domain: &str) -> String {
@@ -127,6 +128,7 @@ impl Town {
             keys,
             disk: Arc::default(),
             files: MemoryFiles::default(),
+            sync_takes: Duration::ZERO,
         };
         town.publish();
         town.start().await;
@@ -147,7 +149,12 @@ impl Town {
             disk: self.disk.clone(),
             files: Arc::new(self.files.clone()),
         };
-        let node = Node::start(parts).await.unwrap();
+        let takes = self.sync_takes;
+        let node = match takes.is_zero() {
+            true => Node::start(parts).await,
+            false => Node::start_on_slow_disk(parts, Arc::new(move || takes)).await,
+        };
+        let node = node.unwrap();
         self.net.nodes().insert(host(self.domain.as_str()), node);
     }
 
@@ -158,6 +165,13 @@ impl Town {
         self.disk = Arc::new(self.disk.crash());
         self.files = self.files.crash();
         self.start().await;
+    }
+
+    /// The same server on a disk that takes its time.
+    async fn on_a_slow_disk(mut self) -> Town {
+        self.sync_takes = Duration::from_millis(3);
+        self.power_cut().await;
+        self
     }
 
     /// Asks this server, over HTTP/1.1 on a connection of its own.
@@ -271,14 +285,17 @@ fn the_same_dice_lead_to_the_same_world() {
 }
 
 #[test]
-fn what_was_accepted_survives_a_power_cut_at_any_moment() {
-    for millis in [0, 1, 2, 5, 50] {
-        played(1, async |_net, mut a, mut b| {
+fn what_was_accepted_or_shown_survives_a_power_cut_at_any_moment() {
+    for millis in [0, 1, 2, 3, 5, 8, 50] {
+        played(1, async |_net, a, b| {
+            let (mut a, mut b) = (a.on_a_slow_disk().await, b.on_a_slow_disk().await);
             for number in 0..10 {
                 a.post("alice", "bob@b.example", &format!("n{number}")).await;
             }
             sleep(Duration::from_millis(millis)).await;
+            let shown = b.mailbox("bob").await;
             b.power_cut().await;
+            assert_eq!(b.mailbox("bob").await[..shown.len()], shown, "{millis} ms");
             a.power_cut().await;
             sleep(Duration::from_secs(3600)).await;
             let mut found = b.mailbox("bob").await;
