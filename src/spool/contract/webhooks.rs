@@ -61,6 +61,13 @@ impl PushLease {
         let index = usize::try_from(attempts.saturating_sub(1)).unwrap_or(usize::MAX);
         self.waits.get(index).or(self.waits.last()).copied().unwrap_or_default()
     }
+
+    /// Nothing waits for longer than this, whatever the dice have made of the waits. What is due later still was put back
+    /// while the clock was ahead.
+    pub fn longest_wait(&self) -> Duration {
+        let longest = self.waits.iter().max().copied().unwrap_or_default();
+        self.attempt.saturating_add(longest).saturating_add(longest / 2)
+    }
 }
 
 /// How an attempt ended.

@@ -86,11 +86,13 @@ impl Writer {
     ) -> Result<NextPush, StoreError> {
         let webhook = self.live_webhook(mailbox)?.filter(|webhook| webhook.state == WebhookState::Enabled);
         let Some(mut webhook) = webhook else { return Ok(NextPush::Never) };
-        if now < webhook.resume_at {
+        let latest = now.plus(lease.longest_wait());
+        // Later than anything waits: the clock was ahead, and has been set back.
+        if now < webhook.resume_at && webhook.resume_at <= latest {
             return Ok(NextPush::Later(Some(webhook.resume_at)));
         }
         let before = webhook.clone();
-        let choice = self.choose(mailbox, now, &lease.busy, &mut webhook)?;
+        let choice = self.choose(mailbox, (now, latest), &lease.busy, &mut webhook)?;
         let (cursor, mut push) = match choice {
             Choice::None(next) => {
                 if webhook != before {
@@ -122,7 +124,7 @@ impl Writer {
     fn choose(
         &self,
         mailbox: u64,
-        now: UnixMillis,
+        (now, latest): (UnixMillis, UnixMillis),
         busy: &[u64],
         webhook: &mut WebhookRecord,
     ) -> Result<Choice, StoreError> {
@@ -135,7 +137,7 @@ impl Writer {
             }
         }
         let due = reader.first_due(mailbox, busy)?;
-        if let Some((_, cursor)) = due.filter(|(due, _)| *due <= now)
+        if let Some((_, cursor)) = due.filter(|(due, _)| *due <= now || *due > latest)
             && let Some(push) = reader.push(mailbox, cursor)?
         {
             return Ok(Choice::Waiting(cursor, push));

@@ -23,8 +23,8 @@ fn lease() -> PushLease {
     PushLease { attempt: Duration::from_secs(60), waits: vec![Duration::from_secs(5)], busy: Vec::new() }
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_message_that_is_dropped_is_not_pushed_again() {
+/// A store with a webhook for one mailbox, and one message in that.
+async fn opened() -> (store::SpoolStore, u64, u64) {
     let (store, committer, _health) =
         store::open(Arc::new(MemoryDisk::default()), Arc::new(MemoryFiles::default())).unwrap();
     tokio::spawn(committer.run());
@@ -35,6 +35,25 @@ async fn a_message_that_is_dropped_is_not_pushed_again() {
     let new = NewWebhook { agent, url: "https://hook.example/".into(), secret, at: NOW };
     store.set_webhook(mailbox, new).await.unwrap().unwrap();
     let cursor = store.commit(move |writer| writer.put_mail(mailbox, &record())).await.unwrap();
+    (store, mailbox, cursor)
+}
+
+/// It waited until the clock showed that time again.
+#[tokio::test(start_paused = true)]
+async fn a_push_put_back_while_the_clock_was_ahead_is_made_when_it_has_been_set_back() {
+    let (store, mailbox, cursor) = opened().await;
+    let ahead = NOW.plus(Duration::from_secs(10 * 24 * 3600));
+    let NextPush::Due(leased) = store.lease_push(mailbox, ahead, lease()).await.unwrap() else { panic!() };
+    assert_eq!((leased.cursor, leased.push.attempts), (cursor, 1));
+    let NextPush::Due(leased) = store.lease_push(mailbox, NOW, lease()).await.unwrap() else { panic!() };
+    assert_eq!((leased.cursor, leased.push.attempts), (cursor, 2));
+    let again = store.lease_push(mailbox, NOW, lease()).await.unwrap();
+    assert!(matches!(again, NextPush::Later(Some(next)) if next == NOW.plus(Duration::from_secs(65))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_is_dropped_is_not_pushed_again() {
+    let (store, mailbox, cursor) = opened().await;
     let NextPush::Due(leased) = store.lease_push(mailbox, NOW, lease()).await.unwrap() else { panic!() };
     assert_eq!((leased.cursor, leased.push.attempts), (cursor, 1));
     let NextPush::Later(Some(next)) = store.lease_push(mailbox, NOW, lease()).await.unwrap() else {
