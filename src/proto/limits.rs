@@ -1,5 +1,7 @@
 //! Sizes, counts and times of the wire, units in the names (`docs/protocol.md` §2, §5, §7, §10).
 
+use std::time::Duration;
+
 /// The TCP port of servers where none is named.
 pub const DEFAULT_PORT: u16 = 7443;
 /// Largest transfer body by default, in bytes; advertised as `max_payload_size`.
@@ -48,3 +50,5 @@ pub const MAX_SENT_WAIT_SECONDS: u64 = 60;
 pub const MAX_LEASE_SECONDS: u64 = 12 * 3600;
 /// Longest that a message given back can be asked to stay away, in seconds.
 pub const MAX_DELAY_SECONDS: u64 = 7 * 24 * 3600;
+/// The wait a peer may impose with `Retry-After`, at most.
+pub const MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);

@@ -141,6 +141,8 @@ pub struct Runner<A> {
     due_seen: Option<DuePlace>,
     /// When to look at the first again.
     due_anew_at: Instant,
+    /// The last row that was taken of those due later than anything is put back. `None`: at the first of them.
+    ahead_seen: Option<DuePlace>,
     /// How far the survey of backlogs on disk has come. `None`: every one is known.
     survey: Option<Survey>,
     /// Rows whose last attempt began and of whose end the disk knows nothing.
@@ -205,6 +207,7 @@ where
         search_again: None,
         due_seen: None,
         due_anew_at: Instant::now(),
+        ahead_seen: None,
         survey: Some(Survey::default()),
         vanished: HashSet::new(),
         lanes: HashMap::new(),

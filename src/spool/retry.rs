@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::proto::limits::MAX_RETRY_AFTER;
+
 /// Waits between attempts; the last one repeats.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Schedule {
@@ -15,6 +17,8 @@ pub struct Schedule {
 
 /// The wait where a schedule lists none.
 const FALLBACK_WAIT: Duration = Duration::from_secs(3600);
+/// What clocks are corrected by all the time.
+const CLOCK_SLACK: Duration = Duration::from_secs(60);
 
 impl Default for Schedule {
     fn default() -> Schedule {
@@ -32,6 +36,13 @@ impl Schedule {
     pub fn wait_after(&self, attempts: u32) -> Duration {
         let index = usize::try_from(attempts.saturating_sub(1)).unwrap_or(usize::MAX);
         self.waits.get(index).or(self.waits.last()).copied().unwrap_or(FALLBACK_WAIT)
+    }
+
+    /// No row is put back for longer than this. One that is due later still was put back while the clock was ahead.
+    pub fn longest_wait(&self) -> Duration {
+        let longest = self.waits.iter().max().copied().unwrap_or(FALLBACK_WAIT);
+        // Waits are stretched by up to a tenth, and a peer may ask for more.
+        longest.saturating_add(longest / 10).max(MAX_RETRY_AFTER).saturating_add(CLOCK_SLACK)
     }
 }
 

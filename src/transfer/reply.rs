@@ -5,10 +5,9 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::outcome::{Again, Failure};
+use crate::proto::limits::MAX_RETRY_AFTER;
 use crate::proto::status::{Contact, Reason};
 
-/// The wait a peer may impose with `Retry-After`, at most.
-const MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);
 /// Characters of a peer's sentence that are kept.
 const MAX_SENTENCE_CHARS: usize = 200;
 /// How far a reference peer's `Date` may be from our clock for its "Replay detected" to be believed, in seconds.

@@ -16,6 +16,8 @@ use crate::spool::entry::RowId;
 
 /// Before every row: numbers begin at 1.
 const BEFORE_ALL: RowId = RowId { entry: 0, recipient: 0 };
+/// Behind every row.
+const BEHIND_ALL: RowId = RowId { entry: u64::MAX, recipient: u16::MAX };
 /// How often the search for what is due begins at the first row.
 const DUE_ANEW_AFTER: Duration = Duration::from_secs(5);
 /// How soon the disk is looked at again while memory is full.
@@ -70,6 +72,7 @@ impl<A> Runner<A> {
         if self.shared.rewound.swap(false, Ordering::AcqRel) || self.due_anew_at <= Instant::now() {
             self.due_seen = None;
             self.due_anew_at = Instant::now() + DUE_ANEW_AFTER;
+            self.take_ahead(now).await?;
         }
         let known = if self.due_seen.is_none() { self.active.len() } else { 0 };
         let due = self.parts.store.due(now, self.due_seen, PAGE + known).await?;
@@ -85,6 +88,28 @@ impl<A> Runner<A> {
             }
         }
         Ok((found, due.next))
+    }
+
+    /// Takes in a page of the rows that are due later than anything is put back: the clock was ahead when that was done,
+    /// and has been set back since.
+    async fn take_ahead(&mut self, now: UnixMillis) -> Result<(), StoreError> {
+        let first = (self.latest_due(now), BEHIND_ALL);
+        let after = self.ahead_seen.map_or(first, |seen| seen.max(first));
+        let ahead = self.parts.store.due(UnixMillis(u64::MAX), Some(after), PAGE).await?;
+        // Those that cannot be tried now are found again once all others have had their turn.
+        self.ahead_seen = ahead.next.and(ahead.rows.last()).map(|head| (head.due, head.id));
+        for head in ahead.rows {
+            if !self.active.contains(&head.id) {
+                tracing::debug!(id = %head.id, due = %head.due, "queue: due later than the schedule says: tried now");
+                self.enlist(head.place, Candidate::Stored(head.id, head.due));
+            }
+        }
+        Ok(())
+    }
+
+    /// Nothing that has been put back by the clock of `now` is due later.
+    fn latest_due(&self, now: UnixMillis) -> UnixMillis {
+        now.plus((self.parts.terms)().schedule.longest_wait())
     }
 
     fn has_room_for_lanes(&self) -> bool {
@@ -110,9 +135,10 @@ impl<A> Runner<A> {
     async fn search(&mut self, after: RowId, now: UnixMillis) -> Result<(), StoreError> {
         let rows = self.parts.store.fresh(Some(after), PAGE).await?;
         self.searched = rows.last().map(|(id, _)| *id);
+        let latest = self.latest_due(now);
         for (id, head) in rows {
             match head {
-                Some(head) if head.due > now => {
+                Some(head) if head.due > now && head.due <= latest => {
                     let again = self.search_again.map_or(head.due, |at| at.min(head.due));
                     self.search_again = Some(again);
                 }

@@ -290,8 +290,8 @@ async fn a_row_due_before_the_place_that_was_reached_is_found() {
         world.store.act(filter, RowAction::Retry, step, None, false)
     };
     put_back(first.id, 100).await.unwrap();
-    put_back(second.id, 5000).await.unwrap();
-    put_back(third.id, 5000).await.unwrap();
+    put_back(second.id, 3600).await.unwrap();
+    put_back(third.id, 3600).await.unwrap();
     let (handover, _stop) = world.start(world.attempt(1));
     sleep(Duration::from_millis(200_500)).await;
     assert_eq!(world.seconds(), [100]);

@@ -1,6 +1,9 @@
 //! Nothing that goes wrong around a row makes the runner forget it before a restart.
 
+use std::sync::atomic::AtomicU64;
+
 use super::*;
+use crate::env::clock::Clock;
 use crate::proto::address::Domain;
 use crate::spool::entry::DestinationRecord;
 
@@ -157,4 +160,43 @@ async fn a_clock_that_is_set_back_renews_no_lease() {
     tokio::spawn(runner.run(stopping));
     sleep(Duration::from_secs(60)).await;
     assert!(world.seconds().is_empty());
+}
+
+/// Tokio's clock, and how far it is set forward, in milliseconds.
+struct SetForward(TokioClock, AtomicU64);
+
+impl Clock for SetForward {
+    fn now(&self) -> UnixMillis {
+        self.0.now().plus(Duration::from_millis(self.1.load(Ordering::SeqCst)))
+    }
+}
+
+const TEN_DAYS: u64 = 10 * 24 * 3600 * 1000;
+
+/// A simulation found it: the row waited until the clock showed that time again.
+#[tokio::test(start_paused = true)]
+async fn a_row_put_back_while_the_clock_was_ahead_is_tried_soon_after_it_was_set_back() {
+    let mut world = World::new();
+    let clock = Arc::new(SetForward(TokioClock::at(UnixMillis(1_000_000)), AtomicU64::new(TEN_DAYS)));
+    world.env.clock = clock.clone();
+    let (handover, _stop) = world.start(world.attempt(3));
+    for index in 0..600 {
+        handover.rows(vec![world.accept(index, "b.test").await]);
+    }
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(world.seconds().len(), 600);
+    clock.1.store(0, Ordering::SeqCst);
+    sleep(Duration::from_secs(120)).await;
+    assert_eq!(world.seconds().len(), 3 * 600);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_row_accepted_while_the_clock_was_ahead_is_found_after_a_restart_with_the_right_time() {
+    let mut world = World::new();
+    world.env.clock = Arc::new(SetForward(TokioClock::at(UnixMillis(1_000_000)), AtomicU64::new(TEN_DAYS)));
+    world.accept(1, "b.test").await;
+    let world = World::on(Arc::new(world.disk.crash()));
+    let (_handover, _stop) = world.start(world.attempt(1));
+    sleep(Duration::from_secs(60)).await;
+    assert_eq!(world.seconds().len(), 1);
 }
