@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use atp::spool::keys;
 use serde_json::{Value, json};
@@ -17,8 +18,8 @@ pub struct Ends {
     pub fates: Vec<Fate>,
     /// The cursors in each agent's mailbox now.
     pub there: BTreeMap<String, BTreeSet<u64>>,
-    /// Everything each agent was ever shown.
-    pub seen: BTreeMap<String, BTreeMap<u64, Value>>,
+    /// Everything each agent was ever shown, and when it was shown first.
+    pub seen: BTreeMap<String, BTreeMap<u64, (Duration, Value)>>,
     /// What `me/sent` tells of each letter that was accepted.
     pub sent: BTreeMap<usize, Value>,
 }
@@ -59,6 +60,8 @@ struct Found {
 
 type Finds = BTreeMap<(usize, String), Found>;
 
+/// The code of a message that was tried for as long as allowed.
+const EXPIRED: &str = "550 5.4.7";
 /// What a sender's bounce says of a message that an attempt without an answer may have delivered.
 const MAY_BE: &str = "may have";
 
@@ -69,14 +72,14 @@ pub fn hold(plan: &Plan, log: &Log, ends: &Ends) -> Counts {
     let mut finds = Finds::new();
     for (agent, messages) in &ends.seen {
         let Some(there) = ends.there.get(agent) else { continue };
-        for (cursor, message) in messages {
+        for (cursor, (at, message)) in messages {
             if !there.contains(cursor) {
                 log.broken("what was shown stays", &format!("{agent} at {cursor}: {message}"));
             }
             let text = |field: &str| message[field].as_str().unwrap_or_default().to_owned();
             let home = agent.split_once('@').map_or("", |(_, domain)| domain);
             if text("from") == format!("postmaster@{home}") {
-                notice(plan, log, &by_name, agent, message, &mut finds);
+                notice(plan, log, &by_name, agent, (*at, message), &mut finds);
                 continue;
             }
             match by_name.get(&(text("from"), text("nonce"))) {
@@ -110,7 +113,7 @@ fn notice(
     log: &Log,
     by_name: &BTreeMap<(String, String), usize>,
     agent: &str,
-    message: &Value,
+    (at, message): (Duration, &Value),
     finds: &mut Finds,
 ) {
     let payload = &message["payload"];
@@ -126,6 +129,13 @@ fn notice(
     if payload["subject"].as_str().is_some_and(|subject| subject.starts_with("Delayed")) {
         found.notices += 1;
     } else {
+        let early = at < plan.letters[*number].at + plan.terms.give_up_after;
+        if payload["status"]["error_code"] == EXPIRED && early {
+            log.broken(
+                "a message is tried for as long as it says",
+                &format!("{agent} after {at:?}: {message}"),
+            );
+        }
         found.bounces.push(payload["status"]["reason"].as_str().unwrap_or_default().to_owned());
     }
 }

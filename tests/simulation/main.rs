@@ -17,6 +17,7 @@ mod dice;
 mod disk;
 mod invariants;
 mod log;
+mod mutants;
 mod names;
 mod net;
 mod plan;
@@ -39,7 +40,8 @@ struct Orders {
     /// `ATP_SIM_SEEDS`: how many, each once.
     seeds: u64,
     twice: bool,
-    /// `ATP_SIM_SEED`: this one, and everything that happens is printed.
+    /// `ATP_SIM_SEED`: this one, and everything that happens is printed; with `ATP_SIM_LOG`, a filter such as `debug`,
+    /// what the servers log as well.
     told: bool,
     /// `ATP_SIM_DOMAINS`, `ATP_SIM_MESSAGES`: exactly so many.
     size: Size,
@@ -126,6 +128,7 @@ fn every_world_holds_and_is_the_same_again() {
 fn one(orders: &Orders, seed: u64, sum: &Mutex<Sum>) {
     let run = || {
         let plan = Plan::draw(seed, orders.size);
+        let _logging = servers_log(orders.told);
         std::panic::catch_unwind(|| world::run(plan, orders.told))
     };
     let outcome = run();
@@ -146,6 +149,14 @@ fn one(orders: &Orders, seed: u64, sum: &Mutex<Sum>) {
         tell(orders, &outcome, differs);
         sum.failed.push(seed);
     }
+}
+
+/// Has what the servers log printed between what happens.
+fn servers_log(told: bool) -> Option<tracing::subscriber::DefaultGuard> {
+    let filter = std::env::var("ATP_SIM_LOG").ok().filter(|_| told)?;
+    let subscriber =
+        tracing_subscriber::fmt().with_env_filter(filter).without_time().with_writer(std::io::stdout);
+    Some(tracing::subscriber::set_default(subscriber.finish()))
 }
 
 fn tell(orders: &Orders, outcome: &Outcome, differs: bool) {

@@ -190,7 +190,7 @@ impl Net {
         let Inner { latency, dice, weather, .. } = &mut *inner;
         let usual = *latency
             .entry((from, to))
-            .or_insert_with(|| dice.time(Duration::from_millis(1), Duration::from_millis(120)));
+            .or_insert_with(|| dice.time(Duration::from_millis(1), Duration::from_millis(500)));
         match weather.get(&(from, to)) {
             Some(weather) if weather.slow > 0 => {
                 dice.time(Duration::from_millis(200), Duration::from_secs(15))

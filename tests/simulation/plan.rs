@@ -6,12 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::dice::Dice;
-use crate::plan::faults::Fault;
+use crate::plan::faults::{Fault, What};
 
 pub mod faults;
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
+/// How long before something goes wrong letters are written that it catches on their way.
+const BEFORE: Duration = Duration::from_secs(3);
 
 /// How large worlds are, and how much is written in them.
 #[derive(Debug, Clone, Copy)]
@@ -127,9 +129,18 @@ impl Plan {
         let mut dice = Dice::of(seed, "course", 0);
         let troubled = dice.time(10 * MINUTE, 2 * HOUR).min(terms.give_up_after * 2);
         let letters = dice.from_to(size.messages.0, size.messages.1);
-        let letters = draw_letters(seed, letters, &domains, troubled, &terms);
         let faults = faults::draw(seed, &sites, &domains, troubled);
+        let letters = draw_letters(seed, letters, &domains, (troubled, &faults), &terms);
         Plan { seed, sites, domains, letters, faults, troubled, terms }
+    }
+
+    /// By how much a clock is ahead at most. What a server has put off by it waits until the right time has come there.
+    pub fn most_ahead(&self) -> Duration {
+        let ahead = |fault: &Fault| match fault.what {
+            What::Clock(_, ahead) => u64::try_from(ahead).unwrap_or(0),
+            _ => 0,
+        };
+        Duration::from_millis(self.faults.iter().map(ahead).max().unwrap_or(0))
     }
 
     /// Every agent there is, and its site.
@@ -178,12 +189,13 @@ fn draw_letters(
     seed: u64,
     count: usize,
     domains: &[Domain],
-    troubled: Duration,
+    (troubled, faults): (Duration, &[Fault]),
     terms: &Terms,
 ) -> Vec<Arc<Letter>> {
     let mut names = HashSet::new();
     let letters = (0..count).map(|number| {
-        let mut letter = Letter::draw(seed, number, domains, troubled);
+        let at = Letter::moment(seed, number, troubled, faults);
+        let mut letter = Letter::draw(seed, number, domains, at);
         // What becomes of a letter is known by its author and its nonce.
         if !names.insert((letter.from.clone(), letter.nonce.clone())) {
             letter.nonce = format!("msg-{number}");
@@ -199,7 +211,18 @@ fn draw_letters(
 }
 
 impl Letter {
-    fn draw(seed: u64, number: usize, domains: &[Domain], troubled: Duration) -> Letter {
+    /// When it is written: mostly when something goes wrong, or a little before.
+    fn moment(seed: u64, number: usize, troubled: Duration, faults: &[Fault]) -> Duration {
+        let mut dice = Dice::of(seed, "moment", number);
+        if faults.is_empty() || dice.one_in(4) {
+            return dice.moment(troubled);
+        }
+        let fault = &faults[dice.below(faults.len())];
+        let begins = fault.from.saturating_sub(dice.moment(BEFORE));
+        begins + dice.moment(BEFORE + fault.lasts.min(2 * MINUTE))
+    }
+
+    fn draw(seed: u64, number: usize, domains: &[Domain], at: Duration) -> Letter {
         let mut dice = Dice::of(seed, "letter", number);
         let somebody = |dice: &mut Dice| {
             let domain = &domains[dice.below(domains.len())];
@@ -239,6 +262,6 @@ impl Letter {
         };
         // Different agents may well use one nonce.
         let nonce = if dice.one_in(10) { format!("same-{}", number / 20) } else { format!("msg-{number}") };
-        Letter { at: dice.moment(troubled), from, to, nonce, bytes, receipts, manner }
+        Letter { at, from, to, nonce, bytes, receipts, manner }
     }
 }

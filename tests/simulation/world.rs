@@ -206,7 +206,7 @@ impl World {
 
     /// Waits until every message has come to its end.
     async fn settle(&self) {
-        let deadline = self.time.passed() + self.plan.terms.give_up_after + GRACE;
+        let deadline = self.time.passed() + self.plan.terms.give_up_after + self.plan.most_ahead() + GRACE;
         let under_way = || -> Vec<usize> {
             let rows = |site: &Arc<Site>| site.disk().count(keys::FRESH) + site.disk().count(keys::QUEUED);
             self.sites.iter().map(rows).collect()

@@ -25,8 +25,8 @@ pub struct Reader {
 
 #[derive(Debug, Default)]
 pub struct Seen {
-    /// Whatever was shown, by its cursor.
-    pub messages: BTreeMap<u64, Value>,
+    /// Whatever was shown, by its cursor, and when it was shown first.
+    pub messages: BTreeMap<u64, (Duration, Value)>,
     /// Up to where everything has been read.
     pub read: u64,
     /// What was acknowledged.
@@ -90,7 +90,7 @@ impl Reader {
         for (cursor, message) in cursors.iter().copied().zip(messages) {
             let read = seen.read;
             match seen.messages.get(&cursor) {
-                Some(before) if before != message => {
+                Some((_, before)) if before != message => {
                     let what = format!("{} at {cursor}: {before} and then {message}", self.agent);
                     self.log.broken("a message stays what it is", &what);
                 }
@@ -100,7 +100,7 @@ impl Reader {
                 }
                 _ => {}
             }
-            seen.messages.insert(cursor, message.clone());
+            seen.messages.entry(cursor).or_insert_with(|| (self.log.passed(), message.clone()));
         }
         seen.read = seen.read.max(last);
         Some(Page { more: page["more"] == true, cursors, last })

@@ -72,7 +72,7 @@ pub async fn write(caller: Caller, letter: Arc<Letter>, (time, log): (Time, Log)
             let reply = caller.post("message", other.to_string()).await;
             let said = reply.as_ref().map_or("-", Reply::word);
             log.say(&letter.from, format_args!("{} with another payload: {said}", letter.nonce));
-            if fate == Fate::Accepted && said == "accepted" {
+            if fate == Fate::Accepted && reply.as_ref().is_some_and(|reply| reply.status == 202) {
                 log.broken("the same identity with another digest is refused", &format!("{letter:?}"));
             }
             fate

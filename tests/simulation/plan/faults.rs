@@ -110,7 +110,7 @@ impl What {
 /// Minutes or days, ahead or behind.
 fn clock(dice: &mut Dice) -> i64 {
     let least = dice.one_of(&[MINUTE, 10 * MINUTE, 60 * 24 * MINUTE]);
-    let millis = dice.time(least, 12 * least).as_millis() as i64;
+    let millis = dice.time(least, 4 * least).as_millis() as i64;
     if dice.one_in(2) { millis } else { -millis }
 }
 
