@@ -12,7 +12,7 @@ use atp::env::BoxFuture;
 use atp::env::dial::{Connection, Dial, DialError, Endpoint, Family};
 use atp::server::state::Ends;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, ReadHalf, WriteHalf};
-use tokio::sync::watch;
+use tokio::sync::Notify;
 use tokio::time::sleep;
 
 use crate::dice::Dice;
@@ -71,33 +71,44 @@ pub enum State {
 
 /// One life of a server, from its start to its end. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Life(Arc<watch::Sender<State>>);
+pub struct Life(Arc<Lived>);
+
+#[derive(Debug)]
+struct Lived {
+    state: Mutex<State>,
+    /// Wakes in the order in which they came; a watch would leave that to dice of its own.
+    over: Notify,
+}
 
 impl Life {
     pub fn begins() -> Life {
-        Life(Arc::new(watch::Sender::new(State::Alive)))
+        Life(Arc::new(Lived { state: Mutex::new(State::Alive), over: Notify::new() }))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// It ends; only the first end counts.
-    pub fn end(&self, state: State) {
-        self.0.send_if_modified(|now| {
-            let first = *now == State::Alive;
-            if first {
-                *now = state;
-            }
-            first
-        });
+    pub fn end(&self, how: State) {
+        let mut state = self.state();
+        if *state == State::Alive {
+            *state = how;
+            self.0.over.notify_waiters();
+        }
     }
 
     fn is_over(&self) -> bool {
-        *self.0.borrow() != State::Alive
+        *self.state() != State::Alive
     }
 
     /// Returns when the other end of a connection must have noticed that it is over.
     async fn noticed(&self) {
-        let mut seen = self.0.subscribe();
-        let state = seen.wait_for(|state| *state != State::Alive).await.map(|state| *state);
-        if !state.is_ok_and(|state| state == State::Killed) {
+        let over = self.0.over.notified();
+        if !self.is_over() {
+            over.await;
+        }
+        if *self.state() != State::Killed {
             sleep(LONGEST_SILENCE).await;
         }
     }

@@ -127,7 +127,7 @@ impl Plan {
             .collect();
         let terms = Terms::draw(&mut Dice::of(seed, "terms", 0));
         let mut dice = Dice::of(seed, "course", 0);
-        let troubled = dice.time(10 * MINUTE, 2 * HOUR).min(terms.give_up_after * 2);
+        let troubled = dice.time(5 * MINUTE, HOUR).min(terms.give_up_after * 2);
         let letters = dice.from_to(size.messages.0, size.messages.1);
         let faults = faults::draw(seed, &sites, &domains, troubled);
         let letters = draw_letters(seed, letters, &domains, (troubled, &faults), &terms);

@@ -26,6 +26,8 @@ use crate::plan::{Plan, Policy, Terms};
 
 /// The password of every agent.
 pub const PASSWORD: &str = "pw";
+/// How long a sync takes on a slow disk.
+const SYNCS: (Duration, Duration) = (Duration::from_millis(1), Duration::from_secs(2));
 /// How long a supervisor waits before it starts again what would not start.
 const START_AGAIN_AFTER: Duration = Duration::from_secs(10);
 /// How long a key must have been in DNS before it signs: as long as anybody may believe that it is not there.
@@ -45,6 +47,8 @@ pub struct Site {
     zones: Arc<Zones>,
     seed: u64,
     config: String,
+    /// Whether its disk takes its time.
+    is_slow: bool,
     keys: BTreeMap<String, Keys>,
     /// Where power cuts are told that a step of the store's caused.
     cuts: mpsc::UnboundedSender<usize>,
@@ -113,6 +117,7 @@ impl Site {
             net: Arc::clone(net),
             zones: Arc::clone(zones),
             seed,
+            is_slow: dice.one_in(2),
             config: configuration(&names, &plan.terms),
             keys,
             cuts,
@@ -191,7 +196,14 @@ impl Site {
         let config = node::config(&self.config).map_err(|error| error.to_string())?;
         let signers: HashMap<_, _> = signers.collect();
         let parts = Parts { config, env, signers, disk, files: Arc::new(files) };
-        let node = Arc::new(Node::start(parts).await.map_err(|error| error.to_string())?);
+        let started = if self.is_slow {
+            let dice = Mutex::new(dice("syncs"));
+            let takes = move || dice.lock().unwrap_or_else(PoisonError::into_inner).time(SYNCS.0, SYNCS.1);
+            Node::start_on_slow_disk(parts, Arc::new(takes)).await
+        } else {
+            Node::start(parts).await
+        };
+        let node = Arc::new(started.map_err(|error| error.to_string())?);
         self.say(format_args!("start {start}"));
         self.lock().running = Some((node, life));
         self.listen(true);

@@ -37,7 +37,7 @@ const GRACE: Duration = Duration::from_secs(2 * 3600);
 /// How long clients may go on sending the same again when all is well.
 const LAST_ANSWER: Duration = Duration::from_secs(1800);
 /// How long agents go on reading when all is well.
-const READ_ON: Duration = Duration::from_secs(1800);
+const READ_ON: Duration = Duration::from_secs(300);
 /// When everything that is kept for a time is gone: what became of a submission is told for 72 h.
 const THE_END: Duration = Duration::from_secs(90 * 3600);
 
