@@ -8,6 +8,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::answer::{Refusal, log_refusals};
+use super::host::one_host;
 use super::state::App;
 use super::unread::discard_if_unread;
 use super::{
@@ -40,7 +41,7 @@ pub(super) enum Door {
 /// What everybody can reach.
 pub fn public(app: Arc<App>) -> Router {
     let (calls, _) = described().split_for_parts();
-    finish(calls, app)
+    finish(calls.layer(middleware::from_fn(one_host)), app)
 }
 
 /// What the operator can reach over the control socket.

@@ -2,6 +2,7 @@
 //!
 //! Read from the text of `src/`; the checks themselves are tried on planted violations below.
 
+mod conformance;
 mod promises;
 mod shipped;
 mod source;
