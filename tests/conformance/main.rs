@@ -66,7 +66,9 @@ fn targets() -> Result<Vec<Target>, String> {
     if let Some(target) = Target::from_environment()? {
         return Ok(vec![target]);
     }
-    let ours = || Target::ours(env!("CARGO_BIN_EXE_atp"));
+    // Another build of the same program, such as one with a sanitizer.
+    let program = std::env::var("ATP_CONFORMANCE_PROGRAM").ok().filter(|path| !path.is_empty());
+    let ours = || Target::ours(program.as_deref().unwrap_or(env!("CARGO_BIN_EXE_atp")));
     let reference = || REFERENCE.interpreter().map(|python| Target::reference(&python));
     let chosen = std::env::var("ATP_CONFORMANCE_TARGET").unwrap_or_default();
     match chosen.as_str() {

@@ -1,7 +1,8 @@
 //! Runs cases against a target, many at once, and judges what came of them.
 
+use std::collections::{BTreeMap, VecDeque};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -11,7 +12,7 @@ use tokio::time::Instant;
 
 use crate::options::Options;
 use crate::site::{Names, Site};
-use crate::suite::{Case, Level, Need};
+use crate::suite::{Case, Level, Need, Outcome};
 use crate::table::Differences;
 use crate::target::{Running, Target};
 use crate::wire::dns::Dns;
@@ -38,21 +39,68 @@ pub struct Found {
 
 /// Runs the cases that are wanted.
 pub fn run(target: &Target, cases: &[Case], options: &Options) -> Result<Found, String> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    runtime.map_err(|e| e.to_string())?.block_on(run_all(target, cases, options))
+    let started = Instant::now();
+    let wanted =
+        (0..cases.len()).filter(|index| cases.get(*index).is_some_and(|case| options.wants(&case.id)));
+    let groups: Mutex<VecDeque<Vec<usize>>> = Mutex::new(grouped(target, cases, wanted.collect()));
+    let verdicts = Mutex::new(Vec::new());
+    let work = || {
+        while let Some(group) = lock(&groups).pop_front() {
+            let found = one_group(target, cases, &group, options)?;
+            lock(&verdicts).extend(found);
+        }
+        Ok(())
+    };
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..target.servers.max(1)).map(|_| scope.spawn(work)).collect();
+        let ended = |worker: std::thread::ScopedJoinHandle<'_, Outcome>| {
+            worker.join().unwrap_or_else(|_| Err("a worker failed".to_owned()))
+        };
+        workers.into_iter().map(ended).collect::<Result<Vec<()>, String>>()
+    })?;
+    let mut verdicts = std::mem::take(&mut *lock(&verdicts));
+    verdicts.sort_by_key(|(index, _)| *index);
+    Ok(Found { verdicts, took: started.elapsed() })
 }
 
-async fn run_all(target: &Target, cases: &[Case], options: &Options) -> Result<Found, String> {
+/// All at one server, or each subject at a server of its own, so that what breaks one spoils no other.
+fn grouped(target: &Target, cases: &[Case], wanted: Vec<usize>) -> VecDeque<Vec<usize>> {
+    if target.servers <= 1 {
+        return VecDeque::from([wanted]);
+    }
+    let mut groups: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    for index in wanted {
+        let subject = cases.get(index).and_then(|case| case.id.split('/').next()).unwrap_or_default();
+        groups.entry(subject).or_default().push(index);
+    }
+    groups.into_values().collect()
+}
+
+fn one_group(
+    target: &Target,
+    cases: &[Case],
+    group: &[usize],
+    options: &Options,
+) -> Result<Vec<(usize, Verdict)>, String> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    runtime.map_err(|e| e.to_string())?.block_on(run_group(target, cases, group, options))
+}
+
+async fn run_group(
+    target: &Target,
+    cases: &[Case],
+    group: &[usize],
+    options: &Options,
+) -> Result<Vec<(usize, Verdict)>, String> {
     let state = TempDir::new().map_err(|e| format!("no directory for the server: {e}"))?;
     let dns = Dns::start(target.dns.unwrap_or(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))).await?;
     let authority = Authority::new().map_err(|e| e.to_string())?;
-    let started = Instant::now();
     let running = Running::start(target, &dns, &authority, state.path()).await?;
-    let site = Arc::new(Site { dns, authority, target: running, names: Names::default() });
+    let site = Arc::new(Site { dns, authority, target: running, names: Names });
     let places = Arc::new(Semaphore::new(target.parallel.max(1)));
     let mut under_way = JoinSet::new();
     let mut verdicts = Vec::new();
-    for (index, case) in cases.iter().enumerate().filter(|(_, case)| options.wants(&case.id)) {
+    for (index, case) in group.iter().filter_map(|index| Some((*index, cases.get(*index)?))) {
         if let Some(need) = case.needs.filter(|need| target.lacks.contains(need)) {
             verdicts.push((index, Verdict::NotAsked(need)));
             continue;
@@ -80,11 +128,14 @@ async fn run_all(target: &Target, cases: &[Case], options: &Options) -> Result<F
         }
         verdicts.push((index, verdict));
     }
-    verdicts.sort_by_key(|(index, _)| *index);
     if TcpAlive::of(&site).await.is_err() {
         eprintln!("the server does not answer any more; it wrote last:\n{}", site.target.story());
     }
-    Ok(Found { verdicts, took: started.elapsed() })
+    Ok(verdicts)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Whether a server still takes connections.

@@ -24,13 +24,14 @@ pub struct Site {
     pub names: Names,
 }
 
-/// Names that no other case has.
-#[derive(Default)]
-pub struct Names(AtomicU32);
+/// Names that no other case of this process has.
+pub struct Names;
+
+static NAMES: AtomicU32 = AtomicU32::new(0);
 
 impl Names {
     pub fn next(&self) -> u32 {
-        self.0.fetch_add(1, Ordering::SeqCst)
+        NAMES.fetch_add(1, Ordering::SeqCst)
     }
 }
 

@@ -40,8 +40,10 @@ pub struct Target {
     /// Where the suite's DNS listens.
     pub dns: Option<SocketAddr>,
     pub lacks: Vec<Need>,
-    /// Cases at once.
+    /// Cases at once at one server.
     pub parallel: usize,
+    /// Servers at once; with more than one, each subject has a server of its own.
+    pub servers: usize,
 }
 
 impl Target {
@@ -61,6 +63,7 @@ impl Target {
             )),
             domain: "tested.test".to_owned(),
             parallel: 24,
+            servers: 1,
             ..Target::default()
         }
     }
@@ -79,7 +82,9 @@ impl Target {
             key: Some("cat '{state}/.atp/keys/default.pub'".to_owned()),
             domain: "tested.test".to_owned(),
             lacks: vec![Need::Retry],
-            parallel: 8,
+            // At a single server its database was found locked from the middle of a run to its end.
+            parallel: 4,
+            servers: 4,
             ..Target::default()
         }
     }
@@ -113,6 +118,7 @@ impl Target {
             dns: address("DNS")?,
             lacks: lacks.collect::<Result<_, _>>()?,
             parallel: get("PARALLEL").and_then(|text| text.parse().ok()).unwrap_or(8),
+            servers: 1,
         }))
     }
 }

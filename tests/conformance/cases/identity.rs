@@ -29,7 +29,8 @@ pub fn cases() -> Vec<Case> {
         .map(|&(name, address, what)| {
             let asks = format!("A transfer to an address {what} is refused as malformed.");
             must(1, &format!("address/{name}"), &asks, move |s| async move {
-                s.sender().transfer(s.sender().message(address)).await?.refused(400, MALFORMED)
+                let sender = s.sender();
+                sender.transfer(sender.message(address)).await?.refused(400, MALFORMED)
             })
         })
         .collect();
