@@ -3,18 +3,23 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use crate::agent::Agent;
 use crate::neighbour::Neighbour;
 use crate::sender::Sender;
-use crate::suite::now;
+use crate::suite::{PATIENCE, now};
 use crate::target::Running;
 use crate::wire::dns::Dns;
 use crate::wire::h2::H2;
 use crate::wire::http::{Call, Reply};
 use crate::wire::tls::Authority;
+
+/// Shortest wait after a 429.
+const POLITE_PAUSE: Duration = Duration::from_millis(500);
 
 /// Everything a case can use.
 pub struct Site {
@@ -89,9 +94,18 @@ impl Site {
         })
     }
 
-    /// Sends a request to the tested server.
+    /// Sends a request to the tested server; again, after the time it names, while it has too much to do (429).
     pub async fn send(&self, call: Call) -> Result<Reply, String> {
-        call.send(self.target.address, &self.target.host).await
+        let started = Instant::now();
+        loop {
+            let reply = call.send(self.target.address, &self.target.host).await?;
+            let wait =
+                reply.header("retry-after").and_then(|text| text.parse().ok()).map(Duration::from_secs);
+            match wait.filter(|wait| reply.status == 429 && started.elapsed() + *wait < PATIENCE) {
+                Some(wait) => tokio::time::sleep(wait.max(POLITE_PAUSE)).await,
+                None => return Ok(reply),
+            }
+        }
     }
 
     /// An HTTP/2 connection to it.

@@ -49,7 +49,12 @@ fn alone() -> Vec<(&'static str, &'static str, &'static str, To)> {
             "v=atp1 allow=ip:127.0.0.1 deny=ip:127.0.0.1",
             Pass,
         ),
-        ("first-match-deny", "Also if it denies.", "v=atp1 deny=all allow=ip:127.0.0.1", Denied),
+        (
+            "first-match-deny",
+            "The first directive that matches decides, also if it denies.",
+            "v=atp1 deny=all allow=ip:127.0.0.1",
+            Denied,
+        ),
         (
             "nothing-matches",
             "A policy of which nothing matches is neutral.",
@@ -63,7 +68,12 @@ fn alone() -> Vec<(&'static str, &'static str, &'static str, To)> {
             "v=atp1 allow=ip:::ffff:127.0.0.0/104 deny=all",
             Pass,
         ),
-        ("mapped-address", "So does a mapped address.", "v=atp1 deny=ip:::ffff:127.0.0.1 allow=all", Denied),
+        (
+            "mapped-address",
+            "A mapped IPv4 address counts as IPv4.",
+            "v=atp1 deny=ip:::ffff:127.0.0.1 allow=all",
+            Denied,
+        ),
         (
             "other-family",
             "An IPv6 network does not match an IPv4 source.",
@@ -241,12 +251,17 @@ fn sources() -> Vec<Case> {
                 sender.reaches(&bob).await
             },
         ),
-        must(5, "ats/deny-domain", "`deny=domain:` likewise denies it.", |s| async move {
-            let (sender, bob, relay) = (s.sender(), s.agent().await?, s.fresh_domain());
-            s.dns.addresses(&relay, &[IpAddr::V4(Ipv4Addr::LOCALHOST)]);
-            sender.policy(&format!("v=atp1 deny=domain:{relay} allow=all"));
-            sender.refused(&bob, 403, DENIED).await
-        }),
+        must(
+            5,
+            "ats/deny-domain",
+            "`deny=domain:` denies a source among the addresses of the name.",
+            |s| async move {
+                let (sender, bob, relay) = (s.sender(), s.agent().await?, s.fresh_domain());
+                s.dns.addresses(&relay, &[IpAddr::V4(Ipv4Addr::LOCALHOST)]);
+                sender.policy(&format!("v=atp1 deny=domain:{relay} allow=all"));
+                sender.refused(&bob, 403, DENIED).await
+            },
+        ),
         must(5, "ats/domain-ten", "Only the first 10 addresses of a name count.", |s| async move {
             let (sender, bob, relay) = (s.sender(), s.agent().await?, s.fresh_domain());
             let mut addresses: Vec<IpAddr> =
@@ -288,7 +303,7 @@ fn references() -> Vec<Case> {
         ),
         (
             "include-neutral",
-            "Nor does one that says nothing about it.",
+            "`include` of one that says nothing about the source does not match.",
             "v=atp1 include:% deny=all",
             "v=atp1",
             false,
@@ -300,7 +315,13 @@ fn references() -> Vec<Case> {
             "v=atp1 allow=all",
             true,
         ),
-        ("redirect-fail", "Also if it denies.", "v=atp1 redirect=%", "v=atp1 deny=all", false),
+        (
+            "redirect-fail",
+            "Where nothing matched, the policy of the `redirect` decides, also if it denies.",
+            "v=atp1 redirect=%",
+            "v=atp1 deny=all",
+            false,
+        ),
     ];
     let mut cases: Vec<Case> = pair
         .map(|(id, asks, first, second, passes)| {
@@ -361,19 +382,29 @@ fn trouble() -> Vec<Case> {
         })
         .into();
     cases.extend([
-        must(5, "ats/include-servfail", "So is one of whose `include` DNS says SERVFAIL.", |s| async move {
-            let (sender, bob, other) = (s.sender(), s.agent().await?, s.fresh_domain());
-            s.dns.trouble(&format!("ats._atp.{other}"), kind::TXT, Trouble::ServFail, 1000);
-            sender.policy(&format!("v=atp1 include:{other} deny=all"));
-            sender.refused(&bob, 451, LATER).await
-        }),
-        must(5, "ats/domain-servfail", "So is one of whose `domain:` DNS says SERVFAIL.", |s| async move {
-            let (sender, bob, relay) = (s.sender(), s.agent().await?, s.fresh_domain());
-            s.dns.trouble(&relay, kind::A, Trouble::ServFail, 1000);
-            s.dns.trouble(&relay, kind::AAAA, Trouble::ServFail, 1000);
-            sender.policy(&format!("v=atp1 allow=domain:{relay} deny=all"));
-            sender.refused(&bob, 451, LATER).await
-        }),
+        must(
+            5,
+            "ats/include-servfail",
+            "A policy of whose `include` DNS says SERVFAIL is temporary: 451.",
+            |s| async move {
+                let (sender, bob, other) = (s.sender(), s.agent().await?, s.fresh_domain());
+                s.dns.trouble(&format!("ats._atp.{other}"), kind::TXT, Trouble::ServFail, 1000);
+                sender.policy(&format!("v=atp1 include:{other} deny=all"));
+                sender.refused(&bob, 451, LATER).await
+            },
+        ),
+        must(
+            5,
+            "ats/domain-servfail",
+            "A policy of whose `domain:` DNS says SERVFAIL is temporary: 451.",
+            |s| async move {
+                let (sender, bob, relay) = (s.sender(), s.agent().await?, s.fresh_domain());
+                s.dns.trouble(&relay, kind::A, Trouble::ServFail, 1000);
+                s.dns.trouble(&relay, kind::AAAA, Trouble::ServFail, 1000);
+                sender.policy(&format!("v=atp1 allow=domain:{relay} deny=all"));
+                sender.refused(&bob, 451, LATER).await
+            },
+        ),
         must(5, "ats/two-records", "Of two policies none is believed.", |s| async move {
             let (sender, bob) = (s.sender(), s.agent().await?);
             s.dns.txts(&sender.policy_name(), &["v=atp1 allow=all", "v=atp1 allow=all deny=all"]);

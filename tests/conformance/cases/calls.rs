@@ -31,12 +31,17 @@ pub fn cases() -> Vec<Case> {
                 ensure(lists && said["max_message_age"].is_u64(), || said.to_string())
             },
         ),
-        must(7, "capabilities/true", "It lists nothing that is not yet settled.", |s| async move {
-            let said = s.send(Call::get("capabilities")).await?.json();
-            let list = said["capabilities"].as_array().cloned().unwrap_or_default();
-            let premature = list.contains(&json!("batch")) || list.contains(&json!("consent"));
-            ensure(!premature, || said.to_string())
-        }),
+        must(
+            7,
+            "capabilities/true",
+            "`capabilities` lists nothing that is not yet settled.",
+            |s| async move {
+                let said = s.send(Call::get("capabilities")).await?.json();
+                let list = said["capabilities"].as_array().cloned().unwrap_or_default();
+                let premature = list.contains(&json!("batch")) || list.contains(&json!("consent"));
+                ensure(!premature, || said.to_string())
+            },
+        ),
         must(
             7,
             "health/domain",
@@ -194,9 +199,9 @@ fn sent() -> Vec<Case> {
 fn webhooks() -> Vec<Case> {
     let refused: [(&str, &str, Value); 4] = [
         ("http", "A webhook without TLS is refused.", json!("http://hooks.example.com/in")),
-        ("user", "One with a user name is refused.", json!("https://me@hooks.example.com/in")),
-        ("fragment", "One with a fragment is refused.", json!("https://hooks.example.com/in#x")),
-        ("spelling", "One with an address in another spelling is refused.", json!("https://0x7f.1/in")),
+        ("user", "A webhook with a user name is refused.", json!("https://me@hooks.example.com/in")),
+        ("fragment", "A webhook with a fragment is refused.", json!("https://hooks.example.com/in#x")),
+        ("spelling", "A webhook with an address in another spelling is refused.", json!("https://0x7f.1/in")),
     ];
     let mut cases: Vec<Case> =
         refused
@@ -213,7 +218,7 @@ fn webhooks() -> Vec<Case> {
         should(
             13,
             "webhook/private-address",
-            "One at an address that is not of the public internet is refused: 403.",
+            "A webhook at an address that is not of the public internet is refused: 403.",
             |s| async move {
                 let body = json!({"url": "https://10.0.0.1/in"});
                 s.agent().await?.ask("PUT", "me/webhook", &body).await?.refused(403, "550 5.7.1")

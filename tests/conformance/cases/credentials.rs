@@ -52,10 +52,15 @@ pub fn cases() -> Vec<Case> {
                     .refused(401, "535 5.7.8")
             },
         ),
-        should(7, "credential/other-scheme", "So is another scheme.", |s| async move {
-            let call = Call::get("messages").header("Authorization", "Digest username=\"alice\"");
-            s.send(call).await?.refused(401, "535 5.7.8")
-        }),
+        should(
+            7,
+            "credential/other-scheme",
+            "A credential of another scheme is a wrong one.",
+            |s| async move {
+                let call = Call::get("messages").header("Authorization", "Digest username=\"alice\"");
+                s.send(call).await?.refused(401, "535 5.7.8")
+            },
+        ),
         should(7, "me/who", "`GET me` says who shows the credential.", |s| async move {
             let alice = s.agent().await?;
             let me = alice.get("me").await?.json();

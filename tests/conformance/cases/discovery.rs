@@ -105,7 +105,7 @@ pub fn cases() -> Vec<Case> {
             s.dns.cname(&peer.name(), &other.name());
             arrives(&s, &peer, &other).await
         }),
-        must(5, "discovery/host-cname", "So is one at the target.", |s| async move {
+        must(5, "discovery/host-cname", "A CNAME at the target is followed.", |s| async move {
             let peer = s.peer().await?;
             for which in [kind::A, kind::AAAA] {
                 s.dns.remove(&peer.host, which);
@@ -263,7 +263,7 @@ fn trouble() -> Vec<Case> {
         must(
             5,
             "discovery/no-records",
-            "So does one to a domain that exists and names no server.",
+            "A message to a domain that exists and names no server comes back with 5.4.4.",
             |s| async move {
                 let domain = s.fresh_domain();
                 for name in ["_atp", "_agent", "_atp._tcp"] {
@@ -282,11 +282,16 @@ fn trouble() -> Vec<Case> {
                 bounces(&s, &peer.domain, "550 5.4.4").await
             },
         ),
-        must(5, "discovery/srv-nowhere", "So does SRV with the target `.`.", |s| async move {
-            let domain = s.fresh_domain();
-            s.dns.set(&format!("_atp._tcp.{domain}"), kind::SRV, vec![Record::srv(0, 0, ".")]);
-            bounces(&s, &domain, "550 5.4.4").await
-        }),
+        must(
+            5,
+            "discovery/srv-nowhere",
+            "SRV with the target `.` says that there is no server.",
+            |s| async move {
+                let domain = s.fresh_domain();
+                s.dns.set(&format!("_atp._tcp.{domain}"), kind::SRV, vec![Record::srv(0, 0, ".")]);
+                bounces(&s, &domain, "550 5.4.4").await
+            },
+        ),
     ];
     let kinds = [
         ("servfail", "DNS says SERVFAIL", Trouble::ServFail),
@@ -307,7 +312,7 @@ fn trouble() -> Vec<Case> {
     cases.push(must(
         5,
         "discovery/target-servfail",
-        "So it does while that happens at the target.",
+        "While DNS says SERVFAIL at the target a message waits; it arrives once DNS is well.",
         |s| async move {
             let (alice, peer) = (s.agent().await?, s.peer().await?);
             for which in [kind::A, kind::AAAA] {

@@ -167,7 +167,7 @@ fn requests() -> Vec<Case> {
                 Err(_) => Ok(()),
             }
         }),
-        must(7, "http1/many-headers", "So are 10,000 headers.", |s| async move {
+        must(7, "http1/many-headers", "10,000 headers are refused.", |s| async move {
             let head = format!("GET {PREFIX}health HTTP/1.1\r\nHost: {}\r\n", s.target.host);
             let request = format!("{head}{}\r\n", "a: b\r\n".repeat(10_000));
             match raw(&s, request.as_bytes()).await {
@@ -264,10 +264,15 @@ fn h2() -> Vec<Case> {
             h2.send("POST", "message", &[], b"{".to_vec()).await?.refused(400, "550 5.6.0")?;
             h2.send("GET", "nowhere", &[], Vec::new()).await?.refused(404, "550 5.5.1")
         }),
-        should(6, "http2/large", "So has 413.", |s| async move {
-            let h2 = s.h2(&["h2"]).await?;
-            h2.send("POST", "message", &[], vec![b' '; 2 << 20]).await?.refused(413, "552 5.3.4")
-        }),
+        should(
+            6,
+            "http2/large",
+            "A body that is too large is refused with 413 over HTTP/2, too.",
+            |s| async move {
+                let h2 = s.h2(&["h2"]).await?;
+                h2.send("POST", "message", &[], vec![b' '; 2 << 20]).await?.refused(413, "552 5.3.4")
+            },
+        ),
         must(
             6,
             "http2/garbage",

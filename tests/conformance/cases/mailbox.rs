@@ -150,14 +150,19 @@ fn waiting() -> Vec<Case> {
                 ensure(took < Duration::from_secs(15), || format!("it took {took:?}"))
             },
         ),
-        should(7, "messages/wait-ends", "It is empty when the time is up.", |s| async move {
-            let bob = s.agent().await?;
-            let started = Instant::now();
-            let page = bob.get("messages?wait=1").await?.json();
-            same("messages", nonces(&page), Vec::new())?;
-            let took = started.elapsed();
-            ensure(took >= Duration::from_millis(900), || format!("it took only {took:?}"))
-        }),
+        should(
+            7,
+            "messages/wait-ends",
+            "With `wait` the answer is empty when the time is up.",
+            |s| async move {
+                let bob = s.agent().await?;
+                let started = Instant::now();
+                let page = bob.get("messages?wait=1").await?.json();
+                same("messages", nonces(&page), Vec::new())?;
+                let took = started.elapsed();
+                ensure(took >= Duration::from_millis(900), || format!("it took only {took:?}"))
+            },
+        ),
         should(
             7,
             "stream/events",
@@ -212,15 +217,20 @@ fn single() -> Vec<Case> {
                 &sent[0],
             )
         }),
-        should(7, "message-of/raw", "`…/raw` gives a transfer's bytes as they came.", |s| async move {
-            let (sender, bob) = (s.sender(), s.agent().await?);
-            let body = format!(" {} ", sender.signed(sender.message(&bob.address)));
-            s.post(body.clone()).await?.accepted()?;
-            let cursor = bob.page().await?["last_id"].clone();
-            let raw = bob.get(&format!("me/messages/{cursor}/raw")).await?;
-            same("body", String::from_utf8_lossy(&raw.body).into_owned(), body)?;
-            same("type", raw.header("content-type"), Some("application/atp+json"))
-        }),
+        should(
+            7,
+            "message-of/raw",
+            "`GET me/messages/{cursor}/raw` gives a transfer's bytes as they came.",
+            |s| async move {
+                let (sender, bob) = (s.sender(), s.agent().await?);
+                let body = format!(" {} ", sender.signed(sender.message(&bob.address)));
+                s.post(body.clone()).await?.accepted()?;
+                let cursor = bob.page().await?["last_id"].clone();
+                let raw = bob.get(&format!("me/messages/{cursor}/raw")).await?;
+                same("body", String::from_utf8_lossy(&raw.body).into_owned(), body)?;
+                same("type", raw.header("content-type"), Some("application/atp+json"))
+            },
+        ),
         should(7, "message-of/none", "A cursor at which nothing is gives 404.", |s| async move {
             s.agent().await?.get("me/messages/999999999").await?.refused(404, "550 5.5.1")
         }),
@@ -241,7 +251,7 @@ fn single() -> Vec<Case> {
             }
             bob.counts(1).await
         }),
-        should(7, "delete/through", "So can all up to a cursor.", |s| async move {
+        should(7, "delete/through", "All messages up to a cursor can be deleted.", |s| async move {
             let (_, bob, _) = filled(&s, 3).await?;
             let cursor = bob.page().await?["received"][1]["cursor"].clone();
             let reply = s.send(bob.call("DELETE", &format!("me/messages?through={cursor}"))).await?;

@@ -26,10 +26,18 @@ fn again() -> Vec<(&'static str, &'static str, bool, Change)> {
         ("other-payload", "Another payload under the same nonce is refused: 409.", false, |m| {
             m["payload"]["body"] = json!("Something else");
         }),
-        ("other-type", "So is another type.", false, |m| m["type"] = json!("request")),
-        ("other-cc", "So is another `cc`.", false, |m| m["cc"] = json!(["carol@elsewhere.test"])),
-        ("other-field", "So is another field.", false, |m| m["priority"] = json!(9)),
-        ("other-number", "So is another number in a payload.", false, |m| m["payload"]["n"] = json!(2)),
+        ("other-type", "Another type under the same nonce is refused: 409.", false, |m| {
+            m["type"] = json!("request")
+        }),
+        ("other-cc", "Another `cc` under the same nonce is refused: 409.", false, |m| {
+            m["cc"] = json!(["carol@elsewhere.test"])
+        }),
+        ("other-field", "Another field under the same nonce is refused: 409.", false, |m| {
+            m["priority"] = json!(9)
+        }),
+        ("other-number", "Another number in a payload under the same nonce is refused: 409.", false, |m| {
+            m["payload"]["n"] = json!(2)
+        }),
     ]
 }
 
@@ -114,14 +122,19 @@ fn repeats() -> Vec<Case> {
                 bob.counts(2).await
             },
         ),
-        must(10, "once/other-agent", "So does that of another agent of the same domain.", |s| async move {
-            let (sender, bob) = (s.sender(), s.agent().await?);
-            let mut message = sender.message(&bob.address);
-            sender.transfer(message.clone()).await?.accepted()?;
-            message["from"] = json!(format!("adam@{}", sender.domain));
-            sender.transfer(message).await?.accepted()?;
-            bob.counts(2).await
-        }),
+        must(
+            10,
+            "once/other-agent",
+            "The same nonce of another agent of one domain names another message.",
+            |s| async move {
+                let (sender, bob) = (s.sender(), s.agent().await?);
+                let mut message = sender.message(&bob.address);
+                sender.transfer(message.clone()).await?.accepted()?;
+                message["from"] = json!(format!("adam@{}", sender.domain));
+                sender.transfer(message).await?.accepted()?;
+                bob.counts(2).await
+            },
+        ),
         must(
             10,
             "once/other-recipient",

@@ -40,14 +40,19 @@ pub fn cases() -> Vec<Case> {
                 same("first", first, Some(("GET".to_owned(), "/.well-known/atp/v1/capabilities".to_owned())))
             },
         ),
-        should(4, "sent/capabilities-kept", "It keeps the answer for the next ones.", |s| async move {
-            let (alice, peer) = (s.agent().await?, s.peer().await?);
-            for count in 1..=3 {
-                alice.send(&alice.message(&peer.agent("bob"))).await?;
-                peer.gets(count).await?;
-            }
-            same("times asked", peer.desk.presented(), 1)
-        }),
+        should(
+            4,
+            "sent/capabilities-kept",
+            "A sender keeps what a server says of its capabilities for the next transfers.",
+            |s| async move {
+                let (alice, peer) = (s.agent().await?, s.peer().await?);
+                for count in 1..=3 {
+                    alice.send(&alice.message(&peer.agent("bob"))).await?;
+                    peer.gets(count).await?;
+                }
+                same("times asked", peer.desk.presented(), 1)
+            },
+        ),
         should(
             6,
             "sent/connection-reused",
@@ -277,15 +282,20 @@ fn profiles() -> Vec<Case> {
             ensure(other.desk.heard().is_empty(), || "it was followed".to_owned())
         })
         .retried(),
-        should(4, "profile/after-413", "After a 413 it is asked for again.", |s| async move {
-            let (alice, peer) = (s.agent().await?, s.peer().await?);
-            peer.desk.answer(&[Answer::refusal(413, "552 5.3.4"), Answer::accepted()]);
-            let nonce = alice.send(&alice.message(&peer.agent("bob"))).await?;
-            alice.gets_back(&nonce, "552 5.3.4").await?;
-            alice.send(&alice.message(&peer.agent("bob"))).await?;
-            peer.gets(2).await?;
-            same("times asked", peer.desk.presented(), 2)
-        })
+        should(
+            4,
+            "profile/after-413",
+            "After a 413 a server is asked for its capabilities again.",
+            |s| async move {
+                let (alice, peer) = (s.agent().await?, s.peer().await?);
+                peer.desk.answer(&[Answer::refusal(413, "552 5.3.4"), Answer::accepted()]);
+                let nonce = alice.send(&alice.message(&peer.agent("bob"))).await?;
+                alice.gets_back(&nonce, "552 5.3.4").await?;
+                alice.send(&alice.message(&peer.agent("bob"))).await?;
+                peer.gets(2).await?;
+                same("times asked", peer.desk.presented(), 2)
+            },
+        )
         .retried(),
     ]
 }

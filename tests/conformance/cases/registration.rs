@@ -18,7 +18,7 @@ pub fn cases() -> Vec<Case> {
             same("agent_id", reply.json()["agent_id"].as_str(), Some(address.as_str()))?;
             same("status", reply.json()["status"].as_str(), Some("registered"))
         }),
-        should(8, "register/short-name", "The local part will do.", |s| async move {
+        should(8, "register/short-name", "The local part will do for a name to register.", |s| async move {
             let local = format!("new{}", s.names.next());
             let reply = register(&s, &json!({"agent_id": local, "password": "a password"})).await?;
             reply.has_status(201)?;
@@ -35,11 +35,16 @@ pub fn cases() -> Vec<Case> {
                 alice.get("messages").await?.has_status(200)
             },
         ),
-        must(8, "register/taken-in-capitals", "So is one that differs in case only.", |s| async move {
-            let alice = s.agent().await?;
-            let body = json!({"agent_id": alice.address.to_uppercase(), "password": "a stranger's"});
-            register(&s, &body).await?.refused(409, "550 5.1.0")
-        }),
+        must(
+            8,
+            "register/taken-in-capitals",
+            "A name that differs from one that is taken in case only is refused: 409.",
+            |s| async move {
+                let alice = s.agent().await?;
+                let body = json!({"agent_id": alice.address.to_uppercase(), "password": "a stranger's"});
+                register(&s, &body).await?.refused(409, "550 5.1.0")
+            },
+        ),
         must(8, "register/foreign", "A name of a foreign domain is refused: 403.", |s| async move {
             let body = json!({"agent_id": "alice@elsewhere.test", "password": "a password"});
             register(&s, &body).await?.refused(403, "550 5.7.1")

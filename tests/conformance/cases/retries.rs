@@ -17,7 +17,7 @@ fn again() -> Vec<(&'static str, &'static str, Answer)> {
         ("503-coded", "503 with a code of class 4", Answer::refusal(503, "452 4.3.1")),
         ("policy-denied", "5.7.26: policies take time to spread", Answer::refusal(403, "550 5.7.26")),
         ("bad-signature", "5.7.28: keys take time to spread", Answer::refusal(403, "550 5.7.28")),
-        ("bad-key", "5.7.29 likewise", Answer::refusal(403, "550 5.7.29")),
+        ("bad-key", "5.7.29: keys take time to spread", Answer::refusal(403, "550 5.7.29")),
         ("408", "408 without a code", Answer::error(408, "Slow")),
         ("425", "425 without a code", Answer::error(425, "Early")),
         ("429", "429 without a code", Answer::error(429, "Too many")),

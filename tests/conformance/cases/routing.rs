@@ -96,7 +96,7 @@ fn recipients() -> Vec<Case> {
             let messages = peer.desk.messages().len();
             ensure(messages == 0, || "it was handed on".to_owned())
         }),
-        must(4, "relay/rcpt", "Nor is one whose `rcpt` is of another domain taken.", |s| async move {
+        must(4, "relay/rcpt", "A transfer whose `rcpt` is of another domain is refused.", |s| async move {
             let (sender, bob) = (s.sender(), s.agent().await?);
             let mut message = sender.message(&bob.address);
             message["routing"] = json!({"atp": {"rcpt": "bob@elsewhere.test"}});

@@ -43,12 +43,17 @@ pub fn cases() -> Vec<Case> {
                 s.post(padded(&signed, limit(&s).await?)).await?.accepted()
             },
         ),
-        must(2, "size/transfer-over-limit", "One byte more is refused with 413.", |s| async move {
-            let (sender, bob) = (s.sender(), s.agent().await?);
-            let signed = sender.signed(sender.message(&bob.address));
-            s.post(padded(&signed, limit(&s).await? + 1)).await?.refused(413, "552 5.3.4")?;
-            bob.counts(0).await
-        }),
+        must(
+            2,
+            "size/transfer-over-limit",
+            "A transfer of one byte more than `max_payload_size` is refused with 413.",
+            |s| async move {
+                let (sender, bob) = (s.sender(), s.agent().await?);
+                let signed = sender.signed(sender.message(&bob.address));
+                s.post(padded(&signed, limit(&s).await? + 1)).await?.refused(413, "552 5.3.4")?;
+                bob.counts(0).await
+            },
+        ),
         must(
             2,
             "size/submission-at-limit",

@@ -136,14 +136,19 @@ fn recipients() -> Vec<Case> {
                 bob.has(&nonce).await
             },
         ),
-        must(7, "submission/local-cc", "So have those in `cc`.", |s| async move {
-            let (alice, bob, carol) = (s.agent().await?, s.agent().await?, s.agent().await?);
-            let mut message = alice.message(&bob.address);
-            message["cc"] = json!([carol.address]);
-            let nonce = alice.send(&message).await?;
-            bob.has(&nonce).await?;
-            carol.has(&nonce).await
-        }),
+        must(
+            7,
+            "submission/local-cc",
+            "Recipients of the same server in `cc` have the message before the 202.",
+            |s| async move {
+                let (alice, bob, carol) = (s.agent().await?, s.agent().await?, s.agent().await?);
+                let mut message = alice.message(&bob.address);
+                message["cc"] = json!([carol.address]);
+                let nonce = alice.send(&message).await?;
+                bob.has(&nonce).await?;
+                carol.has(&nonce).await
+            },
+        ),
         must(7, "submission/doubles", "Who is named twice gets one.", |s| async move {
             let (alice, bob) = (s.agent().await?, s.agent().await?);
             let mut message = alice.message(&bob.address);

@@ -53,7 +53,7 @@ pub fn cases() -> Vec<Case> {
         must(
             4,
             "to-reference/eight-fields",
-            "It is sent its eight fields only; others travel in `routing.atp.fields`.",
+            "The reference is sent its eight fields only; others travel in `routing.atp.fields`.",
             |s| async move {
                 let (alice, peer) = (s.agent().await?, s.old_peer().await?);
                 let mut message = alice.message(&peer.agent("bob"));

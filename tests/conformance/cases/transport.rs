@@ -119,13 +119,18 @@ fn outward() -> Vec<Case> {
                 same("ALPN", peer.gets(1).await?.remove(0).protocol, None)
             },
         ),
-        should(6, "tls/peer-atp-1", "One that agrees on atp/1 likewise.", |s| async move {
-            let (alice, peer) = (s.agent().await?, s.peer().await?);
-            peer.show(&[&peer.host], &["atp/1"])?;
-            alice.send(&alice.message(&peer.agent("bob"))).await?;
-            same("ALPN", peer.gets(1).await?.remove(0).protocol.as_deref(), Some("atp/1"))
-        }),
-        should(6, "tls/peer-h2", "One that agrees on h2 is spoken to over HTTP/2.", |s| async move {
+        should(
+            6,
+            "tls/peer-atp-1",
+            "A peer that agrees on atp/1 is spoken to over HTTP/1.1.",
+            |s| async move {
+                let (alice, peer) = (s.agent().await?, s.peer().await?);
+                peer.show(&[&peer.host], &["atp/1"])?;
+                alice.send(&alice.message(&peer.agent("bob"))).await?;
+                same("ALPN", peer.gets(1).await?.remove(0).protocol.as_deref(), Some("atp/1"))
+            },
+        ),
+        should(6, "tls/peer-h2", "A peer that agrees on h2 is spoken to over HTTP/2.", |s| async move {
             let (alice, peer) = (s.agent().await?, s.peer().await?);
             peer.show(&[&peer.host], &["h2"])?;
             let message = alice.message(&peer.agent("bob"));
