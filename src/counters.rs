@@ -10,10 +10,12 @@ use crate::proto::status::Reason;
 mod counter;
 mod gauges;
 mod histogram;
+mod limited;
 
 pub use counter::{Counter, Level, Raised};
 pub use gauges::{AcmeState, CertificateState, Gauges, KeyState, ReloadState};
 pub use histogram::{BOUNDS_MICROS, Histogram, Seen};
+pub use limited::Limited;
 
 /// Kinds of DNS records that are asked for, as labels; the order of [`Counters::dns_answers`].
 pub const DNS_KINDS: [&str; 6] = ["SVCB", "SRV", "TXT", "A", "AAAA", "CNAME"];
@@ -77,6 +79,8 @@ pub struct Counters {
     pub credentials_refused: Counter,
     /// The operator's calls refused for want of a good token.
     pub operator_refused: Counter,
+    /// What was refused because there was too much of it, by limit ([`Limited`]).
+    limited: [Counter; Limited::ALL.len()],
     /// Messages acknowledged.
     pub acknowledged: Counter,
     /// Messages handed out to workers.
@@ -159,6 +163,7 @@ impl Default for Counters {
             credentials_accepted: counter(),
             credentials_refused: counter(),
             operator_refused: counter(),
+            limited: array::from_fn(|_| counter()),
             acknowledged: counter(),
             claimed: counter(),
             returned: counter(),
@@ -223,6 +228,18 @@ impl Counters {
     pub fn refusals(&self) -> impl Iterator<Item = (Reason, u64)> {
         let all = Reason::ALL.into_iter().zip(&self.refused);
         all.filter(|(reason, _)| reason.http().is_some()).map(|(reason, count)| (reason, count.get()))
+    }
+
+    /// Something was refused because there was too much of it.
+    pub fn limited(&self, limit: Limited) {
+        if let Some(counter) = self.limited.get(limit as usize) {
+            counter.add();
+        }
+    }
+
+    /// How often each limit was met.
+    pub fn limits_met(&self) -> impl Iterator<Item = (Limited, u64)> {
+        Limited::ALL.into_iter().zip(&self.limited).map(|(limit, count)| (limit, count.get()))
     }
 
     /// The resolver was asked. `kind` and `result`: places in [`DNS_KINDS`] and [`DNS_RESULTS`].

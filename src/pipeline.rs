@@ -21,6 +21,8 @@ use crate::proto::message::Message;
 use crate::proto::routing;
 use crate::proto::status::{Contact, Reason};
 use crate::proto::time::UnixMillis;
+use crate::rates::messages::Messages;
+use crate::rates::origin::Origin;
 use crate::sign::{CanonicalForm, Signed, Signer};
 use crate::spool::contract::{Settlement, Store};
 use crate::spool::due::{Attempted, Handover};
@@ -34,6 +36,7 @@ use crate::transfer::{Again, Failure, Outcome};
 use crate::verify::Received;
 
 pub mod families;
+mod limits;
 pub mod operator;
 mod overdue;
 mod own;
@@ -64,6 +67,8 @@ pub struct Pipeline {
     pub families: Families,
     /// What has happened.
     pub counters: Arc<Counters>,
+    /// How much is let through.
+    pub rates: Messages,
     /// The way to the queue runner, once it runs.
     pub handover: OnceLock<Handover>,
 }
@@ -107,6 +112,7 @@ impl Pipeline {
 
     async fn accept(&self, settings: &Settings, submission: &Submission) -> Result<Accepted, Fault> {
         let message = submission.message();
+        let caps = limits::submission(&self.rates, settings, message)?;
         let refused =
             |recipient: &Address, reason, text: &str| self.bounce_at_once(message, recipient, reason, text);
         let max_bytes = |domain: &Domain| Some(settings.of(domain)?.max_message_bytes);
@@ -117,6 +123,7 @@ impl Pipeline {
             max_message_age: settings.max_message_age(),
             first_wait: settings.schedule.wait_after(1),
             max_waiting: settings.max_waiting(message.from().domain()),
+            caps,
         };
         let (nonce, from, to) = (message.nonce(), message.from(), message.to());
         tracing::debug!(%nonce, %from, %to, kind = message.kind(), "submitted");
@@ -124,6 +131,7 @@ impl Pipeline {
         let admitted = admission.admit(submission, &refused).await?;
         self.counters.submission.took(started.elapsed());
         match admitted {
+            Admitted::Over(over) => Err(limits::over(&self.rates, from, over, self.env.clock.now())),
             Admitted::Before => {
                 self.counters.repeated.add();
                 Ok(Accepted::Before)
@@ -145,21 +153,30 @@ impl Pipeline {
     /// # Errors
     /// [`Fault`] as `docs/protocol.md` §7 and §9 say; then nothing was stored.
     pub async fn inbound(&self, settings: &Settings, received: Received) -> Result<Accepted, Fault> {
+        limits::arrival(&self.rates, settings, &received)?;
         let started = Instant::now();
         let verified = settings.verifier.verify(received).await;
         self.counters.verify.took(started.elapsed());
         self.counters.verified(verified.as_ref().map_err(|fault| fault.reason));
         let verified = verified?;
+        let from = verified.message().from();
+        self.rates.transfer(from.domain(), &settings.config.rates)?;
         if let Some(handover) = self.handover.get() {
-            handover.contact(verified.message().from().domain());
+            handover.contact(from.domain());
         }
         if let Some(news) = deliver::receipt::hear(&self.store, &verified).await? {
             self.counters.receipts_heard.add_many(u64::from(news));
             return Ok(if news { Accepted::Now } else { Accepted::Before });
         }
         let age = settings.max_message_age();
-        let delivered =
-            deliver::deliver(&self.store, &verified, age, settings.schedule.wait_after(1)).await?;
+        let caps = limits::transfer_caps(&self.rates, settings, &verified.restored().recipient);
+        let wait = settings.schedule.wait_after(1);
+        let delivered = deliver::deliver(&self.store, &verified, age, wait, caps).await;
+        if matches!(&delivered, Err(fault) if fault.reason == Reason::UnknownAgent) {
+            let origin = Origin::of(verified.source());
+            self.rates.unknown_recipient(from.domain(), origin, &settings.config.rates);
+        }
+        let delivered = delivered?;
         self.counters.transfer.took(started.elapsed());
         match delivered {
             Delivered::Now { receipt } => {
@@ -167,6 +184,7 @@ impl Pipeline {
                 self.hand_over(receipt);
                 Ok(Accepted::Now)
             }
+            Delivered::Over(over) => Err(limits::over(&self.rates, from, over, self.env.clock.now())),
             Delivered::Before => {
                 self.counters.repeated.add();
                 Ok(Accepted::Before)

@@ -11,6 +11,7 @@ use crate::env::Env;
 use crate::error::Fault;
 use crate::proto::address::{Address, Domain, OPERATOR_MAILBOXES};
 use crate::proto::status::Reason;
+use crate::rates::origin::Origin;
 use crate::secret::Secret;
 use crate::spool::contract::tokens::{Holder, Proof};
 use crate::spool::contract::{Registration, Removal, Store};
@@ -51,8 +52,11 @@ impl Accounts {
         if self.store.account(address.clone()).await?.is_some() {
             return Err(taken());
         }
-        let password_hash = self.passwords.hash(password).await?;
         let now = self.env.clock.now();
+        if self.store.is_reserved(address.clone(), now).await? {
+            return Err(reserved());
+        }
+        let password_hash = self.passwords.hash(password, caller.origin()).await?;
         match self.store.register(address.clone(), Some(password_hash), now).await? {
             Registration::Registered => Ok(address),
             Registration::Taken => Err(taken()),
@@ -60,22 +64,32 @@ impl Accounts {
         }
     }
 
-    /// Who shows this credential.
+    /// Who shows this credential, from `origin`.
     ///
     /// # Errors
     /// [`Reason::BadCredential`], with the same text after the same work for an unknown agent and for a wrong
-    /// password; [`Reason::RateLimited`] if too many others are being checked.
-    pub async fn authenticate(&self, credential: &Credential) -> Result<Authenticated, Fault> {
+    /// password; [`Reason::RateLimited`] after too many wrong passwords, and if too many others are being checked.
+    /// Tokens are always looked at.
+    pub async fn authenticate(
+        &self,
+        credential: &Credential,
+        origin: Origin,
+    ) -> Result<Authenticated, Fault> {
         match credential {
-            Credential::Password { address, password } => self.by_password(address, password).await,
+            Credential::Password { address, password } => self.by_password(address, password, origin).await,
             Credential::Token { token, agent } => self.by_token(token, agent.as_ref()).await,
         }
     }
 
-    async fn by_password(&self, address: &Address, password: &Secret) -> Result<Authenticated, Fault> {
+    async fn by_password(
+        &self,
+        address: &Address,
+        password: &Secret,
+        origin: Origin,
+    ) -> Result<Authenticated, Fault> {
         let account = self.store.account(address.clone()).await?;
         let stored = account.as_ref().and_then(|account| account.password_hash.as_deref());
-        let fits = self.passwords.verify(address, stored, password).await?;
+        let fits = self.passwords.verify(address, stored, password, origin).await?;
         match (&account, stored) {
             (Some(account), Some(hash)) if fits => {
                 Ok(Authenticated::by_password(address.clone(), account.mailbox, account.created_at, hash))
@@ -123,9 +137,10 @@ impl Accounts {
         by: &Authenticated,
         new: &Secret,
         revoke_tokens: bool,
+        origin: Origin,
     ) -> Result<usize, Fault> {
         by.may(Need::Owner)?;
-        let hash = self.passwords.hash(new).await?;
+        let hash = self.passwords.hash(new, origin).await?;
         let now = self.env.clock.now();
         let tokens = self.store.change_password(by.holder(), hash, revoke_tokens, now).await?;
         tokens.ok_or_else(credential::wrong)
@@ -140,7 +155,7 @@ impl Accounts {
         let unknown = || Fault::new(Reason::UnknownAgent, "There is no such agent here.");
         let account = self.store.account(address.clone()).await?.ok_or_else(unknown)?;
         let old = account.password_hash.ok_or_else(unknown)?;
-        let hash = self.passwords.hash(new).await?;
+        let hash = self.passwords.hash(new, Origin::Here).await?;
         let holder =
             Holder { agent: address.clone(), mailbox: account.mailbox, proof: Proof::Password(old.into()) };
         let changed = self.store.change_password(holder, hash, true, self.env.clock.now()).await?;
@@ -157,6 +172,19 @@ impl Accounts {
     /// How many requests wait until their password can be checked.
     pub fn checks_waiting(&self) -> usize {
         self.passwords.waiting()
+    }
+
+    /// How many hashes have been computed, for passwords that were set and for those that were shown.
+    pub fn hashes(&self) -> u64 {
+        self.passwords.hashes()
+    }
+
+    /// Whether a token shown at `origin` is the operator's; `is_right`: whether it is the same.
+    ///
+    /// # Errors
+    /// [`Reason::RateLimited`] after too many wrong ones: then nobody learns whether this one is right.
+    pub fn operator(&self, origin: Origin, is_right: bool) -> Result<bool, Fault> {
+        self.passwords.operator(origin, is_right)
     }
 
     /// Every agent, in order of their addresses, at most 100,000.

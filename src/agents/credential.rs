@@ -75,7 +75,7 @@ fn bearer(token: &str) -> Result<Credential, Fault> {
 }
 
 /// The one answer to an unknown agent and to a wrong password.
-pub(super) fn wrong() -> Fault {
+pub fn wrong() -> Fault {
     Fault::new(Reason::BadCredential, "No such agent, or not its password.")
 }
 

@@ -3,6 +3,7 @@
 //! An allocator keeps what a thread gave back for threads like it: hashes computed on whichever thread is free would
 //! leave tens of MiB behind on each, and after a few hundred logins two gigabytes in all.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ const KEPT_FOR: Duration = Duration::from_secs(10);
 pub(super) struct Hasher {
     /// Each with when it was last used, the latest last.
     memories: Mutex<Vec<(Instant, Vec<Block>)>>,
+    computed: AtomicU64,
 }
 
 impl Hasher {
@@ -55,12 +57,18 @@ impl Hasher {
     ) -> Result<Output, Error> {
         let mut output = [0; Output::MAX_LENGTH];
         let output = output.get_mut(..length).ok_or(Error::OutputSize)?;
+        self.computed.fetch_add(1, Ordering::Relaxed);
         let mut memory = self.take();
         memory.resize(argon2.params().block_count(), Block::new());
         let hashed = argon2.hash_password_into_with_memory(password, salt, output, memory.as_mut_slice());
         self.memories.lock().unwrap_or_else(PoisonError::into_inner).push((Instant::now(), memory));
         hashed?;
         Ok(Output::new(output)?)
+    }
+
+    /// How many hashes it has computed.
+    pub(super) fn computed(&self) -> u64 {
+        self.computed.load(Ordering::Relaxed)
     }
 
     fn take(&self) -> Vec<Block> {

@@ -5,11 +5,13 @@
 pub mod accounts;
 pub mod authenticated;
 pub mod credential;
+mod guesses;
 mod hasher;
 pub mod passwords;
 pub mod register;
 mod remembered;
 pub mod tokens;
+mod turns;
 
 pub use accounts::Accounts;
 pub use authenticated::{Authenticated, Need};

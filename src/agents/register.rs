@@ -6,6 +6,7 @@ use crate::config::checked::RegistrationMode;
 use crate::error::Fault;
 use crate::proto::address::{Address, AddressError, Domain};
 use crate::proto::status::Reason;
+use crate::rates::origin::Origin;
 
 /// How a request to register reached us.
 #[derive(Debug, Clone, Copy)]
@@ -18,6 +19,19 @@ pub struct Caller {
     pub proxied: bool,
     /// Whether it carried the operator's token, or came over the control socket.
     pub operator: bool,
+}
+
+impl Caller {
+    /// Where the caller counts.
+    pub fn origin(&self) -> Origin {
+        if self.operator { Origin::Here } else { Origin::of(self.peer) }
+    }
+
+    /// Whether it is on this machine. Both ends, because a packet that only claims to come from loopback arrives at
+    /// another address.
+    pub fn is_near(&self) -> bool {
+        !self.proxied && [self.peer, self.local].iter().all(|ip| ip.to_canonical().is_loopback())
+    }
 }
 
 /// What decides about a registration beside the name.
@@ -61,9 +75,7 @@ fn may(caller: &Caller, domain: &Domain, mode: Option<RegistrationMode>) -> bool
         Some(RegistrationMode::Loopback) => false,
         None => domain.is_special_use(),
     };
-    // Both ends, because a packet that only claims to come from loopback arrives at another address.
-    let both_loopback = [caller.peer, caller.local].iter().all(|ip| ip.to_canonical().is_loopback());
-    open || caller.operator || (both_loopback && !caller.proxied)
+    open || caller.operator || caller.is_near()
 }
 
 /// Whether any of these header names says that a proxy passed the request on.

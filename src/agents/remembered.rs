@@ -1,6 +1,6 @@
 //! Passwords found right a moment ago, so that an agent that sends often is not hashed each time.
 //!
-//! What is kept is a digest under a random key of this process over address, stored hash and password: of no
+//! What is kept is a digest under a random key of this process over address, stored hash, password and where it was shown: of no
 //! use to whoever reads our memory later, and never found again once the password (and with it the stored
 //! hash) has changed or the account is gone.
 
@@ -14,6 +14,7 @@ use zeroize::Zeroizing;
 
 use crate::env::rng::Rng;
 use crate::proto::address::Address;
+use crate::rates::origin::Origin;
 use crate::secret::Secret;
 
 /// How long a success is remembered.
@@ -45,11 +46,13 @@ impl Remembered {
         Remembered { key, marks: Mutex::default() }
     }
 
-    /// The digest for a password tried against a stored hash.
-    pub(super) fn mark(&self, address: &Address, stored: &str, password: &Secret) -> Mark {
+    /// The digest for a password tried against a stored hash from `origin`: what was right from there says nothing to
+    /// whoever guesses elsewhere.
+    pub(super) fn mark(&self, address: &Address, stored: &str, password: &Secret, origin: Origin) -> Mark {
         let mut digest = Sha256::new();
         digest.update(*self.key);
-        for part in [address.local(), address.domain().as_str(), stored, password.expose()] {
+        let origin = origin.to_string();
+        for part in [address.local(), address.domain().as_str(), stored, password.expose(), &origin] {
             // Lengths first, so that no two different lists of parts are the same bytes.
             digest.update((part.len() as u64).to_be_bytes());
             digest.update(part);
@@ -121,13 +124,16 @@ mod tests {
     fn the_mark_follows_every_part() {
         let remembered = Remembered::new(&SystemRng);
         let a = Address::parse("a@x.test").unwrap();
-        let mark =
-            |address, stored, password: &str| remembered.mark(address, stored, &Secret::from(password));
+        let mark = |address, stored, password: &str| {
+            remembered.mark(address, stored, &Secret::from(password), Origin::Here)
+        };
         let first = mark(&a, "h", "p");
         assert_eq!(first, mark(&a, "h", "p"));
         assert_ne!(first, mark(&a, "h2", "p"));
         assert_ne!(first, mark(&a, "hp", ""));
         assert_ne!(first, mark(&Address::parse("b@x.test").unwrap(), "h", "p"));
-        assert_ne!(first, Remembered::new(&SystemRng).mark(&a, "h", &Secret::from("p")));
+        assert_ne!(first, Remembered::new(&SystemRng).mark(&a, "h", &Secret::from("p"), Origin::Here));
+        let elsewhere = Origin::of("192.0.2.1".parse().unwrap());
+        assert_ne!(first, remembered.mark(&a, "h", &Secret::from("p"), elsewhere));
     }
 }

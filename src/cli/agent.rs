@@ -22,7 +22,7 @@ pub(super) enum Agent {
     Register(Register),
     /// List the agents of a server, likewise
     List(List),
-    /// Show or set how long and how much a mailbox keeps, at a server on this machine
+    /// Show or set how much a mailbox keeps and an agent may send, at a server on this machine
     Limits(super::limits::Limits),
     /// Remove an agent of a server on this machine
     Remove(Remove),

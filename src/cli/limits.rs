@@ -10,7 +10,8 @@ use super::error::CliError;
 use super::http::{Request, encoded};
 use super::options::HomeOptions;
 use super::output::{self, Output};
-use crate::config::limits;
+use super::queue::words::text;
+use crate::config::{limits, rates};
 
 /// `atp agent limits`
 #[derive(Args)]
@@ -26,6 +27,12 @@ pub(super) struct Limits {
     /// How many bytes of messages its mailbox takes: a size such as 10GiB, unlimited, or default
     #[arg(long, env = "ATP_QUOTA", value_name = "SIZE", value_parser = quota)]
     quota: Option<String>,
+    /// How much it may send, counted by recipient: rates such as "60/m 1000/h 10000/d", unlimited, or default
+    #[arg(long, env = "ATP_RATE", value_name = "RATES", value_parser = rate)]
+    rate: Option<String>,
+    /// To how many addresses elsewhere that are new to it it may write: such as 500/d, unlimited, or default
+    #[arg(long, env = "ATP_NEW_RECIPIENTS", value_name = "RATE", value_parser = daily)]
+    new_recipients: Option<String>,
     #[command(flatten)]
     home: HomeOptions,
 }
@@ -38,6 +45,14 @@ fn quota(text: &str) -> Result<String, String> {
     if text == "default" { Ok(text.into()) } else { limits::quota(text).map(|_| text.into()) }
 }
 
+fn rate(text: &str) -> Result<String, String> {
+    if text == "default" { Ok(text.into()) } else { rates::parse(text).map(|_| text.into()) }
+}
+
+fn daily(text: &str) -> Result<String, String> {
+    if text == "default" { Ok(text.into()) } else { rates::parse_daily(text).map(|_| text.into()) }
+}
+
 impl Limits {
     pub async fn run(self, output: &Output) -> Result<(), CliError> {
         let home = self.home.home()?;
@@ -48,6 +63,8 @@ impl Limits {
             ("keep_acknowledged", &self.keep_acknowledged),
             ("keep_unread", &self.keep_unread),
             ("quota", &self.quota),
+            ("rate", &self.rate),
+            ("new_recipients", &self.new_recipients),
         ];
         let changes: Vec<_> =
             changes.into_iter().filter_map(|(name, value)| Some((name, value.as_deref()?))).collect();
@@ -63,12 +80,19 @@ impl Limits {
         }
         let number = |name: &str| reply.get(name).and_then(Value::as_u64);
         let time = |name| limits::print_keep(number(name).map(Duration::from_secs));
+        let today = |name| number(name).map_or_else(String::new, |count| format!(" ({count} today)"));
         let lines = [
             format!("Mailbox:            {agent}"),
             format!("Holds:              {} bytes of messages", number("bytes").unwrap_or_default()),
             format!("Quota:              {}", limits::print_quota(number("quota"))),
             format!("Keep acknowledged:  {}", time("keep_acknowledged")),
             format!("Keep unread:        {}", time("keep_unread")),
+            format!("May send:           {}{}", text(&reply, "rate"), today("sent_today")),
+            format!(
+                "New recipients:     {}{}",
+                text(&reply, "new_recipients"),
+                today("new_recipients_today")
+            ),
         ];
         output::print(&lines.join("\n"))
     }

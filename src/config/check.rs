@@ -10,6 +10,7 @@ mod acme;
 mod admin;
 mod domain;
 mod queue;
+mod rates;
 pub(super) mod report;
 mod server;
 mod tls;
@@ -37,6 +38,7 @@ pub(super) fn check(file: File, report: &Report<'_>) -> Option<Config> {
     let mailbox = queue::mailbox(&file.mailbox, report);
     let guard = queue::guard(&file.guard, report);
     let webhooks = queue::webhooks(&file.webhooks, report);
+    let rates = rates::rates(&file.rates, report);
     let destinations = tls::destinations(file.tls.destination, report);
     let admin = admin::admin(file.admin, report);
     let level = report.parsed("log.level", &file.log.level);
@@ -59,6 +61,7 @@ pub(super) fn check(file: File, report: &Report<'_>) -> Option<Config> {
         max_message_bytes: server.as_ref().map_or(usize::MAX, |server| server.max_message_bytes),
         mailbox: mailbox.unwrap_or(NO_LIMITS),
         max_waiting_per_sender: file.queue.max_waiting_per_sender,
+        sending: rates::sending(&file.rates, report),
     };
     let of_domains = domain::settings(&file.domain, domains.is_some().then_some(named), &for_all, report);
     let (first_domain, domains) = domains?;
@@ -74,6 +77,7 @@ pub(super) fn check(file: File, report: &Report<'_>) -> Option<Config> {
         mailbox: mailbox?,
         guard: guard?,
         webhooks: webhooks?,
+        rates: rates?,
         extra_roots: file.tls.extra_roots,
         destinations: destinations?,
         acme: acme?,

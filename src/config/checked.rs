@@ -13,10 +13,12 @@ use crate::secret::Secret;
 
 mod acme;
 mod domain;
+mod rates;
 mod tls;
 
 pub use acme::{Acme, Binding, Challenge, Publisher};
 pub use domain::DomainSettings;
+pub use rates::{Limit, Rates, Sending};
 pub use tls::{DestinationPolicy, DestinationTls};
 
 /// Port of a resolver given without one.
@@ -44,6 +46,8 @@ pub struct Config {
     pub guard: Guard,
     /// Where webhooks may be dialled.
     pub webhooks: Webhooks,
+    /// How much others may hand over and register.
+    pub rates: Rates,
     /// PEM file of certificate authorities trusted beside the system's.
     pub extra_roots: Option<PathBuf>,
     /// What is demanded of the servers of some destinations.

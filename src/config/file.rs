@@ -11,11 +11,13 @@ use serde::{Deserialize, Serialize};
 mod acme;
 mod admin;
 mod domain;
+mod rates;
 mod tls;
 
 pub use acme::Acme;
 pub use admin::Admin;
 pub use domain::Domain;
+pub use rates::Rates;
 pub use tls::{Destination, Tls};
 
 /// The whole file.
@@ -40,6 +42,8 @@ pub struct File {
     pub guard: Guard,
     /// Where it may push agents' messages to.
     pub webhooks: Webhooks,
+    /// How much it lets through.
+    pub rates: Rates,
     /// Whom it trusts.
     pub tls: Tls,
     /// Certificates from an authority that speaks ACME.

@@ -26,6 +26,7 @@ pub mod limits;
 mod over;
 mod owner;
 pub mod private;
+pub mod rates;
 pub mod reader;
 pub mod runtime;
 pub mod service;

@@ -14,6 +14,7 @@ use crate::mailbox::webhook;
 use crate::pipeline::Pipeline;
 use crate::pipeline::families::Families;
 use crate::pipeline::settings::Live;
+use crate::rates::messages::Messages;
 use crate::server::ready::Readiness;
 use crate::server::state::App;
 use crate::server::tls::Certificates;
@@ -42,6 +43,7 @@ pub(super) fn app(parts: Parts) -> App {
         settings: live,
         client: Client::new(Arc::clone(&env.dial), Arc::clone(&env.clock)),
         families: Families::default(),
+        rates: Messages::new(Arc::clone(&counters)),
         counters: Arc::clone(&counters),
         handover: OnceLock::new(),
         env: env.clone(),

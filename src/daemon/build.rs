@@ -24,7 +24,7 @@ use crate::pipeline::settings::{Live, Settings};
 use crate::server::ready::Readiness;
 use crate::server::reload::Reloads;
 use crate::server::state::App;
-use crate::server::{listen, routes};
+use crate::server::{listen, routes, sending};
 
 /// `source`: where the configuration can be read again. `None`: it cannot.
 pub(super) async fn assemble(
@@ -104,6 +104,8 @@ async fn build(
     let app = Arc::new(app::app(parts));
     set_once(&app.state_files, StateFiles::new(home, &node));
     operator_mailboxes(&app, config, &node).await?;
+    let recalled = sending::recall(&app).await;
+    recalled.map_err(|fault| StartError::Unusable { path: node.store(), error: fault.to_string() })?;
 
     let mut serving = JoinSet::new();
     let (runner, handover) = runner::queue(&app, &env, store_health.clone());

@@ -13,6 +13,7 @@ use crate::error::Fault;
 use crate::proto::limits::IDENTITY_GRACE_SECONDS;
 use crate::proto::status::Reason;
 use crate::proto::time::{Moment, UnixMillis};
+use crate::spool::contract::rates::{OverCap, PeerCaps};
 use crate::spool::contract::{DeliveryOutcome, NewDelivery, Store};
 use crate::spool::entry::{Arrival, ReceivedIdentity, Row};
 use crate::verify::Verified;
@@ -33,10 +34,12 @@ pub enum Delivered {
     },
     /// It was there already.
     Before,
+    /// A limit of the day on its sender's domain stands in its way.
+    Over(OverCap),
 }
 
 /// Puts a verified message into its mailbox, and makes the receipt that its author asked for in the same write.
-/// `first_wait`: how long until a receipt's first attempt that vanished is made again.
+/// `first_wait`: how long until a receipt's first attempt that vanished is made again; `caps`: what is counted with it.
 ///
 /// # Errors
 /// [`Fault`] if the identity is known with other content, nobody has the address, its mailbox is full, or the store
@@ -46,6 +49,7 @@ pub async fn deliver(
     verified: &Verified,
     max_message_age: Duration,
     first_wait: Duration,
+    caps: PeerCaps,
 ) -> Result<Delivered, Fault> {
     let restored = verified.restored();
     let at = verified.at();
@@ -74,7 +78,16 @@ pub async fn deliver(
         receipt: receipt::delivered(verified, now, first_wait),
     };
     let started = Instant::now();
-    match store.deliver(delivery).await? {
+    let delivered = if caps.is_off() {
+        Ok(store.deliver(delivery).await?)
+    } else {
+        store.deliver_within(delivery, caps).await?
+    };
+    let outcome = match delivered {
+        Ok(outcome) => outcome,
+        Err(over) => return Ok(Delivered::Over(over)),
+    };
+    match outcome {
         DeliveryOutcome::Delivered { cursor, receipt } => {
             let (from, to) = (verified.message().from(), &restored.recipient);
             let micros = micros_since(started);

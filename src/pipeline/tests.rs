@@ -27,6 +27,7 @@ use crate::proto::nonce::Nonce;
 use crate::proto::signature::KeyId;
 use crate::proto::svcb::Svcb;
 use crate::proto::time::UnixMillis;
+use crate::rates::messages::Messages;
 use crate::sign::{Key, Signer};
 use crate::spool::contract::{RowAction, RowFilter, Store, StoreError};
 use crate::spool::entry::{Body, Step};
@@ -43,6 +44,7 @@ mod acknowledged;
 mod crashes;
 mod domains;
 mod late;
+mod limits;
 mod own;
 mod pair;
 mod receipts;
@@ -198,6 +200,7 @@ fn pipeline_of(ours: &Domain, key: Key, env: Env, store: Arc<dyn Store>) -> Pipe
         )),
         client: Client::new(env.dial.clone(), env.clock.clone()),
         families: Families::default(),
+        rates: Messages::new(Arc::default()),
         counters: Arc::new(Counters::default()),
         handover: OnceLock::new(),
         env,

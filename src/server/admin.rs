@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use super::answer::{Answer, json_answer};
 use super::custody::Done;
 use super::openapi::Refusal;
-use super::state::{App, Operator, Parameters};
+use super::state::{App, Ends, Operator, Parameters};
 use super::stats::Stats;
 use crate::error::Fault;
 use crate::proto::address::Address;
@@ -34,9 +34,10 @@ pub struct Agents {
 pub async fn stats(
     State(app): State<Arc<App>>,
     operator: Option<Extension<Operator>>,
+    ends: Option<Extension<Ends>>,
     headers: HeaderMap,
 ) -> Answer {
-    app.operator(operator.map(|Extension(mark)| mark), &headers)?;
+    app.operator(operator.map(|Extension(mark)| mark), &headers, ends.map(|Extension(ends)| ends))?;
     let counts = app.pipeline.store.counts().await?;
     let agents = app.accounts.list().await?;
     json_answer(StatusCode::OK, Stats::of(&app, counts, texts(&agents)))
@@ -51,9 +52,10 @@ pub async fn stats(
 pub async fn agents(
     State(app): State<Arc<App>>,
     operator: Option<Extension<Operator>>,
+    ends: Option<Extension<Ends>>,
     headers: HeaderMap,
 ) -> Answer {
-    app.operator(operator.map(|Extension(mark)| mark), &headers)?;
+    app.operator(operator.map(|Extension(mark)| mark), &headers, ends.map(|Extension(ends)| ends))?;
     let agents = app.accounts.list().await?;
     json_answer(StatusCode::OK, Agents { agents: texts(&agents) })
 }
@@ -84,6 +86,7 @@ pub async fn remove_agent(
         Removal::Released => "released",
         Removal::Removed | Removal::Unknown => "removed",
     };
+    app.pipeline.rates.set_own(&address, None);
     tracing::info!(agent = %address, release, status, "removed");
     json_answer(StatusCode::OK, Done { status, agent_id: address.to_string() })
 }

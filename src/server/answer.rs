@@ -68,6 +68,9 @@ pub async fn log_refusals(request: Request, next: Next) -> Response {
         let (peer, path) = (peer.map(tracing::field::display), path.as_ref().map(MatchedPath::as_str));
         if fault.reason == Reason::Internal {
             tracing::error!(code, reason, peer, path, detail, "refused");
+        } else if fault.reason == Reason::RateLimited {
+            // Whoever asks too much is not to fill the log as well; the limit itself says now and then whom it met.
+            tracing::debug!(code, reason, peer, path, detail, "refused");
         } else {
             tracing::info!(code, reason, peer, path, detail, "refused");
         }

@@ -7,7 +7,7 @@ use axum::extract::{FromRequestParts, Query};
 use axum::http::request::Parts;
 
 use super::answer::Refusal;
-use super::state::{App, Parameters};
+use super::state::{App, Ends, Parameters};
 use crate::agents::{Authenticated, Need};
 use crate::error::Fault;
 use crate::proto::status::Reason;
@@ -25,7 +25,8 @@ async fn shown(parts: &Parts, app: &App, need: Need) -> Result<Authenticated, Re
     let parameters = Query::<Parameters>::try_from_uri(&parts.uri);
     let Query(parameters) =
         parameters.map_err(|_| Fault::new(Reason::Malformed, "The query of the path cannot be read."))?;
-    Ok(app.agent(&parts.headers, &app.domain(&parts.headers, &parameters), need).await?)
+    let origin = Ends::origin(parts.extensions.get::<Ends>());
+    Ok(app.agent(&parts.headers, origin, &app.domain(&parts.headers, &parameters), need).await?)
 }
 
 impl FromRequestParts<Arc<App>> for IsAgent {

@@ -14,7 +14,7 @@ use super::answer::{Answer, json_answer};
 use super::credential::MaySend;
 use super::openapi::Refusal;
 use super::reader::number;
-use super::state::{App, Operator, Parameters};
+use super::state::{App, Ends, Operator, Parameters};
 use crate::agents::Authenticated;
 use crate::error::Fault;
 use crate::proto::limits::MAX_SENT_WAIT_SECONDS;
@@ -43,10 +43,11 @@ const VERSION_BYTES: usize = 8;
 pub async fn operator(
     State(app): State<Arc<App>>,
     operator: Option<Extension<Operator>>,
+    ends: Option<Extension<Ends>>,
     Query(parameters): Query<Parameters>,
     headers: HeaderMap,
 ) -> Answer {
-    app.operator(operator.map(|Extension(mark)| mark), &headers)?;
+    app.operator(operator.map(|Extension(mark)| mark), &headers, ends.map(|Extension(ends)| ends))?;
     let nonce = parameters.get("nonce").and_then(|text| Nonce::parse(text).ok());
     let nonce = nonce.ok_or_else(|| Fault::new(Reason::Malformed, "The parameter nonce must be a nonce."))?;
     let store = &app.pipeline.store;

@@ -14,6 +14,7 @@ use super::answer::{Answer, json_answer};
 use super::credential::MayReceive;
 use super::openapi::Refusal;
 use super::reader::number;
+use super::sending::{self, Sending};
 use super::state::{App, DomainMeant, Operator, Parameters};
 use crate::agents::Authenticated;
 use crate::config::limits;
@@ -55,6 +56,8 @@ struct MailboxLimits {
     agent_id: String,
     #[serde(flatten)]
     kept: Kept,
+    #[serde(flatten)]
+    sending: Sending,
 }
 
 /// The limits that change.
@@ -68,6 +71,10 @@ struct NewLimits {
     keep_unread: Option<String>,
     /// How much the mailbox takes: a size such as `1GiB`, `unlimited`, or `default`.
     quota: Option<String>,
+    /// How much the agent may send: rates such as `60/m 10000/d`, `unlimited`, or `default`.
+    rate: Option<String>,
+    /// To how many new addresses it may write: `500/d`, `unlimited`, or `default`.
+    new_recipients: Option<String>,
 }
 
 /// What became of a message that was to be deleted.
@@ -150,7 +157,7 @@ pub async fn delete_through(
     json_answer(StatusCode::OK, DeletedMany { deleted: done.deleted, held: done.held, next: done.next })
 }
 
-/// How full a mailbox is, and its limits.
+/// How full a mailbox is, and its limits; how much its agent may send, and has sent today.
 ///
 /// # Errors
 /// [`Reason::UnknownAgent`] if there is none.
@@ -162,10 +169,12 @@ pub async fn delete_through(
 pub async fn limits(State(app): State<Arc<App>>, address: Result<Path<String>, PathRejection>) -> Answer {
     let owner = owner(address)?;
     let usage = app.pipeline.store.usage(owner.clone()).await?.ok_or_else(gone)?;
-    json_answer(StatusCode::OK, MailboxLimits { agent_id: owner.to_string(), kept: usage.into() })
+    let sending = sending::of(&app, &owner).await?.ok_or_else(gone)?;
+    json_answer(StatusCode::OK, MailboxLimits { agent_id: owner.to_string(), kept: usage.into(), sending })
 }
 
-/// Changes a mailbox's limits: `keep_acknowledged`, `keep_unread`, `quota`; `default` for the daemon's.
+/// Changes a mailbox's limits: `keep_acknowledged`, `keep_unread`, `quota`; and how much its agent may send: `rate`,
+/// `new_recipients`; `default` for the daemon's.
 ///
 /// # Errors
 /// [`Reason::UnknownAgent`] if there is none; [`Reason::Malformed`] for what is no limit.
@@ -187,10 +196,13 @@ pub async fn set_limits(
         keep_unread: setting(&parameters, "keep_unread", keep)?,
         quota: setting(&parameters, "quota", limits::quota)?,
     };
+    let change_of_sending = sending::parse(&parameters)?;
     let usage = app.pipeline.store.set_limits(owner.clone(), change).await?.ok_or_else(gone)?;
+    sending::change(&app, &owner, change_of_sending).await?;
+    let sending = sending::of(&app, &owner).await?.ok_or_else(gone)?;
     let by = operator.map(|Extension(operator)| operator.to_string());
-    tracing::info!(%owner, by, ?change, "limits changed");
-    json_answer(StatusCode::OK, MailboxLimits { agent_id: owner.to_string(), kept: usage.into() })
+    tracing::info!(%owner, by, ?change, ?change_of_sending, "limits changed");
+    json_answer(StatusCode::OK, MailboxLimits { agent_id: owner.to_string(), kept: usage.into(), sending })
 }
 
 fn setting(

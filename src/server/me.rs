@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Extension;
 use axum::body::Body;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
@@ -16,7 +17,7 @@ use super::body;
 use super::credential::{IsAgent, IsOwner};
 use super::keeping::Kept;
 use super::openapi::Refusal;
-use super::state::{App, DomainMeant};
+use super::state::{App, DomainMeant, Ends};
 use crate::agents::tokens::NewToken;
 use crate::error::Fault;
 use crate::proto::status::Reason;
@@ -148,6 +149,7 @@ pub async fn get(State(app): State<Arc<App>>, IsAgent(who): IsAgent) -> Answer {
 pub async fn password(
     State(app): State<Arc<App>>,
     IsOwner(who): IsOwner,
+    ends: Option<Extension<Ends>>,
     headers: HeaderMap,
     request: Body,
 ) -> Answer {
@@ -155,7 +157,7 @@ pub async fn password(
     let new: NewPassword = serde_json::from_value(Value::Object(members))
         .map_err(|_| malformed("The members are password, a text, and revoke_tokens, true or false."))?;
     let (password, revoke) = (Secret::from(new.password), new.revoke_tokens.unwrap_or_default());
-    let tokens = app.accounts.change_password(&who, &password, revoke).await?;
+    let tokens = app.accounts.change_password(&who, &password, revoke, Ends::origin(ends.as_deref())).await?;
     tracing::info!(agent = %who.agent, tokens, "password changed");
     json_answer(StatusCode::OK, Changed { status: "changed", tokens })
 }

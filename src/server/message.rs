@@ -77,7 +77,8 @@ async fn take(app: &Arc<App>, ends: Option<Extension<Ends>>, headers: HeaderMap,
             if bytes.len() > settings.submission_limits(&domain).max_bytes {
                 return Err(Fault::new(Reason::TooLarge, "The message is larger than this server forwards."));
             }
-            let author = app.agent(&headers, &domain, Need::Send).await?.agent;
+            let origin = Ends::origin(ends.as_deref());
+            let author = app.agent(&headers, origin, &domain, Need::Send).await?.agent;
             return app.pipeline.submit(settings, message, &author).await;
         }
         // Agents and peers come by TLS; nobody transfers over the control socket.

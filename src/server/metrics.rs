@@ -33,7 +33,7 @@ fn page(app: &App, sample: &Sample) -> String {
     intake(&mut page, &app.counters);
     queue(&mut page, &app.counters, sample);
     network(&mut page, &app.counters, app.seats.taken() as u64);
-    agents(&mut page, &app.counters, app.accounts.checks_waiting() as u64);
+    agents(&mut page, app);
     store(&mut page, &app.counters, sample);
     secrets(&mut page, app);
     page.finish()
@@ -124,7 +124,8 @@ fn network(page: &mut Page, counters: &Counters, streams: u64) {
     page.one(&f::STREAMS, streams);
 }
 
-fn agents(page: &mut Page, counters: &Counters, checks_waiting: u64) {
+fn agents(page: &mut Page, app: &App) {
+    let (counters, checks_waiting) = (&app.counters, app.accounts.checks_waiting() as u64);
     page.many(
         &f::CREDENTIALS,
         [
@@ -133,6 +134,8 @@ fn agents(page: &mut Page, counters: &Counters, checks_waiting: u64) {
         ],
     );
     page.one(&f::OPERATOR_REFUSALS, counters.operator_refused.get());
+    page.many(&f::LIMITED, counters.limits_met().map(|(limit, count)| ([limit.as_str()], count)));
+    page.one(&f::HASHES_COMPUTED, app.accounts.hashes());
     page.one(&f::HASHES, checks_waiting);
     page.many(
         &f::MAILBOX,

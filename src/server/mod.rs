@@ -46,6 +46,7 @@ pub mod register;
 pub mod reload;
 pub mod routes;
 pub mod sample;
+pub mod sending;
 pub mod state;
 pub mod stats;
 pub mod stream;

@@ -27,7 +27,7 @@ use tracing::Instrument;
 
 use super::answer::Refusal;
 use super::life::Life;
-use super::state::{App, Ends, Operator};
+use super::state::{App, Ends, Operator, OperatorToken};
 use crate::agents::register::is_proxied;
 use crate::error::Fault;
 use crate::proto::status::Reason;
@@ -157,10 +157,11 @@ fn admit(app: &App, ends: Option<Ends>, request: &Request) -> Result<Option<Oper
     }
     let unknown = std::net::Ipv4Addr::UNSPECIFIED.into();
     let peer = ends.map_or(unknown, |ends| ends.peer.ip().to_canonical());
-    if app.has_admin_token(headers) {
+    let token = app.operator_token(headers, Ends::origin(ends.as_ref()))?;
+    if token == Some(OperatorToken::Everything) {
         return Ok(Some(Operator::Token { peer, is_read_only: false }));
     }
-    if app.has_read_token(headers) {
+    if token == Some(OperatorToken::Looking) {
         if is_looking {
             return Ok(Some(Operator::Token { peer, is_read_only: true }));
         }

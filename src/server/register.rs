@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 use super::answer::{Answer, json_answer};
 use super::body;
 use super::openapi::Refusal;
-use super::state::{App, DomainMeant, Ends, Operator, Parameters};
+use super::state::{App, DomainMeant, Ends, Operator, OperatorToken, Parameters};
 use crate::agents::register::{Caller, Rules, is_proxied};
 use crate::error::Fault;
 use crate::proto::status::Reason;
@@ -65,12 +65,17 @@ pub async fn post(
         (_, Some(Extension(ends))) => ends.peer.ip().to_string(),
         (_, None) => "unknown".into(),
     };
-    let operator = called.is_some() || app.has_admin_token(&headers);
+    let ends = ends.map(|Extension(ends)| ends);
+    let token = app.operator_token(&headers, Ends::origin(ends.as_ref()))?;
+    let operator = called.is_some() || token == Some(OperatorToken::Everything);
     let unknown = std::net::Ipv4Addr::UNSPECIFIED.into();
-    let (peer, local) = ends.map_or((unknown, unknown), |Extension(ends)| (ends.peer.ip(), ends.local.ip()));
+    let (peer, local) = ends.map_or((unknown, unknown), |ends| (ends.peer.ip(), ends.local.ip()));
     let proxied = is_proxied(headers.keys().map(header::HeaderName::as_str));
     let caller = Caller { peer, local, proxied, operator };
     let settings = app.settings();
+    if !caller.operator && !caller.is_near() {
+        app.pipeline.rates.registration(caller.origin(), &settings.config.rates)?;
+    }
     let named = App::domain_named(&settings, &headers, &parameters);
     let rules = Rules {
         domains: settings.domains(),

@@ -15,10 +15,10 @@ use super::reload::Reloads;
 use super::sample::Sample;
 use super::tls::Certificates;
 use crate::acme;
-use crate::agents::{Accounts, Authenticated, Credential, Need};
+use crate::agents::{Accounts, Authenticated, Credential, Need, credential, tokens};
 use crate::config::effective;
 use crate::config::state_files::StateFiles;
-use crate::counters::{Counters, Gauges};
+use crate::counters::{Counters, Gauges, Limited};
 use crate::env::clock::micros_since;
 use crate::env::machine::Machine;
 use crate::error::Fault;
@@ -29,6 +29,7 @@ use crate::pipeline::settings::Settings;
 use crate::proto::address::Domain;
 use crate::proto::status::Reason;
 use crate::proto::time::UnixMillis;
+use crate::rates::origin::Origin;
 use crate::secret::Secret;
 
 /// All state shared by the calls. It lives as long as the daemon.
@@ -74,6 +75,22 @@ pub struct Ends {
     pub peer: SocketAddr,
     /// Where it arrived.
     pub local: SocketAddr,
+}
+
+impl Ends {
+    /// Where a request counts that came by these.
+    pub fn origin(ends: Option<&Ends>) -> Origin {
+        ends.map_or(Origin::Here, |ends| Origin::of(ends.peer.ip()))
+    }
+}
+
+/// What a token of the operator's is good for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OperatorToken {
+    /// Everything that tokens are good for.
+    Everything,
+    /// To look.
+    Looking,
 }
 
 /// Goes with requests that came over a connection which can be closed at once, whatever else goes over it.
@@ -157,14 +174,15 @@ impl App {
         named.filter_map(|name| Domain::parse(name).ok()).find(|name| settings.is_ours(name))
     }
 
-    /// Which agent of ours a request comes from, if its credential allows what is needed.
+    /// Which agent of ours a request from `origin` comes from, if its credential allows what is needed.
     ///
     /// # Errors
     /// [`Reason::BadCredential`] without a valid credential, [`Reason::Forbidden`] if it is a token that is not good
-    /// for this.
+    /// for this, [`Reason::RateLimited`] after too many wrong ones.
     pub async fn agent(
         &self,
         headers: &HeaderMap,
+        origin: Origin,
         short_names_in: &Domain,
         need: Need,
     ) -> Result<Authenticated, Fault> {
@@ -174,13 +192,14 @@ impl App {
             Err(fault) => Err(fault),
             Ok(None) => Err(Fault::new(Reason::BadCredential, "This call needs an agent's credential.")),
             Ok(Some(value)) => match Credential::parse(value.as_bytes(), short_names_in) {
-                Ok(credential) => self.accounts.authenticate(&credential).await,
+                Ok(credential) => self.accounts.authenticate(&credential, origin).await,
                 Err(fault) => Err(fault),
             }
-            // The accounts of a domain that is not served any more are kept, for it may come back.
+            // The accounts of a domain that is not served any more are kept, for it may come back. Nobody learns that
+            // he has guessed one of their passwords.
             .and_then(|known| match settings.is_ours(known.agent.domain()) {
                 true => Ok(known),
-                false => Err(Fault::new(Reason::BadCredential, "This server does not serve that domain.")),
+                false => Err(credential::wrong()),
             }),
         };
         match &result {
@@ -189,23 +208,37 @@ impl App {
                 tracing::debug!(%agent, token, micros = micros_since(started), "authenticated");
                 self.counters.credentials_accepted.add();
             }
-            Err(_) => self.counters.credentials_refused.add(),
+            Err(fault) => {
+                self.counters.credentials_refused.add();
+                if fault.reason == Reason::RateLimited {
+                    self.pipeline.rates.held_up(Limited::Credentials, &origin);
+                }
+            }
         }
         let authenticated = result?;
         authenticated.may(need)?;
         Ok(authenticated)
     }
 
-    /// Whether a request carries the operator's token.
-    pub fn has_admin_token(&self, headers: &HeaderMap) -> bool {
-        self.shown_token(headers).is_some_and(|token| token.matches(&self.settings().admin_token))
-    }
-
-    /// Whether a request carries the token that may look at everything.
-    pub fn has_read_token(&self, headers: &HeaderMap) -> bool {
+    /// Which of the operator's tokens a request from `origin` carries. `None`: none of them.
+    ///
+    /// # Errors
+    /// [`Reason::RateLimited`] after too many wrong ones: then nobody learns whether this one is right.
+    pub fn operator_token(
+        &self,
+        headers: &HeaderMap,
+        origin: Origin,
+    ) -> Result<Option<OperatorToken>, Fault> {
         let settings = self.settings();
-        let shown = self.shown_token(headers).zip(settings.config.admin.read_token.as_ref());
-        shown.is_some_and(|(shown, token)| shown.matches(token))
+        let shown = self.shown_token(headers).filter(|shown| !shown.expose().starts_with(tokens::PREFIX));
+        let Some(shown) = shown else { return Ok(None) };
+        let is_own = shown.matches(&settings.admin_token);
+        let is_read = settings.config.admin.read_token.as_ref().is_some_and(|token| shown.matches(token));
+        let is_right = self.accounts.operator(origin, is_own || is_read);
+        let is_right =
+            is_right.inspect_err(|_| self.pipeline.rates.held_up(Limited::Credentials, &origin))?;
+        let token = if is_own { OperatorToken::Everything } else { OperatorToken::Looking };
+        Ok(is_right.then_some(token))
     }
 
     fn shown_token(&self, headers: &HeaderMap) -> Option<Secret> {
@@ -220,13 +253,18 @@ impl App {
     ///
     /// # Errors
     /// [`Reason::BadCredential`] for everybody else; [`Reason::NoSuchPath`] for everybody on the public port if
-    /// the operator is not served there.
-    pub fn operator(&self, operator: Option<Operator>, headers: &HeaderMap) -> Result<(), Fault> {
+    /// the operator is not served there; as [`App::operator_token`].
+    pub fn operator(
+        &self,
+        operator: Option<Operator>,
+        headers: &HeaderMap,
+        ends: Option<Ends>,
+    ) -> Result<(), Fault> {
         if operator.is_some() {
             Ok(())
         } else if !self.settings().config.admin.remote {
             Err(Fault::new(Reason::NoSuchPath, "There is no such path here."))
-        } else if self.has_admin_token(headers) || self.has_read_token(headers) {
+        } else if self.operator_token(headers, Ends::origin(ends.as_ref()))?.is_some() {
             Ok(())
         } else {
             self.counters.operator_refused.add();

@@ -25,6 +25,7 @@ mod arrivals;
 mod error;
 pub mod keeping;
 mod queue;
+pub mod rates;
 pub mod reading;
 pub mod receipts;
 pub mod snapshot;
@@ -38,6 +39,7 @@ pub use keeping::KeepStore;
 pub use queue::{
     ActionPage, Destination, DuePlace, DueRows, Head, RowAction, RowFilter, RowPage, RowStateName, UnderWay,
 };
+pub use rates::RateStore;
 pub use reading::ReadStore;
 pub use receipts::{NewReceipt, ReceiptStore};
 pub use snapshot::Snapshot;
@@ -251,7 +253,7 @@ pub struct Counts {
 
 /// The durable half of the daemon: the way of a message, and what agents do with what has been delivered.
 pub trait Store:
-    ReadStore + TokenStore + WorkStore + WebhookStore + ReceiptStore + KeepStore + Send + Sync
+    ReadStore + TokenStore + WorkStore + WebhookStore + ReceiptStore + KeepStore + RateStore + Send + Sync
 {
     /// Where to wait for something to happen to a mailbox.
     fn arrivals(&self) -> Arrivals;

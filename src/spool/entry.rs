@@ -14,6 +14,7 @@ use crate::proto::routing::CopyNonce;
 use crate::proto::time::{Moment, UnixMillis};
 
 pub mod keeping;
+pub mod rates;
 pub mod receipts;
 mod step;
 pub mod tokens;

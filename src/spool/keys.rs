@@ -9,6 +9,7 @@ use crate::proto::nonce::{DerivedDigits, Nonce};
 use crate::proto::time::UnixMillis;
 
 pub mod keeping;
+pub mod rates;
 pub mod receipts;
 pub mod tokens;
 pub mod webhooks;
@@ -77,6 +78,13 @@ pub const PUSHES: &[u8] = b"V";
 pub const PUSHES_DUE: &[u8] = b"W";
 /// Up to which number had been counted when the daemon had been running for so long: `T` running time.
 pub const RUNNING_MARKS: &[u8] = b"T";
+
+/// How much has been sent in a day: `Q` `a` mailbox, `Q` `o` own domain, `Q` `p` other domain.
+pub const DAYS: &[u8] = b"Q";
+/// Addresses that an agent has had to do with: `N` mailbox, hash.
+pub const KNOWN_RECIPIENTS: &[u8] = b"N";
+/// How much the operator lets an agent send: `L` mailbox.
+pub const SENDING: &[u8] = b"L";
 
 /// Bytes of the nonce's hash that lead the keys of identities.
 const NONCE_HASH_BYTES: usize = 8;

@@ -11,6 +11,7 @@ use crate::proto::address::{Address, Domain};
 use crate::proto::limits::IDENTITY_GRACE_SECONDS;
 use crate::proto::status::Reason;
 use crate::proto::time::{Moment, UnixMillis};
+use crate::spool::contract::rates::{OverCap, SenderCaps};
 use crate::spool::contract::{Acceptance, Fate, NewRecipient, NewSubmission, Store};
 use crate::spool::entry::{Row, Step};
 
@@ -37,6 +38,8 @@ pub enum Admitted {
     },
     /// It was accepted before.
     Before,
+    /// A limit of the day stands in its way.
+    Over(OverCap),
 }
 
 /// What admission needs to know.
@@ -53,6 +56,8 @@ pub struct Admission<'a> {
     pub first_wait: Duration,
     /// Rows of one sender that may wait in the queue after trouble.
     pub max_waiting: u64,
+    /// What its sender may send in a day.
+    pub caps: SenderCaps,
 }
 
 impl Admission<'_> {
@@ -85,7 +90,16 @@ impl Admission<'_> {
                 receipts: submission.message().receipts_wanted(),
                 recipients,
             };
-            match self.store.accept(new).await? {
+            let accepted = if self.caps.is_off() {
+                Ok(self.store.accept(new).await?)
+            } else {
+                self.store.accept_within(new, self.caps).await?
+            };
+            let acceptance = match accepted {
+                Ok(acceptance) => acceptance,
+                Err(over) => return Ok(Admitted::Over(over)),
+            };
+            match acceptance {
                 Acceptance::Accepted { rows } => {
                     // Those whose mailbox is full.
                     let wait = rows.iter().filter(|row| (self.max_bytes)(row.recipient.domain()).is_some());

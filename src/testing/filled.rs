@@ -11,6 +11,7 @@ use crate::proto::nonce::Nonce;
 use crate::proto::routing::CopyNonce;
 use crate::proto::time::{Moment, UnixMillis};
 use crate::spool::contract::keeping::LimitsChange;
+use crate::spool::contract::rates::{PeerCaps, SendingChange};
 use crate::spool::contract::tokens::{Holder, Proof};
 use crate::spool::contract::webhooks::{NewWebhook, PushLease};
 use crate::spool::contract::work::{Holder as Worker, MAX_RETURNS, NewAck, NewClaims, NewNack};
@@ -117,7 +118,9 @@ impl Filling<'_> {
             keep_unread: Some(Setting::Unlimited),
             ..LimitsChange::default()
         };
-        self.store.set_limits(agent, change).await?;
+        self.store.set_limits(agent.clone(), change).await?;
+        let sending = SendingChange { new_recipients: Some(Setting::At(500)), ..SendingChange::default() };
+        self.store.set_sending(agent, sending).await?;
         Ok(())
     }
 
@@ -183,8 +186,10 @@ impl Filling<'_> {
 
     /// Has a message come from elsewhere.
     async fn deliver(&self, number: u8) -> Result<(), Failed> {
-        self.store.deliver(self.delivery(number)?).await?;
-        Ok(())
+        // Counted, and noted who is known to whom.
+        let caps = PeerCaps { domain: Some(1000), learns: true };
+        let delivered = self.store.deliver_within(self.delivery(number)?, caps).await?;
+        delivered.map(drop).map_err(|over| format!("{over:?}").into())
     }
 
     async fn mailboxes(&self) -> Result<(), Failed> {

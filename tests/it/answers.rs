@@ -18,6 +18,8 @@ mod paths;
 mod policies;
 #[path = "answers/queue.rs"]
 mod queue;
+#[path = "answers/rates.rs"]
+mod rates;
 #[path = "answers/reading.rs"]
 mod reading;
 #[path = "answers/receipts.rs"]

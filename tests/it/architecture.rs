@@ -19,10 +19,11 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("error", &["proto"]),
     ("env", &["proto"]),
     ("guard", &["env", "error", "proto"]),
+    ("rates", &["config", "counters", "error", "proto"]),
     // Its files are read as all of the operator's are.
     ("config", &["proto", "secret", "env::whole"]),
     ("observe", &["config"]),
-    ("agents", &["config", "env", "error", "proto", "secret", "spool::contract", "spool::entry"]),
+    ("agents", &["config", "env", "error", "proto", "rates", "secret", "spool::contract", "spool::entry"]),
     ("acme", &["config", "env", "proto"]),
     ("dns_records", &["config", "env", "proto"]),
     ("submit", &["config", "env", "error", "proto", "spool::contract", "spool::entry"]),
@@ -36,8 +37,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "pipeline",
         &[
-            "config", "counters", "env", "error", "proto", "secret", "submit", "spool", "discover", "sign",
-            "transfer", "verify", "deliver",
+            "config", "counters", "env", "error", "proto", "rates", "secret", "submit", "spool", "discover",
+            "sign", "transfer", "verify", "deliver",
         ],
     ),
     (
@@ -52,7 +53,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "guard",
             "pipeline",
             "proto",
+            "rates",
             "secret",
+            // What agents may send.
+            "spool::contract::rates",
             // Why it fails.
             "spool::contract::StoreError",
             // What the operator keeps of it.
@@ -104,6 +108,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "observe",
             "pipeline",
             "proto",
+            "rates",
             "secret",
             "mailbox",
             "server",

@@ -27,6 +27,7 @@ use atp::proto::message::Message;
 use atp::proto::nonce::Nonce;
 use atp::proto::signature::KeyId;
 use atp::proto::time::UnixMillis;
+use atp::rates::messages::Messages;
 use atp::sign::{Key, Signer};
 use atp::spool::contract::{Registration, Store};
 use atp::spool::entry::{Row, SentRecipient};
@@ -239,6 +240,7 @@ fn pipeline(
         )),
         client: Client::new(env.dial.clone(), env.clock.clone()),
         families: Families::default(),
+        rates: Messages::new(Arc::default()),
         counters: Arc::new(Counters::default()),
         handover: OnceLock::new(),
         env,

@@ -61,7 +61,7 @@ pub(super) fn frame(
             number(status, "connections"),
             number(status, "streams"),
         ),
-        String::new(),
+        held_up(status),
         format!("{:<24}{:>12}{:>12}{:>12}", "time, at most", "half", "95 %", "99 %"),
     ];
     for (name, what) in [
@@ -83,6 +83,18 @@ pub(super) fn frame(
     lines.extend(destinations.into_iter().take(room).map(destination));
     lines.truncate(height.max(1));
     lines.iter().map(|line| line.chars().take(width).collect()).collect()
+}
+
+/// Whom a limit has held up lately; an empty line if nobody.
+fn held_up(status: &Value) -> String {
+    let each = list(status, "limited");
+    let named: Vec<String> = each
+        .map(|of| {
+            let name = output::one_line(&text(of, "name"));
+            format!("{name} ({} {})", text(of, "limit"), count(number(of, "times")))
+        })
+        .collect();
+    if named.is_empty() { String::new() } else { format!("held up  {}", named.join(", ")) }
 }
 
 fn destination(of: &Value) -> String {

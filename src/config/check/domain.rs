@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::rates;
 use super::report::Report;
 use super::server::{max_message_bytes, pair, registration};
 use crate::config::checked::{DomainSettings, Mailbox};
@@ -74,6 +75,7 @@ fn overlay(
         own.max_message_bytes = bytes.unwrap_or(own.max_message_bytes);
     }
     mailbox(&mut own.mailbox, section, key, report);
+    rates::overlay(&mut own.sending, section, key, report);
     if section.max_waiting_per_sender == Some(0) {
         report.tell(&format!("{key}.max_waiting_per_sender"), "must be at least 1");
     }

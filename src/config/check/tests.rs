@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use crate::config::checked::{Limit, Rates, Sending};
 use crate::config::file::File;
 use crate::config::{Config, ConfigError, Overrides, Source};
 
@@ -41,6 +42,7 @@ fn the_shipped_file_names_every_key() {
 fn the_other_shipped_files_are_accepted() {
     for text in [
         include_str!("../../../conf/minimal.toml"),
+        include_str!("../../../conf/hardened.toml"),
         include_str!("../../../conf/two-servers/a.toml"),
         include_str!("../../../conf/two-servers/b.toml"),
     ] {
@@ -49,8 +51,46 @@ fn the_other_shipped_files_are_accepted() {
 }
 
 #[test]
+fn nothing_is_limited_by_default_and_the_hardened_file_limits_everything() {
+    let default = minimal("").unwrap();
+    let domain = default.first_domain().clone();
+    assert_eq!(default.settings_of(&domain).unwrap().sending, Sending::default());
+    assert_eq!(default.rates, Rates { registration: default.rates.registration, ..Rates::default() });
+    let hardened = with(include_str!("../../../conf/hardened.toml")).unwrap();
+    let Rates { peer, peer_unknown_recipients, address, registration } = hardened.rates;
+    let Sending { agent, agent_new_recipients, domain: all, domain_new_recipients } =
+        hardened.settings_of(&domain).unwrap().sending;
+    for limit in [peer, peer_unknown_recipients, address, registration, agent, all] {
+        assert!(limit.per_minute.is_some(), "{limit:?}");
+    }
+    assert!([peer, agent, all].iter().all(|limit| limit.per_hour.is_some() && limit.per_day.is_some()));
+    assert!(agent_new_recipients.is_some() && domain_new_recipients.is_some());
+}
+
+#[test]
+fn a_domain_may_have_rates_of_its_own() {
+    let text = "[rates]\nagent = \"60/m\"\nagent_new_recipients = \"5/d\"\n\
+                [domain.\"example.com\"]\nagent_rate = \"unlimited\"\nrate = \"9/h\"\n";
+    let config = minimal(text).unwrap();
+    let sending = config.settings_of(config.first_domain()).unwrap().sending;
+    let all = Limit { per_hour: Some(9), ..Limit::default() };
+    let wanted = Sending { agent_new_recipients: Some(5), domain: all, ..Sending::default() };
+    assert_eq!(sending, wanted);
+}
+
+#[test]
 fn wrong_values_are_named_with_their_key() {
     for (text, key) in [
+        ("[rates]\nagent = \"60\"", "rates.agent"),
+        ("[rates]\nagent_new_recipients = \"60/h\"", "rates.agent_new_recipients"),
+        ("[rates]\ndomain = \"0/d\"", "rates.domain"),
+        ("[rates]\ndomain_new_recipients = \"1/d 1/d\"", "rates.domain_new_recipients"),
+        ("[rates]\npeer = \"\"", "rates.peer"),
+        ("[rates]\npeer_unknown_recipients = \"5/d\"", "rates.peer_unknown_recipients"),
+        ("[rates]\naddress = \"1/w\"", "rates.address"),
+        ("[rates]\nregistration = \"5/d\"", "rates.registration"),
+        ("[domain.\"example.com\"]\nagent_rate = \"x\"", "domain.\"example.com\".agent_rate"),
+        ("[domain.\"example.com\"]\nnew_recipients = \"5/m\"", "domain.\"example.com\".new_recipients"),
         ("[server]\nhost = \"localhost\"", "server.host"),
         ("[server]\nmax_message_size = \"1KiB\"", "server.max_message_size"),
         ("[server]\nmax_message_size = \"1GiB\"", "server.max_message_size"),

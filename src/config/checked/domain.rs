@@ -1,4 +1,4 @@
-use super::{CertificateFiles, Mailbox, RegistrationMode};
+use super::{CertificateFiles, Mailbox, RegistrationMode, Sending};
 
 /// What holds for one of our domains, its own section laid over what holds for all.
 #[derive(Debug, Clone)]
@@ -15,4 +15,6 @@ pub struct DomainSettings {
     pub mailbox: Mailbox,
     /// Rows of one of its senders that may wait after trouble.
     pub max_waiting_per_sender: u64,
+    /// How much its agents may send.
+    pub sending: Sending,
 }

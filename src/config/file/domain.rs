@@ -24,4 +24,12 @@ pub struct Domain {
     pub quota: Option<String>,
     /// As `queue.max_waiting_per_sender`.
     pub max_waiting_per_sender: Option<u64>,
+    /// As `rates.agent`.
+    pub agent_rate: Option<String>,
+    /// As `rates.agent_new_recipients`.
+    pub agent_new_recipients: Option<String>,
+    /// As `rates.domain`.
+    pub rate: Option<String>,
+    /// As `rates.domain_new_recipients`.
+    pub new_recipients: Option<String>,
 }

@@ -75,6 +75,8 @@ families! {
 
     CREDENTIALS Counter "atp_credentials_total" ["result"] "Agents' passwords and tokens shown."
     OPERATOR_REFUSALS Counter "atp_operator_refusals_total" [] "The operator's calls refused for want of a good token."
+    LIMITED Counter "atp_limited_total" ["limit"] "Calls and messages refused because there were too many, by limit."
+    HASHES_COMPUTED Counter "atp_password_hashes_total" [] "Argon2 hashes computed, for passwords shown and set."
     HASHES Gauge "atp_password_checks_waiting" [] "Requests that wait until their password can be checked."
     MAILBOX Counter "atp_mailbox_messages_total" ["event"] "Messages put into mailboxes, claimed by workers, returned, acknowledged, made dead letters."
     PUSHES Counter "atp_webhook_pushes_total" ["result"] "Pushes to webhooks."

@@ -6,6 +6,7 @@ use super::{Check, Level};
 use crate::counters::{AcmeState, CertificateState, KeyState};
 use crate::proto::address::Domain;
 use crate::proto::time::UnixMillis;
+use crate::rates::lately::HeldUp;
 use crate::server::ready::Trouble;
 use crate::server::sample::{self, Sample, Waiting};
 use crate::server::state::App;
@@ -21,6 +22,8 @@ const OLD: Duration = Duration::from_secs(4 * 3600);
 const DNS_QUESTIONS: u64 = 3;
 /// Free disk below this share, in per cent, is worth a word.
 const LOW_DISK_PERCENT: u64 = 10;
+/// Whom a limit has held up and who is named, at most.
+const MAX_NAMED: usize = 3;
 /// Memory above this share, likewise.
 const HIGH_MEMORY_PERCENT: u64 = 70;
 
@@ -41,6 +44,7 @@ pub(super) async fn all(app: &App, sample: &Sample) -> Vec<Check> {
     checks.extend(memory(sample));
     checks.extend(reload(app, sample.at));
     checks.extend(app.gauges.acme().map(|state| acme(state, sample.at)));
+    checks.extend(limits(&app.pipeline.rates.lately()));
     checks.push(mailboxes(app));
     checks.push(webhooks(app).await);
     checks
@@ -236,6 +240,22 @@ fn acme(acme: AcmeState, now: UnixMillis) -> Check {
             Check::new("acme", Level::Warning, text).remedy(remedy)
         }
     }
+}
+
+/// `None`: nobody has been held up.
+fn limits(held_up: &[HeldUp]) -> Option<Check> {
+    let named: Vec<String> = held_up
+        .iter()
+        .take(MAX_NAMED)
+        .map(|held_up| format!("{} ({}, {} times)", held_up.name, held_up.limit.as_str(), held_up.times))
+        .collect();
+    let more = match held_up.len().saturating_sub(MAX_NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let text = format!("held up in the last ten minutes: {}{more}", named.join(", "));
+    let remedy = "if they are to have more: atp agent limits NAME, or [rates] in the configuration";
+    (!held_up.is_empty()).then(|| Check::new("limits", Level::Warning, text).remedy(remedy))
 }
 
 fn mailboxes(app: &App) -> Check {

@@ -6,6 +6,7 @@ use utoipa::ToSchema;
 use crate::counters::{BOUNDS_MICROS, Histogram};
 use crate::proto::address::Domain;
 use crate::proto::time::UnixMillis;
+use crate::rates::lately::HeldUp;
 use crate::server::sample::{Sample, Waiting};
 use crate::server::state::App;
 use crate::spool::due::trouble::Standing;
@@ -28,6 +29,8 @@ pub struct Figures {
     destinations: Vec<InTrouble>,
     /// All destinations to which nothing is sent.
     suspended: u64,
+    /// Whom a limit has held up in the last ten minutes, at most 20.
+    limited: Vec<HeldUpShown>,
     /// Open now.
     connections: u64,
     /// Open now.
@@ -94,6 +97,18 @@ struct LastAttempt {
     text: String,
 }
 
+/// Somebody a limit has held up.
+#[derive(Serialize, ToSchema)]
+struct HeldUpShown {
+    /// Which limit, as `atp_limited_total` names it.
+    #[schema(example = "agent_rate")]
+    limit: &'static str,
+    /// An agent, a domain or an address.
+    name: String,
+    /// How often.
+    times: u64,
+}
+
 /// A file system, in bytes.
 #[derive(Serialize, ToSchema)]
 struct DiskSpace {
@@ -152,6 +167,7 @@ impl Figures {
             },
             destinations: sample.destinations.iter().map(destination).collect(),
             suspended: sample.suspended,
+            limited: app.pipeline.rates.lately().into_iter().map(HeldUpShown::from).collect(),
             connections: counters.connections_open.get(),
             streams: app.seats.taken(),
             store_bytes: sample.occupied,
@@ -166,6 +182,12 @@ impl Figures {
                 dns: cumulative(&counters.dns),
             },
         }
+    }
+}
+
+impl From<HeldUp> for HeldUpShown {
+    fn from(held_up: HeldUp) -> HeldUpShown {
+        HeldUpShown { limit: held_up.limit.as_str(), name: held_up.name, times: held_up.times }
     }
 }
 

@@ -3,6 +3,7 @@
 use super::Check;
 use crate::proto::address::Address;
 use crate::spool::contract::StoreError;
+use crate::spool::entry::rates::{DayRecord, SendingRecord};
 use crate::spool::entry::tokens::{ReservedName, TokenRecord};
 use crate::spool::entry::{AccountRecord, DestinationRecord};
 use crate::spool::identities::manifest;
@@ -59,11 +60,24 @@ impl Check<'_> {
             keys::SENT => self.sent(key, value)?,
             keys::DERIVED => self.derived(key, value),
             keys::RECEIPTS => self.receipt(key, value)?,
+            keys::DAYS => drop(self.decoded::<DayRecord>(key, value)),
+            keys::SENDING | keys::KNOWN_RECIPIENTS => self.of_sender(key, value),
             // What was written to see whether a disk takes anything may be left over.
             keys::TRIAL => {}
             _ => self.wrong(key, "a key of no known kind"),
         }
         Ok(())
+    }
+
+    fn of_sender(&mut self, key: &[u8], value: &[u8]) {
+        let mailbox = key.get(1..9).and_then(keys::number_of).filter(|_| keys::rates::is_of_agent(key));
+        let Some(mailbox) = mailbox else { return self.wrong(key, "it belongs to no mailbox") };
+        self.owned(key, mailbox);
+        if key.starts_with(keys::SENDING) {
+            self.decoded::<SendingRecord>(key, value);
+        } else {
+            self.decoded::<u32>(key, value);
+        }
     }
 
     fn account(&mut self, key: &[u8], value: &[u8]) {

@@ -49,6 +49,7 @@ mod linger;
 mod operate;
 mod pack;
 mod queue;
+mod rates;
 mod reading;
 mod reads;
 mod receipts;

@@ -1,6 +1,6 @@
 //! Forgetting: identities past their time that are not packed, nonces that stand for what is forgotten, names that
-//! were kept from others for long enough, receipts of what is forgotten, and what belonged to removed mailboxes, a
-//! bounded number at a time.
+//! were kept from others for long enough, receipts of what is forgotten, what was counted on days that are over, and what
+//! belonged to removed mailboxes, a bounded number at a time.
 
 use std::mem;
 use std::sync::PoisonError;
@@ -17,7 +17,7 @@ use crate::spool::keys;
 const MAX_STEP: usize = 500;
 
 /// Kinds of records whose keys go on with the mailbox that they belong to.
-const BESIDE_MAIL: [&[u8]; 7] = [
+const BESIDE_MAIL: [&[u8]; 9] = [
     keys::WORK,
     keys::CLAIMABLE,
     keys::DEAD_LETTERS,
@@ -25,6 +25,8 @@ const BESIDE_MAIL: [&[u8]; 7] = [
     keys::PUSHES_DUE,
     keys::OF_MAILBOX,
     keys::DOMAIN_OF_MAILBOX,
+    keys::SENDING,
+    keys::KNOWN_RECIPIENTS,
 ];
 
 /// A page of identities that are not packed.
@@ -43,7 +45,13 @@ impl SpoolStore {
         // Whatever goes wrong, the next sweep begins at the first.
         let from = mem::take(&mut *self.sweep_from.lock().unwrap_or_else(PoisonError::into_inner));
         let next = if from.starts_with(keys::RECEIPTS) {
-            self.commit(move |writer| writer.sweep_receipts(&from, MAX_STEP, now)).await?
+            let next = self.commit(move |writer| writer.sweep_receipts(&from, MAX_STEP, now)).await?;
+            Some(next.unwrap_or_else(|| keys::DAYS.to_vec()))
+        } else if from.starts_with(keys::DAYS) {
+            let next = self.commit(move |writer| writer.sweep_days(&from, now.wall, MAX_STEP)).await?;
+            Some(next.unwrap_or_else(|| keys::KNOWN_RECIPIENTS.to_vec()))
+        } else if from.starts_with(keys::KNOWN_RECIPIENTS) {
+            self.commit(move |writer| writer.sweep_known(&from, now.wall, MAX_STEP)).await?
         } else if from.starts_with(keys::RESERVED) {
             let next = self.commit(move |writer| writer.sweep_reserved(&from, now, MAX_STEP)).await?;
             Some(next.unwrap_or_else(|| keys::RECEIPTS.to_vec()))

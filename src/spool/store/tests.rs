@@ -28,6 +28,7 @@ mod every_step;
 mod keeping;
 mod operate;
 mod packed;
+mod rates;
 mod receipts;
 mod released;
 mod seams;

@@ -62,6 +62,12 @@ impl SpoolStore {
 }
 
 impl Reader {
+    /// Whether the name under that key is kept from others.
+    pub(super) fn is_reserved(&self, name: &[u8], now: Moment) -> Result<bool, StoreError> {
+        let Some(bytes) = self.disk.get(name)? else { return Ok(false) };
+        Ok(!entry::decode::<ReservedName>(&bytes)?.until.has_come(now))
+    }
+
     fn token(&self, hash: &TokenHash) -> Result<Option<TokenRecord>, StoreError> {
         let bytes = self.disk.get(&keys::tokens::token(hash))?;
         bytes.map(|bytes| Ok(entry::decode(&bytes)?)).transpose()
@@ -190,8 +196,7 @@ impl Writer {
 
     /// Whether the name under that key is kept from others.
     pub(super) fn is_reserved(&self, name: &[u8], now: Moment) -> Result<bool, StoreError> {
-        let Some(bytes) = self.get(name)? else { return Ok(false) };
-        Ok(!entry::decode::<ReservedName>(&bytes)?.until.has_come(now))
+        self.reader().is_reserved(name, now)
     }
 
     /// Removes a page of the tokens of a mailbox whose owner has gone. `true`: there was something.
