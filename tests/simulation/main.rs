@@ -95,7 +95,7 @@ struct Sum {
 #[test]
 fn every_world_holds_and_is_the_same_again() {
     let orders = Orders::from_environment();
-    let begun = std::time::Instant::now();
+    let begun = tokio::time::Instant::now();
     let (next, done) = (AtomicU64::new(orders.first), AtomicUsize::new(0));
     let sum = Mutex::new(Sum::default());
     let threads = std::thread::available_parallelism().map_or(1, usize::from);

@@ -139,7 +139,7 @@ struct Inner {
 }
 
 /// Why there is no connection.
-enum Refused {
+enum Unreached {
     TimedOut,
     Reset,
     Refused,
@@ -215,32 +215,32 @@ impl Net {
         self: &Arc<Net>,
         (from, life): (HostId, Life),
         to: SocketAddr,
-    ) -> Result<(HostId, DuplexStream), Refused> {
+    ) -> Result<(HostId, DuplexStream), Unreached> {
         let Some(host) = self.lock().by_address.get(&to.ip()).copied() else {
             sleep(CONNECT_TIMEOUT).await;
-            return Err(Refused::TimedOut);
+            return Err(Unreached::TimedOut);
         };
         sleep(self.latency(from, host) + self.latency(host, from)).await;
         let (there, back) = (self.weather(from, host), self.weather(host, from));
         if there.held + back.held > 0 {
             sleep(CONNECT_TIMEOUT).await;
-            return Err(Refused::TimedOut);
+            return Err(Unreached::TimedOut);
         }
         if there.breaks + back.breaks > 0 && self.one_in(BREAKS.1) {
-            return Err(Refused::Reset);
+            return Err(Unreached::Reset);
         }
         let (server, local) = {
             let inner = self.lock();
             let server = inner.hosts[host].server.clone().filter(|_| to.port() == PORT);
             let ours = inner.hosts[from].addresses.iter();
             let local = ours.copied().find(|address| address.is_ipv4() == to.is_ipv4());
-            (server, local.ok_or(Refused::Refused)?)
+            (server, local.ok_or(Unreached::Refused)?)
         };
         let (door, theirs) = match server {
-            None => return Err(Refused::Refused),
+            None => return Err(Unreached::Refused),
             Some((_, theirs)) if theirs.is_over() => {
                 sleep(CONNECT_TIMEOUT).await;
-                return Err(Refused::TimedOut);
+                return Err(Unreached::TimedOut);
             }
             Some(server) => server,
         };
@@ -339,9 +339,9 @@ impl Dial for SimDial {
         Box::pin(async move {
             let connected = self.net.connect((self.host, self.life.clone()), endpoint.address).await;
             let (host, stream) = connected.map_err(|refused| match refused {
-                Refused::TimedOut => DialError::TimedOut("connecting"),
-                Refused::Reset => DialError::Connect("connection reset by peer".into()),
-                Refused::Refused => DialError::Connect("connection refused".into()),
+                Unreached::TimedOut => DialError::TimedOut("connecting"),
+                Unreached::Reset => DialError::Connect("connection reset by peer".into()),
+                Unreached::Refused => DialError::Connect("connection refused".into()),
             })?;
             let inner = self.net.lock();
             let there = &inner.hosts[host];

@@ -106,7 +106,7 @@ pub fn agent(domain: &str, number: usize) -> String {
 impl Plan {
     pub fn draw(seed: u64, size: Size) -> Plan {
         let mut dice = Dice::of(seed, "plan", 0);
-        let count = dice.from_to(size.domains.0, size.domains.1);
+        let count = dice.between(size.domains.0, size.domains.1);
         let mut sites: Vec<Vec<usize>> = Vec::new();
         let domains: Vec<Domain> = (0..count)
             .map(|number| {
@@ -120,7 +120,7 @@ impl Plan {
                 Domain {
                     name: format!("d{number}.example"),
                     site,
-                    agents: dice.from_to(1, 4),
+                    agents: dice.between(1, 4),
                     policy: dice.one_of(&[Policy::Strict, Policy::Strict, Policy::Neutral, Policy::Absent]),
                 }
             })
@@ -128,7 +128,7 @@ impl Plan {
         let terms = Terms::draw(&mut Dice::of(seed, "terms", 0));
         let mut dice = Dice::of(seed, "course", 0);
         let troubled = dice.time(5 * MINUTE, HOUR).min(terms.give_up_after * 2);
-        let letters = dice.from_to(size.messages.0, size.messages.1);
+        let letters = dice.between(size.messages.0, size.messages.1);
         let faults = faults::draw(seed, &sites, &domains, troubled);
         let letters = draw_letters(seed, letters, &domains, (troubled, &faults), &terms);
         Plan { seed, sites, domains, letters, faults, troubled, terms }
@@ -234,7 +234,7 @@ impl Letter {
         };
         let home = &domains[dice.below(domains.len())];
         let from = agent(&home.name, dice.below(home.agents));
-        let recipients = if dice.one_in(4) { dice.from_to(2, 6) } else { 1 };
+        let recipients = if dice.one_in(4) { dice.between(2, 6) } else { 1 };
         let mut to: Vec<String> = Vec::new();
         while to.len() < recipients {
             let recipient = somebody(&mut dice);
@@ -244,9 +244,9 @@ impl Letter {
             }
         }
         let bytes = match dice.below(30) {
-            0 => dice.from_to(50_000, 300_000),
-            1..4 => dice.from_to(4_000, 20_000),
-            _ => dice.from_to(0, 900),
+            0 => dice.between(50_000, 300_000),
+            1..4 => dice.between(4_000, 20_000),
+            _ => dice.between(0, 900),
         };
         let receipts: &[&str] = match dice.below(8) {
             0 => &["delivered"],

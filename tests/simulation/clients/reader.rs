@@ -54,7 +54,7 @@ impl Reader {
         let acknowledges = dice.one_in(2);
         loop {
             sleep(dice.time(PAUSES.0, PAUSES.1)).await;
-            let waits = if dice.one_in(4) { dice.from_to(1, 60) } else { 0 };
+            let waits = if dice.one_in(4) { dice.between(1, 60) } else { 0 };
             let limit = dice.one_of(&[1, 3, 10, 500]);
             let after = self.seen().read;
             if self.page(after, limit, waits).await.is_none() || !acknowledges {

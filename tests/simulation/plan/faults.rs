@@ -62,7 +62,7 @@ pub fn draw(seed: u64, sites: &[Vec<usize>], domains: &[Domain], troubled: Durat
     let mut dice = Dice::of(seed, "faults", 0);
     // Some worlds are nearly well.
     let most = if dice.one_in(10) { FEWEST } else { sites.len() * PER_SITE };
-    let count = dice.from_to(FEWEST.min(most), most.max(FEWEST));
+    let count = dice.between(FEWEST.min(most), most.max(FEWEST));
     (0..count).map(|number| Fault::draw(seed, number, sites, domains, troubled)).collect()
 }
 
@@ -84,7 +84,7 @@ impl What {
             0 | 1 => What::Apart((0..sites.len()).filter(|_| dice.one_in(2)).collect()),
             2..7 => {
                 let bad = dice.one_of(&[Bad::Held, Bad::Breaks, Bad::Breaks, Bad::Breaks, Bad::Slow]);
-                What::Way(site, (site + dice.from_to(1, sites.len().max(2) - 1)) % sites.len(), bad)
+                What::Way(site, (site + dice.between(1, sites.len().max(2) - 1)) % sites.len(), bad)
             }
             7 | 8 => {
                 let bad = dice.one_of(&[Bad::Held, Bad::Breaks, Bad::Breaks, Bad::Slow]);
@@ -93,7 +93,7 @@ impl What {
             9 => What::Deaf(site),
             10 | 11 => What::Killed(site),
             12 => What::Dark(site),
-            13..16 => What::DarkAt(site, dice.from_to(1, MOST_STEPS) as u32),
+            13..16 => What::DarkAt(site, dice.between(1, MOST_STEPS) as u32),
             16 | 17 => What::Disk(site, dice.one_of(&[Trouble::Full, Trouble::NoSync, Trouble::Flaky])),
             18 | 19 => What::Clock(site, clock(dice)),
             20 => {
