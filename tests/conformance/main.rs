@@ -61,7 +61,7 @@ fn run(options: &Options) -> Result<bool, String> {
     Ok(is_good)
 }
 
-/// What to test: what the environment says; otherwise ours, and where it is required the reference.
+/// What to test: what the environment says; otherwise ours.
 fn targets() -> Result<Vec<Target>, String> {
     if let Some(target) = Target::from_environment()? {
         return Ok(vec![target]);
@@ -69,14 +69,12 @@ fn targets() -> Result<Vec<Target>, String> {
     // Another build of the same program, such as one with a sanitizer.
     let program = std::env::var("ATP_CONFORMANCE_PROGRAM").ok().filter(|path| !path.is_empty());
     let ours = || Target::ours(program.as_deref().unwrap_or(env!("CARGO_BIN_EXE_atp")));
-    let reference = || REFERENCE.interpreter().map(|python| Target::reference(&python));
     let chosen = std::env::var("ATP_CONFORMANCE_TARGET").unwrap_or_default();
     match chosen.as_str() {
-        "" if std::env::var(REFERENCE.mode).is_ok_and(|mode| mode == "required") => {
-            Ok([Some(ours()), reference()].into_iter().flatten().collect())
-        }
         "" | "ours" => Ok(vec![ours()]),
-        "reference" => Ok(reference().into_iter().collect()),
+        "reference" => {
+            Ok(REFERENCE.interpreter().map(|python| Target::reference(&python)).into_iter().collect())
+        }
         other => Err(format!("ATP_CONFORMANCE_TARGET is {other:?}, and neither `ours` nor `reference`")),
     }
 }
