@@ -33,7 +33,7 @@ use crate::transfer::client::Client;
 use crate::transfer::plan::{self, Earlier, Plan, Situation};
 use crate::transfer::reply::Meaning;
 use crate::transfer::{Again, Failure, Outcome};
-use crate::verify::Received;
+use crate::verify::{Received, Verified};
 
 pub mod families;
 mod limits;
@@ -148,30 +148,48 @@ impl Pipeline {
         }
     }
 
-    /// Takes in a transfer from a peer. On return it is in the recipient's mailbox, on disk.
+    /// Takes in a transfer from a peer. On return it is in the recipient's mailbox, on disk. Dropping the future ends
+    /// the checks; what has passed them is taken in all the same. `settings`: those under which the request is answered.
     ///
     /// # Errors
     /// [`Fault`] as `docs/protocol.md` §7 and §9 say; then nothing was stored.
-    pub async fn inbound(&self, settings: &Settings, received: Received) -> Result<Accepted, Fault> {
-        limits::arrival(&self.rates, settings, &received)?;
+    pub async fn inbound(
+        self: &Arc<Self>,
+        settings: Arc<Settings>,
+        received: Received,
+    ) -> Result<Accepted, Fault> {
+        limits::arrival(&self.rates, &settings, &received)?;
         let started = Instant::now();
         let verified = settings.verifier.verify(received).await;
         self.counters.verify.took(started.elapsed());
         self.counters.verified(verified.as_ref().map_err(|fault| fault.reason));
         let verified = verified?;
+        self.rates.transfer(verified.message().from().domain(), &settings.config.rates)?;
+        let pipeline = Arc::clone(self);
+        // A task of its own: the peer may hang up while the disk works, and the receipt that is stored then must still
+        // be handed to the queue.
+        let taking = async move { pipeline.take_in(&settings, &verified, started).await };
+        tokio::spawn(taking.in_current_span()).await.map_err(Fault::internal)?
+    }
+
+    async fn take_in(
+        &self,
+        settings: &Settings,
+        verified: &Verified,
+        started: Instant,
+    ) -> Result<Accepted, Fault> {
         let from = verified.message().from();
-        self.rates.transfer(from.domain(), &settings.config.rates)?;
         if let Some(handover) = self.handover.get() {
             handover.contact(from.domain());
         }
-        if let Some(news) = deliver::receipt::hear(&self.store, &verified).await? {
+        if let Some(news) = deliver::receipt::hear(&self.store, verified).await? {
             self.counters.receipts_heard.add_many(u64::from(news));
             return Ok(if news { Accepted::Now } else { Accepted::Before });
         }
         let age = settings.max_message_age();
         let caps = limits::transfer_caps(&self.rates, settings, &verified.restored().recipient);
         let wait = settings.schedule.wait_after(1);
-        let delivered = deliver::deliver(&self.store, &verified, age, wait, caps).await;
+        let delivered = deliver::deliver(&self.store, verified, age, wait, caps).await;
         if matches!(&delivered, Err(fault) if fault.reason == Reason::UnknownAgent) {
             let origin = Origin::of(verified.source());
             self.rates.unknown_recipient(from.domain(), origin, &settings.config.rates);

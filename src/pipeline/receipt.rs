@@ -1,12 +1,17 @@
 //! Receipts on their way: a row of the queue from our postmaster, which ends without a word where nobody wants it.
 
+use std::sync::Arc;
+
 use serde_json::Value;
+use tracing::Instrument as _;
 
 use super::{Pipeline, settle};
+use crate::error::Fault;
 use crate::proto::address::Address;
 use crate::proto::message::Message;
 use crate::proto::receipt::{Receipt, ReceiptOutcome};
 use crate::proto::time::UnixMillis;
+use crate::spool::contract::work::{Acked, NewAck};
 use crate::spool::contract::{NewReceipt, Settlement};
 use crate::spool::entry::Row;
 use crate::transfer::Via;
@@ -31,6 +36,22 @@ impl Pipeline {
             payload,
         };
         NewReceipt::about(message, here, receipt, now, self.settings.now().schedule.wait_after(1))
+    }
+
+    /// Writes down that a message of an agent is acknowledged, and hands over the receipt made with it. Dropping the future
+    /// takes neither back.
+    ///
+    /// # Errors
+    /// [`Fault`] if the store fails, or as [`WorkStore::ack`](crate::spool::contract::work::WorkStore::ack) refuses it.
+    pub async fn acknowledge(self: &Arc<Self>, agent: Address, ack: NewAck) -> Result<Acked, Fault> {
+        let pipeline = Arc::clone(self);
+        // A task of its own, as for what is taken in.
+        let acknowledging = async move {
+            let mut acked = pipeline.store.ack(agent, ack).await??;
+            pipeline.hand_over(acked.receipt.take());
+            Ok(acked)
+        };
+        tokio::spawn(acknowledging.in_current_span()).await.map_err(Fault::internal)?
     }
 
     /// A receipt has been written with what it reports: its first attempt may begin. `None`: there is none.

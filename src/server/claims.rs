@@ -249,8 +249,7 @@ async fn acknowledge(app: &App, agent: Address, holder: Holder, mut members: Mem
     members.finish()?;
     let receipt = receipt(app, &agent, holder.cursor(), outcome, said).await?;
     let new = NewAck { holder, outcome, payload, receipt, now: app.pipeline.env.clock.now() };
-    let mut acked = app.pipeline.store.ack(agent.clone(), new).await??;
-    app.pipeline.hand_over(acked.receipt.take());
+    let acked = app.pipeline.acknowledge(agent.clone(), new).await?;
     app.counters.acknowledged.add_many(u64::from(acked.until.is_none()));
     tracing::debug!(%agent, cursor = holder.cursor(), outcome = outcome.as_str(), "acknowledged");
     told(Acknowledged::of(holder.cursor(), &acked)?)

@@ -87,7 +87,7 @@ async fn take(app: &Arc<App>, ends: Option<Extension<Ends>>, headers: HeaderMap,
         };
         let source = ends.peer.ip().to_canonical();
         let at = app.pipeline.env.clock.now();
-        let inbound = app.pipeline.inbound(&settings, Received { message, bytes, source, at }).await;
+        let inbound = app.pipeline.inbound(settings, Received { message, bytes, source, at }).await;
         // Peers show no credential: this is an agent, perhaps of a domain that was taken out.
         let is_agent = headers.contains_key(header::AUTHORIZATION);
         inbound.map_err(|fault| if is_agent { not_served(fault, &domain) } else { fault })

@@ -91,7 +91,7 @@ impl Net {
             let message = Message::parse(&bytes).ok()?;
             self.sites().get_mut(host)?.transfers.push(message.clone());
             let at = pipeline.env.clock.now();
-            match pipeline.inbound(&pipeline.settings.now(), Received { message, bytes, source, at }).await {
+            match pipeline.inbound(pipeline.settings.now(), Received { message, bytes, source, at }).await {
                 Ok(_) => (202, json!({ "status": "accepted" }).to_string()),
                 Err(fault) => {
                     let body = json!({ "error": fault.public, "error_code": fault.reason.code() });
@@ -248,7 +248,7 @@ impl Town {
     pub async fn takes(&self, bytes: Bytes, source: IpAddr) -> Result<Accepted, crate::error::Fault> {
         let message = Message::parse(&bytes).unwrap();
         let at = self.pipeline.env.clock.now();
-        self.pipeline.inbound(&self.pipeline.settings.now(), Received { message, bytes, source, at }).await
+        self.pipeline.inbound(self.pipeline.settings.now(), Received { message, bytes, source, at }).await
     }
 }
 

@@ -1,5 +1,7 @@
 //! Receipts between daemons: each outcome, every way to forge one, and none to a peer that does not want it.
 
+use std::task::Poll;
+
 use super::pair::{LIKE_US, Net, Town, source};
 use super::*;
 use crate::proto::receipt::{Receipt, ReceiptOutcome};
@@ -393,4 +395,35 @@ async fn delivery_and_receipt_are_one_write() {
 fn the_profile_in_these_tests_is_ours() {
     let listed: Value = serde_json::from_str(LIKE_US).unwrap();
     assert!(listed["capabilities"].as_array().unwrap().contains(&json!("receipt")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_receipt_for_a_transfer_whose_peer_hung_up_is_sent() {
+    let (net, a, b) = two().await;
+    net.up("b.example", false);
+    for polls in 1..30 {
+        let nonce = format!("n{polls}");
+        let wish = json!({ "receipt": ["delivered"] });
+        a.submit("ann@a.example", "bob@b.example", &nonce, wish).await;
+        let transfer = a.signed(json!({
+            "from": "ann@a.example", "to": "bob@b.example", "timestamp": a.pipeline.env.clock.now().seconds(),
+            "nonce": nonce, "type": "message", "payload": { "subject": "hi" }, "receipt": ["delivered"],
+        }));
+        let mut taking = Box::pin(b.takes(transfer.clone(), source("a.example")));
+        for _ in 0..polls {
+            let polled =
+                std::future::poll_fn(|context| Poll::Ready(taking.as_mut().poll(context).is_ready()));
+            if polled.await {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+        drop(taking);
+        // The peer comes again, for it has heard nothing.
+        sleep(SECOND).await;
+        b.takes(transfer, source("a.example")).await.unwrap();
+        sleep(SECOND).await;
+        assert_eq!(open_rows(&b).await, 0, "{nonce}: its receipt waits");
+        assert_eq!(outcomes(&a, "ann@a.example", &nonce).await, [(0, ReceiptOutcome::Delivered)], "{nonce}");
+    }
 }
