@@ -7,11 +7,13 @@ cd "$(dirname "$0")/../.."
 
 SEEDS=${SEEDS:-100}
 patches=$PWD/tests/simulation/mutants
-export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$PWD/target} CARGO_INCREMENTAL=1
+target=${CARGO_TARGET_DIR:-$PWD/target}
 # Always the same place, so that little has to be built anew the next time.
-copy=$CARGO_TARGET_DIR/mutants
+copy=$target/mutants
+# One of its own: cargo takes the copy and the original for the same package.
+export CARGO_TARGET_DIR=$target/of-mutants CARGO_INCREMENTAL=1
 # It may lie in a working tree that is not meant.
-export GIT_CEILING_DIRECTORIES=$CARGO_TARGET_DIR
+export GIT_CEILING_DIRECTORIES=$target
 rm -rf "$copy" "$copy.log"
 mkdir -p "$copy"
 

@@ -134,7 +134,7 @@ impl Plan {
         Plan { seed, sites, domains, letters, faults, troubled, terms }
     }
 
-    /// By how much a clock is ahead at most. What a server has put off by it waits until the right time has come there.
+    /// By how much a clock is ahead at most. What a server has accepted by it is not given up before its time has come.
     pub fn most_ahead(&self) -> Duration {
         let ahead = |fault: &Fault| match fault.what {
             What::Clock(_, ahead) => u64::try_from(ahead).unwrap_or(0),
@@ -166,8 +166,8 @@ impl Terms {
     fn draw(dice: &mut Dice) -> Terms {
         let quick = Terms {
             schedule: &["2s", "5s", "15s", "60s", "5m"],
-            give_up_after: dice.time(20 * MINUTE, 3 * HOUR),
-            delay_notice_after: dice.time(5 * MINUTE, 15 * MINUTE),
+            give_up_after: dice.time(12 * MINUTE, 2 * HOUR),
+            delay_notice_after: dice.time(3 * MINUTE, 10 * MINUTE),
             max_message_age: 72 * HOUR,
             keep: 30 * 24 * HOUR,
             to_the_end: false,

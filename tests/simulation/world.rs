@@ -29,15 +29,21 @@ use crate::site::{PASSWORD, Site};
 
 mod trouble;
 
+/// When agents registered before the world began, in milliseconds: a month.
+const LONG_AGO: i64 = 30 * 24 * 3600 * 1000;
 /// How often it is looked whether every message has come to its end.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
 /// How long after the last attempt is due it may take until a message has come to its end: refusals for a key or a policy
 /// are met for an hour.
 const GRACE: Duration = Duration::from_secs(2 * 3600);
+/// Rows of each kind that a failure shows for each server.
+const SHOWN_ROWS: usize = 4;
 /// How long clients may go on sending the same again when all is well.
 const LAST_ANSWER: Duration = Duration::from_secs(1800);
 /// How long agents go on reading when all is well.
 const READ_ON: Duration = Duration::from_secs(300);
+/// For how long what became of a submission is told at least.
+const TOLD_FOR: Duration = Duration::from_secs(72 * 3600);
 /// When everything that is kept for a time is gone: what became of a submission is told for 72 h.
 const THE_END: Duration = Duration::from_secs(90 * 3600);
 
@@ -102,9 +108,12 @@ impl World {
         for (agent, home) in plan.agents() {
             let site = &sites[home];
             let node = site.node().unwrap();
+            // Who had the name of an agent is told by wall time: so clocks that are set back are never behind that.
+            site.clock.set_ahead(-LONG_AGO);
             node.register(&agent, PASSWORD).await.unwrap();
             let reader = Reader::new(Caller::agent(&net, site, &agent), &agent, &log);
             readers.insert(agent, reader);
+            site.clock.set_ahead(0);
         }
         World { plan, time, log, net, zones, sites, readers, accepted: Arc::default() }
     }
@@ -213,13 +222,27 @@ impl World {
         };
         while under_way().iter().any(|rows| *rows > 0) {
             if self.time.passed() > deadline {
-                self.log
-                    .broken("every message comes to its end", &format!("still under way: {:?}", under_way()));
+                self.log.broken("every message comes to its end", &self.still_under_way().await);
                 return;
             }
             sleep(LOOK_EVERY).await;
         }
         self.log.say("world", "every message has come to its end");
+    }
+
+    /// The rows that are left.
+    async fn still_under_way(&self) -> String {
+        let mut shown = String::new();
+        for site in &self.sites {
+            let Some(node) = site.node() else { continue };
+            for row in node.store().put_back(None, SHOWN_ROWS).await.unwrap_or_default() {
+                shown += &format!("s{}: put back: {row:?}\n", site.number);
+            }
+            for (id, head) in node.store().fresh(None, SHOWN_ROWS).await.unwrap_or_default() {
+                shown += &format!("s{}: never put back: {id:?} {head:?}\n", site.number);
+            }
+        }
+        shown
     }
 
     /// What there is to be seen when everything is over.
@@ -232,8 +255,10 @@ impl World {
             }
         }
         let mut sent = BTreeMap::new();
+        let is_told = self.time.passed() < TOLD_FOR;
         for (number, letter) in self.plan.letters.iter().enumerate() {
-            if fates[number] == Fate::Accepted
+            if is_told
+                && fates[number] == Fate::Accepted
                 && let Some(reader) = self.readers.get(&letter.from)
                 && let Some(reply) = reader.sent(&letter.nonce).await
             {
@@ -241,6 +266,7 @@ impl World {
             }
         }
         let seen = self.readers.iter().map(|(agent, reader)| (agent.clone(), reader.seen().messages.clone()));
+        let sent = Some(sent).filter(|_| is_told);
         Ends { fates, there, sent, seen: seen.collect() }
     }
 }

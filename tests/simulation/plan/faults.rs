@@ -63,23 +63,39 @@ pub fn draw(seed: u64, sites: &[Vec<usize>], domains: &[Domain], troubled: Durat
     // Some worlds are nearly well.
     let most = if dice.one_in(10) { FEWEST } else { sites.len() * PER_SITE };
     let count = dice.between(FEWEST.min(most), most.max(FEWEST));
-    (0..count).map(|number| Fault::draw(seed, number, sites, domains, troubled)).collect()
+    let spots = (0..count / 4).map(|_| (dice.moment(troubled - MINUTE), dice.below(sites.len())));
+    let spots: Vec<_> = spots.collect();
+    (0..count).map(|number| Fault::draw(seed, number, (sites, domains), troubled, &spots)).collect()
 }
 
 impl Fault {
-    fn draw(seed: u64, number: usize, sites: &[Vec<usize>], domains: &[Domain], troubled: Duration) -> Fault {
+    /// `spots`: moments and servers where one misfortune follows another.
+    fn draw(
+        seed: u64,
+        number: usize,
+        (sites, domains): (&[Vec<usize>], &[Domain]),
+        troubled: Duration,
+        spots: &[(Duration, usize)],
+    ) -> Fault {
         let mut dice = Dice::of(seed, "fault", number);
-        let from = dice.moment(troubled - SECOND);
-        let lasts = dice.time(SECOND, troubled / 2).min(troubled - from);
-        let what = What::draw(&mut dice, sites, domains);
+        let (from, site) = match dice.one_in(2) && !spots.is_empty() {
+            true => {
+                let (moment, site) = spots[dice.below(spots.len())];
+                ((moment + dice.moment(MINUTE)).min(troubled - SECOND), site)
+            }
+            false => (dice.moment(troubled - SECOND), dice.below(sites.len())),
+        };
+        let left = troubled - from;
+        let lasts = if dice.one_in(8) { left } else { dice.time(SECOND, troubled / 2).min(left) };
+        let what = What::draw(&mut dice, site, sites, domains);
         Fault { from, lasts, what }
     }
 }
 
 impl What {
-    fn draw(dice: &mut Dice, sites: &[Vec<usize>], domains: &[Domain]) -> What {
-        let site = dice.below(sites.len());
-        let domain = dice.below(domains.len());
+    /// What goes wrong at a server or with one of its domains, or on the way from it.
+    fn draw(dice: &mut Dice, site: usize, sites: &[Vec<usize>], domains: &[Domain]) -> What {
+        let domain = if dice.one_in(2) { dice.one_of(&sites[site]) } else { dice.below(domains.len()) };
         match dice.below(24) {
             0 | 1 => What::Apart((0..sites.len()).filter(|_| dice.one_in(2)).collect()),
             2..7 => {
