@@ -62,6 +62,8 @@ type Finds = BTreeMap<(usize, String), Found>;
 
 /// The code of a message that was tried for as long as allowed.
 const EXPIRED: &str = "550 5.4.7";
+/// What its bounce says of a message that the recipient's server would take for too old, by the sender's clock.
+const TOO_OLD: &str = "became too old";
 /// What a sender's bounce says of a message that an attempt without an answer may have delivered.
 const MAY_BE: &str = "may have";
 
@@ -130,7 +132,8 @@ fn notice(
         found.notices += 1;
     } else {
         let early = at < plan.letters[*number].at + plan.terms.give_up_after;
-        if payload["status"]["error_code"] == EXPIRED && early {
+        let reason = payload["status"]["reason"].as_str().unwrap_or_default();
+        if payload["status"]["error_code"] == EXPIRED && early && !reason.contains(TOO_OLD) {
             log.broken(
                 "a message is tried for as long as it says",
                 &format!("{agent} after {at:?}: {message}"),
