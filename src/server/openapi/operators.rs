@@ -35,7 +35,13 @@ const DOORS: &str = "x-doors";
 struct Head;
 
 /// Refusals where a token is wanted.
-const WITH_TOKEN: [(&str, &str); 1] = [("401", "No token, or a wrong one. Not on the control socket.")];
+const WITH_TOKEN: [(&str, &str); 2] = [
+    ("401", "No token, or a wrong one. Not on the control socket."),
+    (
+        "429",
+        "Too many wrong tokens came from this address, or too many such calls are under way. Retry-After says when to come back.",
+    ),
+];
 /// Refusals of calls that change something.
 const CHANGING: [(&str, &str); 1] = [("403", "The read-only token is good for looking only.")];
 
