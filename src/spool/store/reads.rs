@@ -149,7 +149,7 @@ impl Reader {
                 page.more = true;
                 break;
             }
-            page.mail.push(self.open_mail(cursor, record)?);
+            page.mail.extend(self.open_mail(account.mailbox, cursor, record)?);
         }
         Ok(Some(page))
     }
@@ -160,14 +160,25 @@ impl Reader {
             return Ok(None);
         }
         match self.disk.get(&keys::mail(account.mailbox, cursor))? {
-            Some(bytes) => Ok(Some(self.open_mail(cursor, entry::decode(&bytes)?)?)),
+            Some(bytes) => self.open_mail(account.mailbox, cursor, entry::decode(&bytes)?),
             None => Ok(None),
         }
     }
 
-    pub(super) fn open_mail(&self, cursor: u64, record: MailRecord) -> Result<Mail, StoreError> {
-        let message = self.body(&record.body)?;
-        Ok(Mail { cursor, arrival: record.arrival, restore: record.restore, message })
+    /// A message whose record was just read. `None`: it has been deleted since, body and all.
+    pub(super) fn open_mail(
+        &self,
+        mailbox: u64,
+        cursor: u64,
+        record: MailRecord,
+    ) -> Result<Option<Mail>, StoreError> {
+        let message = match self.body(&record.body) {
+            Err(StoreError::Unreadable(_)) if self.disk.get(&keys::mail(mailbox, cursor))?.is_none() => {
+                return Ok(None);
+            }
+            body => body?,
+        };
+        Ok(Some(Mail { cursor, arrival: record.arrival, restore: record.restore, message }))
     }
 
     /// Everything known under a nonce.

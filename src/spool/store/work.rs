@@ -218,7 +218,8 @@ impl Reader {
                 page.more = true;
                 break;
             }
-            page.letters.push(DeadLetter { record, mail: self.open_mail(cursor, mail)? });
+            let letter = self.open_mail(mailbox, cursor, mail)?;
+            page.letters.extend(letter.map(|mail| DeadLetter { record, mail }));
         }
         Ok(page)
     }

@@ -1,10 +1,14 @@
 //! What a power cut, a failing disk and a slow one leave of what was asked for.
 
+use std::ops::ControlFlow;
+
 use crate::spool::contract::Registration;
 use tokio::time::Instant;
 
+use super::super::reads::Reader;
 use super::*;
 use crate::env::disk::{DiskError, Visit};
+use crate::env::read_only::{ReadOnlyDisk, Search};
 
 #[tokio::test]
 async fn an_answer_survives_a_power_cut() {
@@ -302,4 +306,45 @@ async fn a_store_of_another_schema_is_refused() {
     disk.apply(vec![Write::Put(b"v".to_vec(), vec![200])]).unwrap();
     let refused = open(disk, Arc::new(MemoryFiles::default())).map(|_| ()).unwrap_err();
     assert!(matches!(&refused, StoreError::Schema { found: 200, .. }), "{refused}");
+}
+
+/// Loses a mailbox and all bodies the moment a body is looked for.
+struct Deleting(Arc<MemoryDisk>);
+
+impl Search for Deleting {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, DiskError> {
+        self.0.get(key)
+    }
+
+    fn scan(&self, prefix: &[u8], from: &[u8], visit: &mut Visit<'_>) -> Result<(), DiskError> {
+        if prefix.starts_with(keys::CHUNKS) {
+            let mut gone = Vec::new();
+            for kind in [keys::MAIL, keys::CHUNKS] {
+                self.0.scan(kind, kind, &mut |key, _| {
+                    gone.push(Write::Delete(key.to_vec()));
+                    ControlFlow::Continue(())
+                })?;
+            }
+            self.0.apply(gone)?;
+        }
+        self.0.scan(prefix, from, visit)
+    }
+}
+
+#[tokio::test]
+async fn a_message_that_is_deleted_while_it_is_read_is_left_out() {
+    let bob = address("bob@a.test");
+    for whole_page in [true, false] {
+        let (store, disk) = fresh_store();
+        store.register(bob.clone(), None, T0).await.unwrap();
+        let large = Bytes::from(vec![b'x'; 20_000]);
+        store.deliver(NewDelivery { message: large, ..delivery("r1", "bob@a.test", 1) }).await.unwrap();
+        let cursor = store.mailbox(bob.clone(), 0, 1, 1).await.unwrap().unwrap().mail[0].cursor;
+        let reader = Reader { disk: Arc::new(ReadOnlyDisk(Arc::new(Deleting(disk)))), visible: u64::MAX };
+        if whole_page {
+            assert!(reader.mailbox(&bob, 0, 10, usize::MAX).unwrap().unwrap().mail.is_empty());
+        } else {
+            assert!(reader.mail(&bob, cursor).unwrap().is_none());
+        }
+    }
 }

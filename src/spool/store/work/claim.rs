@@ -214,7 +214,7 @@ impl Reader {
         for Promise { claim, until, returns } in handed.grants {
             // One that has gone since needs nobody to work on it.
             let Some(mail) = self.mail_record(handed.mailbox, claim.cursor)? else { continue };
-            let mail = self.open_mail(claim.cursor, mail)?;
+            let Some(mail) = self.open_mail(handed.mailbox, claim.cursor, mail)? else { continue };
             claimed.grants.push(Grant { claim, until, returns, mail });
         }
         Ok(claimed)
