@@ -1,5 +1,5 @@
 //! Hashing and checking passwords with Argon2id (RFC 9106): dear on purpose, so few at a time, addresses in turn
-//! ([`Turns`]), none for whoever has guessed wrong too often ([`Guesses`]), and as dear for an account that does not
+//! (`turns`), none for whoever has guessed wrong too often (`guesses`), and as dear for an account that does not
 //! exist.
 
 use std::sync::Arc;

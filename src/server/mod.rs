@@ -26,7 +26,7 @@ pub mod custody;
 pub mod destinations;
 pub mod exchange;
 pub mod host;
-mod inbox;
+pub mod inbox;
 pub mod inspect;
 pub mod keep;
 pub mod keeping;
