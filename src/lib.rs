@@ -7,9 +7,10 @@
 //!
 //! [`pipeline`] alone knows that order; [`daemon`] alone puts real parts together. [`proto`] is the protocol itself,
 //! pure; [`mod@env`] is the outside world as traits. [`server`] is the door, [`agents`] who may use it, [`config`] what the
-//! operator decides, [`guard`] when intake has to wait, [`rates`] how much of what is let through, [`observe`] what the log says, [`counters`] what is counted,
-//! [`dns_records`] what a domain publishes, [`acme`] how it comes to a certificate, [`cli`] the command line. `demo` puts two
-//! servers on one screen; `testing` has the outside world's doubles.
+//! operator decides, [`guard`] when intake has to wait, [`rates`] how much is let through, [`observe`] what the log says,
+//! [`counters`] what is counted, [`dns_records`] what a domain publishes, [`acme`] how it comes to a certificate, [`cli`] the
+//! command line. `demo` puts two servers on one screen; `testing` has the outside world's doubles, and whole servers that
+//! stand on them.
 //!
 //! Beside that way lies [`mailbox`]: what agents do with the messages that have been delivered.
 
